@@ -1,0 +1,163 @@
+//! Getting outputs out of the store: for a stage (materialise), for a person (export), into memory (read).
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use crate::error::{At, Error};
+use crate::tree::Entry;
+use crate::{Digest, Output, Store};
+
+impl Store {
+    /// Puts an output at `destination`, read-only, by reflink, else hard link, else copy. Folders are made whole.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there.
+    pub fn materialise(&self, output: &Output, destination: &Path) -> Result<(), Error> {
+        self.put(output, destination, &|digest, to| self.link(digest, to))
+    }
+
+    /// Writes a copy of an output that the caller owns: writable, never linked to the store, its digest checked.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or not what
+    /// its name says: then what was written is removed.
+    pub fn export(&self, output: &Output, destination: &Path) -> Result<(), Error> {
+        self.put(output, destination, &|digest, to| self.copy(digest, to))
+    }
+
+    /// The bytes of an output that is a file, checked.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the blob is not there or not what its name says.
+    pub fn read(&self, output: &Output) -> Result<Vec<u8>, Error> {
+        let path = self.blob_path(&output.digest);
+        if output.folder {
+            return Err(Error::Io {
+                doing: "reading",
+                path,
+                source: std::io::Error::new(ErrorKind::IsADirectory, "the output is a folder"),
+            });
+        }
+        let bytes = fs::read(&path).map_err(|e| missing_or_io("reading", &path, e))?;
+        if Digest::of_bytes(&bytes) != output.digest {
+            return Err(Error::Damaged {
+                what: format!(
+                    "the blob {} does not have the digest that its name states",
+                    path.display()
+                ),
+            });
+        }
+        Ok(bytes)
+    }
+
+    fn put(
+        &self,
+        output: &Output,
+        destination: &Path,
+        file: &dyn Fn(&Digest, &Path) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if fs::symlink_metadata(destination).is_ok() {
+            return Err(Error::Exists(destination.to_owned()));
+        }
+        if !output.folder {
+            return file(&output.digest, destination);
+        }
+        let tree = self.read_tree(&output.digest)?;
+        fs::create_dir(destination).at("making", destination)?;
+        let made = tree.entries.iter().try_for_each(|(name, entry)| {
+            let to = destination.join(name);
+            let folder = if let Entry::EmptyFolder = entry {
+                Some(to.as_path())
+            } else {
+                to.parent()
+            };
+            if let Some(folder) = folder {
+                fs::create_dir_all(folder).at("making", folder)?;
+            }
+            match entry {
+                Entry::EmptyFolder => Ok(()),
+                Entry::File { digest, .. } => file(digest, &to),
+            }
+        });
+        if made.is_err() {
+            let _ = fs::remove_dir_all(destination);
+        }
+        made
+    }
+
+    fn link(&self, digest: &Digest, to: &Path) -> Result<(), Error> {
+        let blob = self.blob_path(digest);
+        if !self.inner.no_reflink.load(Ordering::Relaxed) {
+            match reflink_copy::reflink(&blob, to) {
+                Ok(()) => {
+                    return fs::set_permissions(to, Permissions::from_mode(0o444))
+                        .at("protecting", to);
+                }
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    return Err(missing_or_io("reading", &blob, e));
+                }
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                    return Err(Error::Exists(to.to_owned()));
+                }
+                Err(_) => self.inner.no_reflink.store(true, Ordering::Relaxed),
+            }
+        }
+        match fs::hard_link(&blob, to) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return Err(missing_or_io("reading", &blob, e));
+            }
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                return Err(Error::Exists(to.to_owned()));
+            }
+            // Another file system, no links on this one, or too many of one file: copy.
+            Err(_) => {}
+        }
+        self.copy(digest, to)?;
+        fs::set_permissions(to, Permissions::from_mode(0o444)).at("protecting", to)
+    }
+
+    /// Copies and hashes in one pass.
+    fn copy(&self, digest: &Digest, to: &Path) -> Result<(), Error> {
+        let blob = self.blob_path(digest);
+        let mut source = File::open(&blob).map_err(|e| missing_or_io("reading", &blob, e))?;
+        let mut target = File::create_new(to).at("making", to)?;
+        let copied = (|| {
+            let mut hasher = blake3::Hasher::new();
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let n = source.read(&mut buffer).at("reading", &blob)?;
+                if n == 0 {
+                    break;
+                }
+                hasher.update_rayon(&buffer[..n]);
+                target.write_all(&buffer[..n]).at("writing", to)?;
+            }
+            if hasher.finalize().as_bytes() != digest.as_bytes() {
+                return Err(Error::Damaged {
+                    what: format!(
+                        "the blob {} does not have the digest that its name states",
+                        blob.display()
+                    ),
+                });
+            }
+            Ok(())
+        })();
+        if copied.is_err() {
+            let _ = fs::remove_file(to);
+        }
+        copied
+    }
+}
+
+fn missing_or_io(doing: &'static str, blob: &Path, e: std::io::Error) -> Error {
+    if e.kind() == ErrorKind::NotFound {
+        return Error::Damaged {
+            what: format!("the blob {} is missing", blob.display()),
+        };
+    }
+    Error::io(doing, blob, e)
+}

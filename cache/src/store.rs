@@ -1,0 +1,184 @@
+//! Where things lie on disk, the format version, and atomic writing.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::error::{At, Error};
+use crate::{Digest, Key};
+
+/// The version of everything under the store's root. A store of another one is refused.
+pub(crate) const FORMAT: &str = "flow-cache 1";
+
+/// What a store's root may hold. A folder with anything else and no `format` file is someone else's.
+const NAMES: [&str; 9] = [
+    "actions", "blobs", "format", "live", "locks", "memo", "pins", "runs", "tmp",
+];
+
+/// A content-addressed store in one folder. Cheap to clone; clones share what is remembered.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+    /// Free text that others see while they wait for a key that this process holds.
+    pub(crate) note: Arc<str>,
+}
+
+pub(crate) struct Inner {
+    pub root: PathBuf,
+    /// Set once the file system has said that it can't clone files.
+    pub no_reflink: AtomicBool,
+    temporary: AtomicU64,
+    ready: AtomicBool,
+}
+
+impl Store {
+    /// Opens the store at `root`. Nothing is made on disk until the first write.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where `root` is a file, or a folder of other things; [`Error::Format`] where it is a store of
+    /// another version.
+    pub fn open(root: &Path) -> Result<Store, Error> {
+        let root = std::path::absolute(root).at("finding the store at", root)?;
+        check_format(&root)?;
+        Ok(Store {
+            inner: Arc::new(Inner {
+                root,
+                no_reflink: AtomicBool::new(false),
+                temporary: AtomicU64::new(0),
+                ready: AtomicBool::new(false),
+            }),
+            note: Arc::from(""),
+        })
+    }
+
+    /// The same store, with the text that others see while they wait for what this one computes.
+    #[must_use]
+    pub fn with_note(self, note: String) -> Store {
+        Store {
+            note: Arc::from(note),
+            ..self
+        }
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// Where the caller may keep what one run did. Not made here.
+    pub fn run_folder(&self, id: &str) -> PathBuf {
+        self.root().join("runs").join(id)
+    }
+
+    /// Where the blob with this digest lies, if it is there.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.to_string();
+        self.root().join("blobs").join(&hex[..2]).join(hex)
+    }
+
+    pub(crate) fn record_path(&self, key: &Key) -> PathBuf {
+        let hex = key.to_string();
+        self.root()
+            .join("actions")
+            .join(&hex[..2])
+            .join(hex + ".json")
+    }
+
+    pub(crate) fn lock_path(&self, key: &Key) -> PathBuf {
+        self.root().join("locks").join(key.to_string())
+    }
+
+    pub(crate) fn work_path(&self, key: &Key) -> PathBuf {
+        self.root().join("work").join(key.to_string())
+    }
+
+    /// A new name under `tmp/`, on the same file system as the rest of the store.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        let n = self.inner.temporary.fetch_add(1, Ordering::Relaxed);
+        // The clock keeps apart two machines that share a store and happen to use one process id.
+        let now = jiff::Timestamp::now().as_nanosecond();
+        self.root()
+            .join("tmp")
+            .join(format!("{now}-{}-{n}", std::process::id()))
+    }
+
+    /// Makes the store's folders and its `format` file, before the first write.
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        if self.inner.ready.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        for name in ["tmp", "actions", "blobs", "locks", "work"] {
+            let folder = self.root().join(name);
+            fs::create_dir_all(&folder).at("making", &folder)?;
+        }
+        let format = self.root().join("format");
+        if !format.exists() {
+            self.write_atomically(&format, format!("{FORMAT}\n").as_bytes())?;
+        }
+        self.inner.ready.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes a whole file: temporary name, fsync, rename, fsync of the folder. A reader sees all of it or nothing.
+    pub(crate) fn write_atomically(&self, path: &Path, content: &[u8]) -> Result<(), Error> {
+        let temporary = self.temporary();
+        let written = (|| {
+            let mut file = File::create_new(&temporary).at("making", &temporary)?;
+            file.write_all(content).at("writing", &temporary)?;
+            file.sync_all().at("syncing", &temporary)?;
+            fs::rename(&temporary, path).at("writing", path)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        sync_folder(path.parent().unwrap_or(self.root()))
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder)
+        .and_then(|f| f.sync_all())
+        .at("syncing", folder)
+}
+
+fn check_format(root: &Path) -> Result<(), Error> {
+    let refuse = |why: &str| {
+        Err(Error::NotAStore {
+            root: root.to_owned(),
+            why: why.to_owned(),
+        })
+    };
+    match fs::read_to_string(root.join("format")) {
+        Ok(text) if text == format!("{FORMAT}\n") => Ok(()),
+        Ok(text) if text.starts_with("flow-cache ") && text.ends_with('\n') => Err(Error::Format {
+            root: root.to_owned(),
+            found: text.trim_end().to_owned(),
+        }),
+        Ok(_) => refuse(
+            "its `format` file is damaged; remove that file if the rest is a store of this program",
+        ),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let entries = match fs::read_dir(root) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(e) => return Err(Error::io("reading", root, e)),
+            };
+            for entry in entries {
+                let name = entry.at("reading", root)?.file_name();
+                if name != "work" && !NAMES.iter().any(|known| name == *known) {
+                    let name = name.to_string_lossy().into_owned();
+                    return refuse(&format!(
+                        "it holds other things (`{name}`); name a new or empty folder"
+                    ));
+                }
+            }
+            Ok(())
+        }
+        Err(e) if e.kind() == ErrorKind::NotADirectory => refuse("it is a file; name a folder"),
+        Err(e) => Err(Error::io("reading", &root.join("format"), e)),
+    }
+}
