@@ -1,2 +1,187 @@
-//! To be written.
-fn main() {}
+//! `cargo xtask …`: sets libtorch up, then builds, runs, tests and installs the workspace.
+//!
+//! - [`libtorch`]: finds libtorch or fetches it, and links it to `target/libtorch`.
+//! - [`wheels`]: the pinned Python wheels that libtorch comes in: fetch, check, unpack.
+//! - [`install`]: puts `flow` and its plugins on the PATH.
+
+mod install;
+mod libtorch;
+mod wheels;
+
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+/// Set-up, tests and installation of this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+enum Arguments {
+    /// Build flow and its plugins, then run flow with the arguments that follow
+    Flow {
+        /// The arguments of flow, such as `run workflows/quickstart.toml`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run everything that continuous integration runs: fmt, clippy, doc, test
+    Test,
+    /// Fetch libtorch, if need be, and link it to target/libtorch
+    Setup {
+        /// Take the build for CUDA with all its libraries: a download of about 2.5 GB
+        #[arg(long)]
+        cuda: bool,
+    },
+    /// Build in release mode and put flow, its plugins and libtorch under one folder
+    Install {
+        /// The folder that gets `bin/` and `lib/` [default: that of `cargo install`]
+        #[arg(long)]
+        root: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if is_disk_full(&error) {
+                eprintln!(
+                    "The disk is full. libtorch needs 1.1 GB in the cache folder (7 GB with --cuda) while it is set up: \
+                     make room, or let XDG_CACHE_HOME name a folder on another disk."
+                );
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    match arguments {
+        Arguments::Flow { arguments } => flow(&arguments),
+        Arguments::Test => test(),
+        Arguments::Setup { cuda } => {
+            let variant = if cuda {
+                libtorch::Variant::Cuda
+            } else {
+                libtorch::Variant::Cpu
+            };
+            let found = libtorch::set_up(Some(variant))?;
+            eprintln!("libtorch {} is {}", libtorch::VERSION, found.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Arguments::Install { root } => {
+            let found = libtorch::set_up(None)?;
+            install::install(root, &found)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Builds every binary but this one, then becomes `flow`: its exit status and its signals are the caller's.
+fn flow(arguments: &[String]) -> Result<ExitCode> {
+    libtorch::set_up(None)?;
+    build(&[])?;
+    // This binary was built into the same folder by `cargo xtask`.
+    let binary = std::env::current_exe()
+        .context("this program's own path is unknown")?
+        .with_file_name("flow");
+    let error = Command::new(&binary)
+        .args(arguments)
+        .env_remove("LIBTORCH")
+        .exec();
+    Err(error).with_context(|| format!("{} can't be started", binary.display()))
+}
+
+fn test() -> Result<ExitCode> {
+    libtorch::set_up(None)?;
+    let steps: [(&str, &[&str], Option<&str>); 4] = [
+        ("fmt", &["fmt", "--all", "--check"], None),
+        (
+            "clippy",
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            None,
+        ),
+        (
+            "doc",
+            &["doc", "--workspace", "--no-deps"],
+            Some("-D warnings"),
+        ),
+        ("test", &["test", "--workspace"], None),
+    ];
+    for (name, arguments, rustdocflags) in steps {
+        let begun = Instant::now();
+        eprintln!("== cargo {}", arguments.join(" "));
+        let mut command = cargo();
+        command.args(arguments);
+        if let Some(flags) = rustdocflags {
+            command.env("RUSTDOCFLAGS", flags);
+        }
+        let status = command.status().context("cargo can't be started")?;
+        eprintln!("== {name}: {:.1} s", begun.elapsed().as_secs_f64());
+        if !status.success() {
+            bail!("{name} failed");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `cargo build` over the workspace's binaries. Says nothing where there is nothing to build.
+fn build(arguments: &[&str]) -> Result<()> {
+    let color = if std::io::stderr().is_terminal() {
+        "always"
+    } else {
+        "never"
+    };
+    let mut child = cargo()
+        .args(["build", "--workspace", "--exclude", "xtask", "--bins"])
+        .args(["--color", color])
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cargo can't be started")?;
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).lines() {
+            let line = line.context("cargo's output can't be read")?;
+            if !(line.contains("Finished") && line.contains("profile")) {
+                eprintln!("{line}");
+            }
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("the build failed");
+    }
+    Ok(())
+}
+
+/// Cargo on this workspace. `.cargo/config.toml` sets LIBTORCH to the link in `target/` where the environment does
+/// not, so it must not: one value for all calls, and libtorch's binding is built once.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).env_remove("LIBTORCH");
+    command
+}
+
+/// The workspace's folder.
+fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    })
+}
