@@ -1,0 +1,618 @@
+//! Stages to instances: names resolved, inputs wired, types checked, matrices multiplied.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use flow_stage::protocol::Port;
+use flow_stage::ArtifactType;
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use serde_json::Value;
+
+use super::coordinates::{self, Coordinates, Row};
+use super::{Command, Input, Instance, Origin, Output, Plan, Task, Wanted, parameters, plain_text};
+use crate::plugin::{Catalogue, Kind};
+use crate::workflow::problem::{Problem, Problems};
+use crate::workflow::{self, Action, Located, Node, Reference, Span, Stage, Template, Workflow, template};
+
+/// Builds the plan. What is wrong goes to `problems`; where anything but warnings is found, the plan is incomplete and
+/// must not be run.
+pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
+    let mut expander = Expander {
+        workflow,
+        catalogue,
+        problems,
+        by_name: workflow
+            .stages
+            .iter()
+            .enumerate()
+            .map(|(i, stage)| (stage.name.value.as_str(), i))
+            .collect(),
+        plan: Plan::default(),
+        instances: HashMap::new(),
+        used: BTreeSet::new(),
+    };
+    let kinds: Vec<Option<&Kind>> = workflow.stages.iter().map(|s| expander.kind(s)).collect();
+    let mut sound = true;
+    for (stage, kind) in workflow.stages.iter().zip(&kinds) {
+        sound &= expander.check_inputs(stage, *kind, &kinds);
+    }
+    if let Some(order) = expander.order() {
+        for index in order {
+            let stage = &workflow.stages[index];
+            if sound {
+                expander.instantiate(stage, kinds[index]);
+            } else if let Some(kind) = kinds[index] {
+                // The wiring is wrong, so there are no instances; the parameters can be looked at all the same.
+                let point = stage.matrix.iter().map(|(axis, values)| {
+                    ((stage.name.value.clone(), axis.value.clone()), values[0].value.json())
+                });
+                let point: Coordinates = point.collect();
+                expander.parameters(stage, kind, &point);
+            }
+        }
+    }
+    expander.unused();
+    expander.plan
+}
+
+struct Expander<'a> {
+    workflow: &'a Workflow,
+    catalogue: &'a Catalogue,
+    problems: &'a mut Problems,
+    by_name: HashMap<&'a str, usize>,
+    plan: Plan,
+    /// The instances of each stage, with their coordinates.
+    instances: HashMap<&'a str, Vec<(Coordinates, NodeIndex)>>,
+    /// Params that something refers to.
+    used: BTreeSet<String>,
+}
+
+impl<'a> Expander<'a> {
+    fn kind(&mut self, stage: &Stage) -> Option<&'a Kind> {
+        let Action::Uses(name) = &stage.action else {
+            return None;
+        };
+        let kind = self.catalogue.get(&name.value);
+        if kind.is_none() {
+            let known = self.catalogue.kinds().map(|k| k.description.name.clone());
+            let problem = Problem::UnknownKind {
+                kind: name.value.clone(),
+                known: known.collect(),
+            };
+            self.problems.add(problem, name.span);
+        }
+        kind
+    }
+
+    /// Checks roles, references and artifact types of a stage's inputs.
+    fn check_inputs(&mut self, stage: &Stage, kind: Option<&Kind>, kinds: &[Option<&Kind>]) -> bool {
+        let uses = matches!(stage.action, Action::Uses(_));
+        let mut sound = !uses || kind.is_some();
+        for (role, origin) in &stage.inputs {
+            let port = kind.and_then(|kind| kind.description.inputs.iter().find(|p| p.name == role.value));
+            if let (Some(kind), None) = (kind, port) {
+                let problem = Problem::UnknownInput {
+                    kind: kind.description.name.clone(),
+                    role: role.value.clone(),
+                    known: kind.description.inputs.iter().map(|p| p.name.clone()).collect(),
+                };
+                self.problems.add(problem, role.span);
+                sound = false;
+            }
+            if let workflow::Origin::Stage(reference) = origin {
+                sound &= self.check_reference(reference, port, kinds);
+            }
+        }
+        for port in kind.iter().flat_map(|kind| &kind.description.inputs) {
+            if !port.optional && !stage.inputs.iter().any(|(role, _)| role.value == port.name) {
+                let problem = Problem::MissingInput {
+                    stage: stage.name.value.clone(),
+                    kind: kind.map_or_else(String::new, |k| k.description.name.clone()),
+                    role: port.name.clone(),
+                    summary: port.summary.clone(),
+                };
+                self.problems.add(problem, stage.name.span);
+                sound = false;
+            }
+        }
+        sound
+    }
+
+    fn check_reference(
+        &mut self,
+        reference: &Located<Reference>,
+        port: Option<&Port>,
+        kinds: &[Option<&Kind>],
+    ) -> bool {
+        let name = &reference.value.stage;
+        let Some(&index) = self.by_name.get(name.as_str()) else {
+            let problem = Problem::UnknownStage {
+                stage: name.clone(),
+                known: self.by_name.keys().map(|&k| k.into()).collect(),
+            };
+            self.problems.add(problem, reference.span);
+            return false;
+        };
+        let stage = &self.workflow.stages[index];
+        let outputs = outputs(stage, kinds[index]);
+        if outputs.is_empty() {
+            // Its kind is unknown, which is said already.
+            return false;
+        }
+        let found = match &reference.value.output {
+            None => outputs.first(),
+            Some(output) => outputs.iter().find(|o| o.role == *output),
+        };
+        let Some(found) = found else {
+            let problem = Problem::UnknownOutput {
+                stage: name.clone(),
+                output: reference.value.output.clone().unwrap_or_default(),
+                known: outputs.iter().map(|o| o.role.clone()).collect(),
+            };
+            self.problems.add(problem, reference.span);
+            return false;
+        };
+        match port {
+            Some(port) if !found.artifact.fits(port.artifact) => {
+                let problem = Problem::WrongArtifact {
+                    role: port.name.clone(),
+                    wanted: port.artifact.to_string(),
+                    reference: format!("{name}.{}", found.role),
+                    found: found.artifact.to_string(),
+                };
+                self.problems.add(problem, reference.span);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// The stages, none before what it reads from, otherwise in file order; `None` where there is a cycle.
+    fn order(&mut self) -> Option<Vec<usize>> {
+        let mut graph: DiGraph<usize, ()> = DiGraph::new();
+        for index in 0..self.workflow.stages.len() {
+            graph.add_node(index);
+        }
+        for (index, stage) in self.workflow.stages.iter().enumerate() {
+            for source in self.sources(stage) {
+                graph.update_edge(NodeIndex::new(source), NodeIndex::new(index), ());
+            }
+        }
+        let mut acyclic = true;
+        for component in tarjan_scc(&graph) {
+            if component.len() > 1 || graph.contains_edge(component[0], component[0]) {
+                self.report_cycle(&graph, &component);
+                acyclic = false;
+            }
+        }
+        if !acyclic {
+            return None;
+        }
+        let mut waits: Vec<usize> = graph
+            .node_indices()
+            .map(|node| graph.neighbors_directed(node, petgraph::Incoming).count())
+            .collect();
+        let mut ready: BTreeSet<usize> = (0..waits.len()).filter(|&i| waits[i] == 0).collect();
+        let mut order = Vec::with_capacity(waits.len());
+        while let Some(index) = ready.pop_first() {
+            order.push(index);
+            for reader in graph.neighbors(NodeIndex::new(index)) {
+                waits[reader.index()] -= 1;
+                if waits[reader.index()] == 0 {
+                    ready.insert(reader.index());
+                }
+            }
+        }
+        Some(order)
+    }
+
+    fn sources(&self, stage: &Stage) -> Vec<usize> {
+        stage
+            .inputs
+            .iter()
+            .filter_map(|(_, origin)| match origin {
+                workflow::Origin::Stage(reference) => {
+                    self.by_name.get(reference.value.stage.as_str()).copied()
+                }
+                workflow::Origin::Path(_) => None,
+            })
+            .collect()
+    }
+
+    /// Walks backwards inside the component until a stage comes again.
+    fn report_cycle(&mut self, graph: &DiGraph<usize, ()>, component: &[NodeIndex]) {
+        let Some(&first) = component.iter().min() else {
+            return;
+        };
+        let mut walk = vec![first];
+        let cycle = loop {
+            let last = walk[walk.len() - 1];
+            let next = graph
+                .neighbors_directed(last, petgraph::Incoming)
+                .filter(|node| component.contains(node))
+                .min();
+            let Some(next) = next else { return };
+            if let Some(at) = walk.iter().position(|&node| node == next) {
+                break &walk[at..];
+            }
+            walk.push(next);
+        };
+        let name = |node: &NodeIndex| self.workflow.stages[node.index()].name.value.clone();
+        let mut path: Vec<String> = cycle.iter().rev().map(name).collect();
+        path.push(path[0].clone());
+        let span = self.workflow.stages[cycle[cycle.len() - 1].index()].name.span;
+        self.problems.add(Problem::Cycle { path }, span);
+    }
+
+    fn instantiate(&mut self, stage: &'a Stage, kind: Option<&Kind>) {
+        let Some(rows) = self.rows(stage) else {
+            return;
+        };
+        let outputs = outputs(stage, kind);
+        let mut made = Vec::with_capacity(rows.len());
+        for row in rows {
+            let task = match kind {
+                Some(kind) => self.parameters(stage, kind, &row.coordinates).map(|parameters| Task::Kind {
+                    kind: kind.description.name.clone(),
+                    parameters,
+                }),
+                None => self.command(stage, &row.coordinates),
+            };
+            let Some(task) = task else {
+                // What is wrong at one point of a matrix is most often wrong at all of them.
+                return;
+            };
+            let Some(inputs) = self.inputs(stage, kind, &task, &row) else {
+                return;
+            };
+            let named = coordinates::named(&row.coordinates);
+            let label = label(&stage.name.value, &named);
+            let node = self.plan.graph.add_node(Instance {
+                stage: stage.name.value.clone(),
+                label,
+                coordinates: named,
+                task,
+                inputs,
+                outputs: outputs.clone(),
+                seed: kind
+                    .is_some_and(|kind| kind.description.seeded)
+                    .then_some(self.workflow.seed),
+                cpus: stage
+                    .cpus
+                    .unwrap_or_else(|| kind.map_or(1, |kind| kind.description.resources.cpus)),
+                timeout: stage.timeout,
+                env: stage.env.clone(),
+            });
+            for &source in &row.nodes {
+                self.plan.graph.update_edge(source, node, ());
+            }
+            self.plan.order.push(node);
+            made.push((row.coordinates, node));
+        }
+        self.instances.insert(&stage.name.value, made);
+    }
+
+    /// The points of a stage: its inputs' joined, times its own matrix.
+    fn rows(&mut self, stage: &Stage) -> Option<Vec<Row>> {
+        let mut rows = vec![Row::default()];
+        for (_, origin) in &stage.inputs {
+            let workflow::Origin::Stage(reference) = origin else {
+                continue;
+            };
+            let offered = self.offered(reference)?;
+            let before = rows.len();
+            rows = match coordinates::join(rows, &offered) {
+                Ok(rows) => rows,
+                Err(_) => {
+                    self.too_many(stage, &[before, offered.len()]);
+                    return None;
+                }
+            };
+        }
+        let mut sizes = vec![rows.len()];
+        sizes.extend(stage.matrix.iter().map(|(_, values)| values.len()));
+        let product = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        if product.is_none_or(|product| product > coordinates::LIMIT) {
+            self.too_many(stage, &sizes);
+            return None;
+        }
+        for (axis, values) in &stage.matrix {
+            let key = (stage.name.value.clone(), axis.value.clone());
+            rows = rows
+                .iter()
+                .flat_map(|row| {
+                    let key = &key;
+                    values.iter().map(move |value| {
+                        let mut row = row.clone();
+                        row.coordinates.insert(key.clone(), value.value.json());
+                        row
+                    })
+                })
+                .collect();
+        }
+        Some(rows)
+    }
+
+    fn too_many(&mut self, stage: &Stage, sizes: &[usize]) {
+        let arithmetic = sizes
+            .iter()
+            .filter(|&&size| size > 1)
+            .map(usize::to_string)
+            .collect::<Vec<_>>()
+            .join(" × ");
+        let problem = Problem::TooManyInstances {
+            stage: stage.name.value.clone(),
+            arithmetic,
+            limit: coordinates::LIMIT,
+        };
+        self.problems.add(problem, stage.name.span);
+    }
+
+    /// The instances that a reference means, without the coordinates that it fixes.
+    fn offered(&mut self, reference: &Located<Reference>) -> Option<Vec<(Coordinates, NodeIndex)>> {
+        let all = self.instances.get(reference.value.stage.as_str())?;
+        let selectors = &reference.value.selectors;
+        let fixed = |(_, axis): &(String, String)| selectors.iter().any(|(name, _)| name == axis);
+        let chosen: Vec<_> = all
+            .iter()
+            .filter(|(coordinates, _)| {
+                selectors.iter().all(|(name, text)| {
+                    coordinates
+                        .iter()
+                        .any(|((_, axis), value)| axis == name && plain_text(value) == *text)
+                })
+            })
+            .map(|(coordinates, node)| {
+                let mut free = coordinates.clone();
+                free.retain(|axis, _| !fixed(axis));
+                (free, *node)
+            })
+            .collect();
+        if chosen.is_empty() {
+            let selector: Vec<_> = selectors.iter().map(|(a, v)| format!("{a} = {v}")).collect();
+            let problem = Problem::NoInstance {
+                stage: reference.value.stage.clone(),
+                selector: selector.join(", "),
+                known: all.iter().map(|(_, node)| self.plan.graph[*node].label.clone()).collect(),
+            };
+            self.problems.add(problem, reference.span);
+            return None;
+        }
+        Some(chosen)
+    }
+
+    fn parameters(
+        &mut self,
+        stage: &Stage,
+        kind: &Kind,
+        point: &Coordinates,
+    ) -> Option<serde_json::Map<String, Value>> {
+        let mut resolved = Vec::with_capacity(stage.with.len());
+        for (key, node) in &stage.with {
+            match template::resolve(node, &mut |name| self.value(stage, point, name)) {
+                Ok(node) => resolved.push((key.clone(), node)),
+                Err(problem) => {
+                    self.problems.add(problem.value, problem.span);
+                    return None;
+                }
+            }
+        }
+        parameters::resolve(kind, &resolved, stage.name.span, self.problems)
+    }
+
+    /// What a name in a `with` or a command stands for.
+    fn value(&mut self, stage: &Stage, point: &Coordinates, name: &str) -> Result<Node, Problem> {
+        if let Some(axis) = name.strip_prefix("matrix.") {
+            let key = (stage.name.value.clone(), axis.to_string());
+            // The place is the one where the axis lists its values.
+            let listed = stage.matrix.iter().find(|(a, _)| a.value == axis).and_then(|(_, values)| {
+                values.iter().find(|v| Some(&v.value.json()) == point.get(&key))
+            });
+            return listed.cloned().ok_or_else(|| Problem::UnknownName {
+                name: name.into(),
+                known: stage.matrix.iter().map(|(a, _)| format!("matrix.{}", a.value)).collect(),
+            });
+        }
+        let mut parts = name.split('.');
+        let first = parts.next().unwrap_or_default();
+        let known = || self.workflow.params.iter().map(|(n, _)| n.value.clone()).collect();
+        let Some((_, node)) = self.workflow.params.iter().find(|(n, _)| n.value == first) else {
+            return Err(Problem::UnknownName { name: name.into(), known: known() });
+        };
+        self.used.insert(first.into());
+        let mut node = node;
+        for part in parts {
+            let workflow::NodeValue::Table(entries) = &node.value else {
+                return Err(Problem::UnknownName { name: name.into(), known: known() });
+            };
+            node = match entries.iter().find(|(key, _)| key.value == part) {
+                Some((_, inner)) => inner,
+                None => {
+                    let known = entries.iter().map(|(key, _)| key.value.clone()).collect();
+                    return Err(Problem::UnknownName { name: part.into(), known });
+                }
+            };
+        }
+        // The value keeps the place where it was written, so that a wrong one is shown there.
+        Ok(node.clone())
+    }
+
+    fn command(&mut self, stage: &Stage, point: &Coordinates) -> Option<Task> {
+        let (command, parts): (Command, Vec<&Located<Template>>) = match &stage.action {
+            Action::Arguments(arguments) => (
+                Command::Arguments(arguments.iter().map(|a| a.value.clone()).collect()),
+                arguments.iter().collect(),
+            ),
+            Action::Shell(line) => (Command::Shell(line.value.clone()), vec![line]),
+            Action::Uses(_) => return None,
+        };
+        let mut values = BTreeMap::new();
+        let mut sound = true;
+        for part in parts {
+            for name in part.value.names() {
+                let role = |prefix: &str| name.strip_prefix(prefix);
+                if let Some(input) = role("inputs.") {
+                    let known: Vec<_> = stage.inputs.iter().map(|(r, _)| r.value.clone()).collect();
+                    sound &= self.known(name, input, &known, "inputs.", part.span);
+                } else if let Some(output) = role("outputs.") {
+                    let known: Vec<_> = stage.outputs.iter().map(|(r, _)| r.value.clone()).collect();
+                    sound &= self.known(name, output, &known, "outputs.", part.span);
+                } else if name != "work" {
+                    match self.value(stage, point, name) {
+                        Ok(node) => {
+                            values.insert(name.to_string(), node.value.json());
+                        }
+                        Err(problem) => {
+                            self.problems.add(problem, part.span);
+                            sound = false;
+                        }
+                    }
+                }
+            }
+        }
+        sound.then_some(Task::Command { command, values })
+    }
+
+    fn known(&mut self, name: &str, role: &str, known: &[String], prefix: &str, span: Span) -> bool {
+        let found = known.iter().any(|k| k == role);
+        if !found {
+            let problem = Problem::UnknownName {
+                name: name.into(),
+                known: known.iter().map(|k| format!("{prefix}{k}")).collect(),
+            };
+            self.problems.add(problem, span);
+        }
+        found
+    }
+
+    /// The inputs of one instance: its wired roles, and the paths in its parameters.
+    fn inputs(&mut self, stage: &Stage, kind: Option<&Kind>, task: &Task, row: &Row) -> Option<Vec<Input>> {
+        let mut nodes = row.nodes.iter();
+        let mut inputs = Vec::new();
+        for (role, origin) in &stage.inputs {
+            let origin = match origin {
+                workflow::Origin::Stage(reference) => {
+                    let &node = nodes.next()?;
+                    let outputs = &self.plan.graph[node].outputs;
+                    let output = reference.value.output.clone();
+                    Origin::Instance {
+                        node,
+                        output: output.or_else(|| outputs.first().map(|o| o.role.clone()))?,
+                    }
+                }
+                workflow::Origin::Path(path) => {
+                    let span = path.span;
+                    let text = path
+                        .value
+                        .render(|name| self.value(stage, &row.coordinates, name).map(|n| n.value.text()));
+                    let value = match text {
+                        Ok(text) => text,
+                        Err(problem) => {
+                            self.problems.add(problem, span);
+                            return None;
+                        }
+                    };
+                    let port = kind
+                        .and_then(|kind| kind.description.inputs.iter().find(|p| p.name == role.value));
+                    Origin::Path {
+                        pattern: Located { value, span },
+                        wanted: match port {
+                            Some(port) if port.artifact.is_folder() => Wanted::Folder,
+                            Some(_) => Wanted::File,
+                            None => Wanted::Many,
+                        },
+                        parameter: None,
+                    }
+                }
+            };
+            inputs.push(Input { role: role.value.clone(), origin });
+        }
+        if let (Some(kind), Task::Kind { parameters, .. }) = (kind, task) {
+            for name in &kind.description.path_parameters {
+                let Some(value) = parameters.get(name) else { continue };
+                let span = stage
+                    .with
+                    .iter()
+                    .find(|(key, _)| key.value == *name)
+                    .map_or(stage.name.span, |(_, node)| node.span);
+                path_parameters(value, name, format!("/{name}"), span, &mut inputs);
+            }
+        }
+        Some(inputs)
+    }
+
+    fn unused(&mut self) {
+        // Where something else is wrong, not all references were followed.
+        if !self.problems.is_empty() {
+            return;
+        }
+        for (name, _) in &self.workflow.params {
+            if !self.used.contains(&name.value) {
+                let problem = Problem::UnusedParam { name: name.value.clone() };
+                self.problems.add(problem, name.span);
+            }
+        }
+    }
+}
+
+/// The local paths in a path parameter: a string, or a list or table of them. What has `://` in it is a URL.
+fn path_parameters(value: &Value, role: &str, pointer: String, span: Span, inputs: &mut Vec<Input>) {
+    match value {
+        Value::String(path) if !path.contains("://") => inputs.push(Input {
+            role: format!("with.{role}"),
+            origin: Origin::Path {
+                pattern: Located { value: path.clone(), span },
+                wanted: Wanted::Either,
+                parameter: Some(pointer),
+            },
+        }),
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                path_parameters(item, &format!("{role}.{i}"), format!("{pointer}/{i}"), span, inputs);
+            }
+        }
+        Value::Object(entries) => {
+            for (key, item) in entries {
+                let escaped = key.replace('~', "~0").replace('/', "~1");
+                path_parameters(item, &format!("{role}.{key}"), format!("{pointer}/{escaped}"), span, inputs);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
+    match kind {
+        Some(kind) => kind
+            .description
+            .outputs
+            .iter()
+            .map(|port| Output {
+                role: port.name.clone(),
+                artifact: port.artifact,
+                file: format!("{}{}", port.name, port.artifact.extension()),
+            })
+            .collect(),
+        None => stage
+            .outputs
+            .iter()
+            .map(|(role, file)| Output {
+                role: role.value.clone(),
+                // A program may write a folder there too; what it is shows when it is done.
+                artifact: ArtifactType::File,
+                file: file.value.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn label(stage: &str, coordinates: &BTreeMap<String, Value>) -> String {
+    if coordinates.is_empty() {
+        return stage.into();
+    }
+    let point: Vec<_> = coordinates
+        .iter()
+        .map(|(axis, value)| format!("{axis}={}", plain_text(value)))
+        .collect();
+    format!("{stage}[{}]", point.join(","))
+}

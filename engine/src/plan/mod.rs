@@ -1,0 +1,221 @@
+//! From a workflow to a DAG of stage instances, complete and checked. Pure: no file is looked at.
+//!
+//! - [`expand`]: stages to instances.
+//! - [`coordinates`]: which instances a stage has, given those it reads from.
+//! - [`parameters`]: defaults, types and ranges by the schema that the plugin publishes.
+
+mod coordinates;
+mod expand;
+mod parameters;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, Reversed};
+use serde_json::{Map, Value};
+
+use flow_stage::ArtifactType;
+
+use crate::workflow::{Located, Reference, Span, Template};
+pub use expand::expand;
+
+/// A workflow as a DAG of stage instances: an edge leads from what is read to what reads it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The instances and their order.
+    pub graph: DiGraph<Instance, ()>,
+    /// All instances, none before what it reads from; otherwise in the workflow's order.
+    pub order: Vec<NodeIndex>,
+}
+
+/// A stage at one point of its matrix.
+#[derive(Debug)]
+pub struct Instance {
+    /// The stage's name.
+    pub stage: String,
+    /// The name with the point: `multihead[alpha=0.1]`.
+    pub label: String,
+    /// The point: axis and value, empty without a matrix.
+    pub coordinates: BTreeMap<String, Value>,
+    /// What is to be done.
+    pub task: Task,
+    /// What it reads.
+    pub inputs: Vec<Input>,
+    /// What it writes.
+    pub outputs: Vec<Output>,
+    /// The seed, for a seeded kind.
+    pub seed: Option<u64>,
+    /// Threads asked for; 0 for all.
+    pub cpus: u32,
+    /// After which it is ended.
+    pub timeout: Option<Duration>,
+    /// Environment variables that are passed on, and part of the key.
+    pub env: Vec<String>,
+}
+
+/// What an instance does.
+#[derive(Debug)]
+pub enum Task {
+    /// A stage kind with its parameters, defaults filled in. Path parameters stand as written.
+    Kind {
+        /// The kind's name in the catalogue.
+        kind: String,
+        /// All parameters.
+        parameters: Map<String, Value>,
+    },
+    /// A program.
+    Command {
+        /// Its arguments, or one line for `sh -c`.
+        command: Command,
+        /// The params and matrix values that the command names.
+        values: BTreeMap<String, Value>,
+    },
+}
+
+/// The command of a `run` stage, unrendered.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Arguments, the program first.
+    Arguments(Vec<Template>),
+    /// A line for `sh -c`.
+    Shell(Template),
+}
+
+/// One input of an instance.
+#[derive(Debug)]
+pub struct Input {
+    /// Its role; `with.NAME` for a path parameter.
+    pub role: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where an instance's input comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// An output of another instance.
+    Instance {
+        /// The instance.
+        node: NodeIndex,
+        /// Its output's role.
+        output: String,
+    },
+    /// Files of the user's.
+    Path {
+        /// A path or glob, relative to the workflow's folder.
+        pattern: Located<String>,
+        /// What is wanted there.
+        wanted: Wanted,
+        /// The JSON pointer of the parameter that it stands in, for a path parameter.
+        parameter: Option<String>,
+    },
+}
+
+/// What a path input may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// One file.
+    File,
+    /// One folder.
+    Folder,
+    /// One file or folder.
+    Either,
+    /// Any number of files, by a glob.
+    Many,
+}
+
+/// One output of an instance.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its role.
+    pub role: String,
+    /// What it is.
+    pub artifact: ArtifactType,
+    /// The file or folder that the stage writes, relative to its output folder.
+    pub file: String,
+}
+
+impl Plan {
+    /// The instances that `reference` means: all of a stage, or those of some coordinates.
+    ///
+    /// # Errors
+    /// The names that it could have meant.
+    pub fn find(&self, reference: &Reference) -> Result<Vec<NodeIndex>, Vec<String>> {
+        let found: Vec<NodeIndex> = self
+            .order
+            .iter()
+            .copied()
+            .filter(|&node| {
+                let instance = &self.graph[node];
+                instance.stage == reference.stage
+                    && reference.selectors.iter().all(|(axis, text)| {
+                        instance
+                            .coordinates
+                            .get(axis)
+                            .is_some_and(|value| plain_text(value) == *text)
+                    })
+            })
+            .collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let of_stage: Vec<String> = self
+            .instances()
+            .filter(|instance| instance.stage == reference.stage)
+            .map(|instance| instance.label.clone())
+            .collect();
+        if !of_stage.is_empty() {
+            return Err(of_stage);
+        }
+        let stages: BTreeSet<String> = self.instances().map(|i| i.stage.clone()).collect();
+        Err(stages.into_iter().collect())
+    }
+
+    /// The given instances and everything that they read from.
+    pub fn with_ancestors(&self, nodes: &[NodeIndex]) -> BTreeSet<NodeIndex> {
+        let reversed = Reversed(&self.graph);
+        let mut search = Dfs::empty(reversed);
+        search.stack.extend(nodes);
+        let mut found = BTreeSet::new();
+        while let Some(node) = search.next(reversed) {
+            found.insert(node);
+        }
+        found
+    }
+
+    /// The instances that read from this one.
+    pub fn readers(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        self.graph.neighbors_directed(node, Direction::Outgoing)
+    }
+
+    /// The instances that this one reads from.
+    pub fn sources(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        self.graph.neighbors_directed(node, Direction::Incoming)
+    }
+
+    /// All instances, in order.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.order.iter().map(|&node| &self.graph[node])
+    }
+}
+
+/// A value as it stands in an instance's name: strings without quotes.
+pub fn plain_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The place of an instance's files in the workflow, for messages.
+impl Origin {
+    /// Where a path was written.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Origin::Path { pattern, .. } => Some(pattern.span),
+            Origin::Instance { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Every stage kind that the plugins on this machine describe.
+//!
+//! What a plugin describes is remembered by the identity of its file, so that a run with nothing to do starts no
+//! process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use flow_stage::protocol::{Description, KindDescription, PROTOCOL};
+use jsonschema::Validator;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::process;
+use crate::workflow::Workflow;
+use crate::workflow::problem::{Problem, Problems};
+
+/// How executables are called that are looked for beside flow and on the PATH.
+const PREFIX: &str = "flow-stages-";
+/// How long `describe` may take; a plugin that links libtorch needs 0.2 s.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The stage kinds at hand, by name.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    kinds: BTreeMap<String, Kind>,
+    /// Plugins that were found and could not be used, with the cause.
+    pub broken: Vec<(PathBuf, String)>,
+}
+
+/// A stage kind and the plugin that has it.
+#[derive(Debug)]
+pub struct Kind {
+    /// What the plugin says of it.
+    pub description: KindDescription,
+    /// The plugin's executable.
+    pub program: PathBuf,
+    /// The plugin's name and version, for provenance.
+    pub plugin: String,
+    /// What goes into the key: the declared version, else the digest of the plugin's file.
+    pub version: String,
+    validator: OnceLock<Result<Validator, String>>,
+}
+
+impl Kind {
+    /// The validator of its parameters.
+    ///
+    /// # Errors
+    /// Where the plugin's schema is not a JSON Schema.
+    pub fn validator(&self) -> Result<&Validator, &str> {
+        self.validator
+            .get_or_init(|| {
+                jsonschema::validator_for(&self.description.parameters).map_err(|e| e.to_string())
+            })
+            .as_ref()
+            .map_err(String::as_str)
+    }
+
+    /// The schema of one parameter.
+    pub fn parameter(&self, name: &str) -> Option<&Value> {
+        self.description.parameters.get("properties")?.get(name)
+    }
+
+    /// The names of its parameters.
+    pub fn parameter_names(&self) -> Vec<String> {
+        self.description
+            .parameters
+            .get("properties")
+            .and_then(Value::as_object)
+            .map(|properties| properties.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+}
+
+impl Catalogue {
+    /// Looks beside flow, at `[plugins]` of the workflow, at `FLOW_PLUGIN_PATH` and on the PATH, in this order. Where
+    /// two plugins have a kind of the same name, the first that is found has it.
+    pub fn find(workflow: Option<&Workflow>, problems: &mut Problems) -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        let beside = std::env::current_exe()
+            .and_then(|exe| exe.canonicalize())
+            .ok()
+            .and_then(|exe| exe.parent().map(Path::to_path_buf));
+        for program in beside.iter().flat_map(|folder| executables(folder)) {
+            catalogue.add_found(&program);
+        }
+        for (_, path) in workflow.iter().flat_map(|workflow| &workflow.plugins) {
+            let program = workflow.map_or_else(PathBuf::new, |w| w.folder().join(&path.value));
+            if let Err(error) = catalogue.add(&program) {
+                let problem = Problem::BadPlugin {
+                    path: path.value.clone(),
+                    cause: format!("{error:#}"),
+                };
+                problems.add(problem, path.span);
+            }
+        }
+        for variable in ["FLOW_PLUGIN_PATH", "PATH"] {
+            let folders = std::env::var_os(variable).unwrap_or_default();
+            for folder in std::env::split_paths(&folders) {
+                for program in executables(&folder) {
+                    catalogue.add_found(&program);
+                }
+            }
+        }
+        catalogue
+    }
+
+    /// The stage kind of a name.
+    pub fn get(&self, name: &str) -> Option<&Kind> {
+        self.kinds.get(name)
+    }
+
+    /// All kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.values()
+    }
+
+    /// A plugin that merely lies where plugins are looked for must not stop a workflow that does without it.
+    fn add_found(&mut self, program: &Path) {
+        if let Err(error) = self.add(program) {
+            self.broken
+                .push((program.to_path_buf(), format!("{error:#}")));
+        }
+    }
+
+    fn add(&mut self, program: &Path) -> Result<()> {
+        let program = program
+            .canonicalize()
+            .with_context(|| format!("{} can't be found", program.display()))?;
+        if self.kinds.values().any(|kind| kind.program == program) {
+            return Ok(());
+        }
+        let known = Known::of(&program)?;
+        for description in known.description.kinds {
+            let version = match description.version {
+                Some(version) => version.to_string(),
+                None => format!("file {}", known.digest),
+            };
+            let kind = Kind {
+                program: program.clone(),
+                plugin: format!("{} {}", known.description.plugin, known.description.version),
+                version,
+                validator: OnceLock::new(),
+                description,
+            };
+            self.kinds
+                .entry(kind.description.name.clone())
+                .or_insert(kind);
+        }
+        Ok(())
+    }
+}
+
+/// The plugins in a folder, by name.
+fn executables(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(PREFIX) && !name.ends_with(".d")
+        })
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.metadata()
+                .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// What is remembered of one plugin file.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    identity: String,
+    digest: String,
+    description: Description,
+}
+
+impl Known {
+    fn of(program: &Path) -> Result<Known> {
+        let metadata = program
+            .metadata()
+            .with_context(|| format!("{} can't be looked at", program.display()))?;
+        let identity = format!(
+            "{} {} {}.{:09} {}.{:09} {}",
+            program.display(),
+            metadata.size(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+            metadata.ino()
+        );
+        let memo = memo_folder().map(|folder| {
+            let name = blake3::hash(identity.as_bytes()).to_hex();
+            folder.join(format!("{}.json", &name[..32]))
+        });
+        if let Some(path) = &memo
+            && let Ok(text) = fs::read(path)
+            && let Ok(known) = serde_json::from_slice::<Known>(&text)
+            && known.identity == identity
+            && known.description.protocol == PROTOCOL
+        {
+            return Ok(known);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update_mmap_rayon(program)
+            .with_context(|| format!("{} can't be read", program.display()))?;
+        let known = Known {
+            identity,
+            digest: hasher.finalize().to_hex().to_string(),
+            description: describe(program)?,
+        };
+        // Without a memory the next start asks the plugin again, nothing worse.
+        if let Some(path) = memo {
+            let _ = remember(&path, &known);
+        }
+        Ok(known)
+    }
+}
+
+fn remember(path: &Path, known: &Known) -> Result<()> {
+    let folder = path.parent().context("a memo lies in a folder")?;
+    fs::create_dir_all(folder)?;
+    let file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(&file, known)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// The user's cache folder for what plugins describe.
+fn memo_folder() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("flow/plugins"))
+}
+
+/// Asks a plugin what it offers.
+fn describe(program: &Path) -> Result<Description> {
+    let mut command = Command::new(program);
+    command.arg("describe").stdin(Stdio::null());
+    process::clean_environment(&mut command, &[], 1);
+    let output = process::output(command, DESCRIBE_LIMIT)
+        .with_context(|| format!("`{} describe` failed", program.display()))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{} describe` ended with {}: {}",
+            program.display(),
+            output.status,
+            stderr.lines().next_back().unwrap_or("no message")
+        );
+    }
+    let value: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("`{} describe` printed no JSON", program.display()))?;
+    let protocol = value.get("protocol").and_then(Value::as_u64);
+    ensure!(
+        protocol == Some(u64::from(PROTOCOL)),
+        "{} speaks protocol {}, this flow speaks {PROTOCOL}; install a plugin and a flow of the same release",
+        program.display(),
+        protocol.map_or("nothing known".into(), |p| p.to_string())
+    );
+    serde_json::from_value(value)
+        .with_context(|| format!("`{} describe` printed no description", program.display()))
+}

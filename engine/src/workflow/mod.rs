@@ -1,0 +1,118 @@
+//! The language: a workflow file, read into types that remember where each value was written.
+//!
+//! - [`source`]: texts and places in them.
+//! - [`node`]: a TOML value with its place.
+//! - [`template`]: `${name}` in strings.
+//! - [`problem`]: everything that can be wrong with a workflow, and how it is said.
+//! - [`parse`]: text to [`Workflow`].
+//! - [`set`]: `--set name=value`.
+
+pub mod node;
+mod parse;
+pub mod problem;
+pub mod set;
+pub mod source;
+pub mod template;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use node::{Located, Node, NodeValue};
+pub use problem::{Problem, Report};
+pub use source::{Sources, Span};
+pub use template::Template;
+
+/// The seed of a workflow that names none.
+pub const DEFAULT_SEED: u64 = 42;
+
+/// A workflow file, checked as far as the text alone allows.
+#[derive(Debug)]
+pub struct Workflow {
+    /// Where the file lies, absolute.
+    pub path: PathBuf,
+    /// Its name: `[workflow] name`, else the file's.
+    pub name: String,
+    /// The seed of every seeded stage.
+    pub seed: u64,
+    /// `[params]`, in file order.
+    pub params: Vec<(Located<String>, Node)>,
+    /// `[stages]`, in file order.
+    pub stages: Vec<Stage>,
+    /// `[plugins]`: name and path as written.
+    pub plugins: Vec<(String, Located<String>)>,
+}
+
+impl Workflow {
+    /// The folder that relative paths in the file start from.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// One `[stages.NAME]`.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its name.
+    pub name: Located<String>,
+    /// What it does.
+    pub action: Action,
+    /// Input roles and where they come from.
+    pub inputs: Vec<(Located<String>, Origin)>,
+    /// Parameters, unresolved.
+    pub with: Vec<(Located<String>, Node)>,
+    /// Axes of its own: one instance for each combination.
+    pub matrix: Vec<(Located<String>, Vec<Node>)>,
+    /// Outputs of a `run` stage: role and file name.
+    pub outputs: Vec<(Located<String>, Located<String>)>,
+    /// Threads asked for; 0 for all.
+    pub cpus: Option<u32>,
+    /// After which it is ended.
+    pub timeout: Option<Duration>,
+    /// Environment variables that it reads: passed on, and part of its key.
+    pub env: Vec<String>,
+}
+
+/// What a stage does.
+#[derive(Debug)]
+pub enum Action {
+    /// A stage kind of a plugin.
+    Uses(Located<String>),
+    /// A program and its arguments.
+    Arguments(Vec<Located<Template>>),
+    /// A line for `sh -c`.
+    Shell(Located<Template>),
+}
+
+/// Where an input comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// Another stage's output.
+    Stage(Located<Reference>),
+    /// A file, a folder or a glob, relative to the workflow's folder.
+    Path(Located<Template>),
+}
+
+/// `stage`, `stage.output`, or `stage[axis=value].output`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    /// The stage's name.
+    pub stage: String,
+    /// The instances meant: axis and value, as text.
+    pub selectors: Vec<(String, String)>,
+    /// The output; the stage's first where none is named.
+    pub output: Option<String>,
+}
+
+/// Reads the workflow file at `path`, with `--set` assignments over its params.
+///
+/// # Errors
+/// A report of everything that is wrong with it, none of it depending on plugins or other files.
+pub fn load(path: &Path, assignments: &[String]) -> Result<(Workflow, Sources), Box<Report>> {
+    let mut sources = Sources::default();
+    let mut problems = problem::Problems::default();
+    let workflow = parse::workflow(path, assignments, &mut sources, &mut problems);
+    match workflow {
+        Some(workflow) if problems.is_empty() => Ok((workflow, sources)),
+        _ => Err(Box::new(Report::new(sources, problems))),
+    }
+}

@@ -1,0 +1,333 @@
+//! Everything that can be wrong with a workflow: data where it is found, words here, one renderer.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::source::{Sources, Span};
+
+/// One thing that is wrong. The text says what; [`Problem::help`] says what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant's text says what it and its fields are")]
+pub enum Problem {
+    // The file as text.
+    #[error("the workflow file {path} can't be read: {cause}")]
+    Unreadable { path: String, cause: String },
+    #[error("this is not valid TOML: {message}")]
+    Syntax { message: String },
+    #[error("{what} can't be used in a workflow")]
+    UnusableValue { what: &'static str },
+    #[error("{what} has to be {expected}, not {found}")]
+    WrongType {
+        what: String,
+        expected: &'static str,
+        found: &'static str,
+    },
+    #[error("unknown key `{key}` in {within}")]
+    UnknownKey {
+        key: String,
+        within: String,
+        known: Vec<String>,
+    },
+    #[error("the workflow has no stages")]
+    NoStages,
+    #[error("`{name}` can't be a name")]
+    InvalidName { name: String },
+    #[error("stage `{stage}` has neither `uses` nor `run`")]
+    NoAction { stage: String },
+    #[error("stage `{stage}` has both `uses` and `run`")]
+    TwoActions { stage: String },
+    #[error("`{key}` belongs to stages with `{belongs}`")]
+    NotForThisAction {
+        key: &'static str,
+        belongs: &'static str,
+    },
+    #[error("the command is empty")]
+    EmptyCommand,
+    #[error("a `run` stage needs `outputs`")]
+    NoOutputs { stage: String },
+    #[error("this `${{` is never closed")]
+    UnclosedReference,
+    #[error("`${{{name}}}` is not a reference")]
+    NotAName { name: String },
+    #[error("`${{…}}` can't stand in a param")]
+    ReferenceInParam,
+    #[error("`{text}` is not a reference to a stage")]
+    MalformedReference { text: String },
+    #[error("`{text}` is not a length of time")]
+    BadTimeout { text: String },
+    #[error("`{name}` would lie outside the stage's output folder")]
+    OutputEscapes { name: String },
+    #[error("two outputs are written to `{name}`")]
+    SameOutput { name: String },
+    #[error("`{name}` can't be the name of an environment variable")]
+    BadVariable { name: String },
+    #[error("{what} has to lie between {low} and {high}, and is {found}")]
+    OutOfRange {
+        what: &'static str,
+        low: i64,
+        high: i64,
+        found: i64,
+    },
+    #[error("the matrix axis `{axis}` has no values")]
+    EmptyAxis { axis: String },
+    #[error("the matrix axis `{axis}` names {value} twice")]
+    RepeatedValue { axis: String, value: String },
+    #[error("an assignment needs a `=`")]
+    SetWithoutValue,
+
+    // What names refer to.
+    #[error("there is no param `{name}`")]
+    UnknownParam { name: String, known: Vec<String> },
+    #[error("`${{{name}}}` refers to nothing that is known here")]
+    UnknownName { name: String, known: Vec<String> },
+    #[error("there is no stage kind `{kind}`")]
+    UnknownKind { kind: String, known: Vec<String> },
+    #[error("there is no stage `{stage}`")]
+    UnknownStage { stage: String, known: Vec<String> },
+    #[error("stage `{stage}` has no output `{output}`")]
+    UnknownOutput {
+        stage: String,
+        output: String,
+        known: Vec<String>,
+    },
+    #[error("`{kind}` has no input `{role}`")]
+    UnknownInput {
+        kind: String,
+        role: String,
+        known: Vec<String>,
+    },
+    #[error("stage `{stage}` lacks the input `{role}` of `{kind}`")]
+    MissingInput {
+        stage: String,
+        kind: String,
+        role: String,
+        summary: String,
+    },
+    #[error("the input `{role}` takes {wanted}, and `{reference}` is {found}")]
+    WrongArtifact {
+        role: String,
+        wanted: String,
+        reference: String,
+        found: String,
+    },
+    #[error("`{kind}` has no parameter `{name}`")]
+    UnknownParameter {
+        kind: String,
+        name: String,
+        known: Vec<String>,
+    },
+    #[error("parameter `{name}` of `{kind}`: {message}")]
+    BadParameter {
+        kind: String,
+        name: String,
+        message: String,
+        description: String,
+    },
+    #[error("the schema of `{kind}` is damaged: {message}")]
+    BadSchema { kind: String, message: String },
+    #[error("these stages wait for each other: {}", path.join(" → "))]
+    Cycle { path: Vec<String> },
+    #[error("no instance of `{stage}` has {selector}")]
+    NoInstance {
+        stage: String,
+        selector: String,
+        known: Vec<String>,
+    },
+    #[error("stage `{stage}` would have {arithmetic} instances, more than {limit}")]
+    TooManyInstances {
+        stage: String,
+        arithmetic: String,
+        limit: usize,
+    },
+
+    // Files that it names.
+    #[error("{path} does not exist")]
+    MissingFile { path: String },
+    #[error("{path} can't be read: {cause}")]
+    UnreadableFile { path: String, cause: String },
+    #[error("no file matches `{pattern}`")]
+    EmptyGlob { pattern: String },
+    #[error("`{pattern}` matches {count} files, and the input takes one")]
+    ManyFiles { pattern: String, count: usize },
+    #[error("`{pattern}` is not a glob: {cause}")]
+    BadGlob { pattern: String, cause: String },
+    #[error("the plugin {path} can't be used: {cause}")]
+    BadPlugin { path: String, cause: String },
+
+    // Warnings.
+    #[error("the param `{name}` is never used")]
+    UnusedParam { name: String },
+}
+
+impl Problem {
+    /// Whether the workflow can run all the same.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Problem::UnusedParam { .. })
+    }
+
+    /// What to do about it, where there is more to say than what is wrong.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Problem::Unreadable { .. } => Some("name an existing workflow file, such as workflows/quickstart.toml".into()),
+            Problem::UnknownKey { key, known, .. } => Some(suggest(key, known)),
+            Problem::NoStages => Some("add a table `[stages.NAME]` with `uses = \"KIND\"` or `run = […]`".into()),
+            Problem::InvalidName { .. } => Some("a name is made of letters, digits, `_` and `-`, and starts with a letter".into()),
+            Problem::NoAction { .. } => Some("`uses = \"KIND\"` takes a stage kind (`flow stages` lists them), `run = […]` any program".into()),
+            Problem::TwoActions { .. } => Some("keep one of them".into()),
+            Problem::NoOutputs { .. } => Some("name at least one: outputs = { table = \"table.csv\" }, written by the program to ${outputs.table}".into()),
+            Problem::NotAName { .. } => Some("write ${name}, ${matrix.axis} or, in `run`, ${inputs.role}, ${outputs.role}, ${work}; $${ stands for a literal ${".into()),
+            Problem::UnclosedReference => Some("close it with `}`, or write $${ for a literal ${".into()),
+            Problem::ReferenceInParam => Some("params hold plain values; a stage's `with` puts them together".into()),
+            Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", or { path = \"file\" }".into()),
+            Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
+            Problem::OutputEscapes { .. } => Some("give a plain relative name, such as \"table.csv\"".into()),
+            Problem::SetWithoutValue => Some("write --set name=value".into()),
+            Problem::UnknownParam { name, known }
+            | Problem::UnknownName { name, known } => Some(suggest(name, known)),
+            Problem::UnknownKind { kind, known } if known.is_empty() => Some(format!(
+                "no plugin was found that could have `{kind}`: put flow-stages-* beside flow or on the PATH, or name one under [plugins]"
+            )),
+            Problem::UnknownKind { kind, known } => Some(suggest(kind, known)),
+            Problem::UnknownStage { stage, known } => Some(suggest(stage, known)),
+            Problem::UnknownOutput { output, known, .. } => Some(suggest(output, known)),
+            Problem::UnknownInput { role, known, .. } => Some(suggest(role, known)),
+            Problem::UnknownParameter { name, known, .. } => Some(suggest(name, known)),
+            Problem::NoInstance { known, .. } => Some(format!("there is {}", list(known))),
+            Problem::MissingInput { role, summary, .. } => Some(format!("`{role}`: {summary}")),
+            Problem::BadParameter { name, description, .. } if !description.is_empty() => {
+                Some(format!("`{name}`: {description}"))
+            }
+            Problem::MissingFile { .. } => Some("paths are relative to the workflow file's folder".into()),
+            Problem::UnusedParam { .. } => Some("delete it, or refer to it as ${name}".into()),
+            _ => None,
+        }
+    }
+}
+
+/// The nearest known name, else all of them.
+fn suggest(name: &str, known: &[String]) -> String {
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min()
+        .filter(|(distance, _)| *distance <= 1 + name.len() / 4);
+    match nearest {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None if known.is_empty() => "there is none".into(),
+        None => format!("there is {}", list(known)),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 30;
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        text += &format!(" and {} more", names.len() - SHOWN);
+    }
+    text
+}
+
+/// Problems as they are found.
+#[derive(Debug, Default)]
+pub struct Problems {
+    found: Vec<(Problem, Option<Span>)>,
+}
+
+impl Problems {
+    /// Notes a problem at a place.
+    pub fn add(&mut self, problem: Problem, span: Span) {
+        let entry = (problem, Some(span));
+        if !self.found.contains(&entry) {
+            self.found.push(entry);
+        }
+    }
+
+    /// Notes a problem that has no place in a text.
+    pub fn add_without_place(&mut self, problem: Problem) {
+        self.found.push((problem, None));
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+}
+
+/// All problems of a workflow, with the texts to show them in.
+#[derive(Debug)]
+pub struct Report {
+    sources: Sources,
+    problems: Vec<(Problem, Option<Span>)>,
+}
+
+impl Report {
+    /// Puts the problems into the order of the texts.
+    pub fn new(sources: Sources, problems: Problems) -> Self {
+        let mut problems = problems.found;
+        problems.sort_by_key(|(_, span)| *span);
+        Report { sources, problems }
+    }
+
+    /// The problems, in order.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().map(|(problem, _)| problem)
+    }
+
+    /// Whether something has to be mended before the workflow can run.
+    pub fn has_errors(&self) -> bool {
+        self.problems().any(|problem| !problem.is_warning())
+    }
+
+    /// The texts, for problems that are found later.
+    pub fn into_sources(self) -> Sources {
+        self.sources
+    }
+
+    /// What a person reads: each problem with file, line, column, the source line and a caret.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut text = String::new();
+        for (problem, span) in &self.problems {
+            let level = if problem.is_warning() {
+                Level::WARNING
+            } else {
+                Level::ERROR
+            };
+            let message = problem.to_string();
+            let title = level.primary_title(&message);
+            let help = problem.help();
+            let mut group = match span {
+                Some(span) => title.element(
+                    Snippet::source(self.sources.text(*span))
+                        .path(self.sources.name(*span))
+                        .annotation(AnnotationKind::Primary.span(span.range())),
+                ),
+                None => Group::with_title(title),
+            };
+            if let Some(help) = &help {
+                group = group.element(Level::HELP.message(help));
+            }
+            text += &renderer.render(&[group]).to_string();
+            text += "\n\n";
+        }
+        text.trim_end().into()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}

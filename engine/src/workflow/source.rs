@@ -1,0 +1,51 @@
+//! Texts that a workflow is read from, and places in them.
+
+use std::ops::Range;
+
+/// The texts: the workflow file, and one for each `--set`.
+#[derive(Debug, Default)]
+pub struct Sources {
+    texts: Vec<(String, String)>,
+}
+
+/// A place in one of the [`Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    source: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Sources {
+    /// Takes a text in, under the name by which messages call it.
+    pub fn add(&mut self, name: String, text: String) -> usize {
+        self.texts.push((name, text));
+        self.texts.len() - 1
+    }
+
+    /// The name of the text that a place lies in.
+    pub fn name(&self, span: Span) -> &str {
+        &self.texts[span.source].0
+    }
+
+    /// The whole text that a place lies in.
+    pub fn text(&self, span: Span) -> &str {
+        &self.texts[span.source].1
+    }
+}
+
+impl Span {
+    /// The bytes `range` of the text number `source`.
+    pub fn new(source: usize, range: Range<usize>) -> Self {
+        Span {
+            source,
+            start: range.start,
+            end: range.end,
+        }
+    }
+
+    /// The bytes inside the text.
+    pub fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
