@@ -1,1 +1,40 @@
-//! To be written.
+//! Stage kinds that read image data sets and write them as one table of rows with labels and splits.
+//!
+//! - [`digits`], [`idx`], [`cifar`]: the stage kinds, one module a format.
+//! - [`assemble`]: what they share after reading: limit, validation rows, coarse labels, normalisation.
+//! - [`draw`]: the seeded stratified draw behind test split, limit and validation rows.
+//! - [`coarse`]: coarse classes as groups of fine classes.
+//! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to.
+//! - [`unpack`]: gzip and tar, bounded by what the format may hold.
+
+pub mod assemble;
+pub mod cifar;
+pub mod coarse;
+pub mod digest;
+pub mod digits;
+pub mod download;
+pub mod draw;
+pub mod idx;
+pub mod source;
+#[cfg(test)]
+mod testing;
+pub mod unpack;
+
+use flow_stage::{ArtifactType, Plugin, Port};
+
+/// The plugin with all its kinds.
+pub fn plugin() -> Plugin {
+    Plugin::new("flow-stages-data", env!("CARGO_PKG_VERSION"))
+        .stage::<digits::Digits>()
+        .stage::<idx::Idx>()
+        .stage::<cifar::Cifar10>()
+        .stage::<cifar::Cifar100>()
+}
+
+fn data_output() -> Vec<Port> {
+    vec![Port::new(
+        "data",
+        ArtifactType::Dataset,
+        "images u8 [n, channels, height, width], coarse and fine labels, and the split of each row",
+    )]
+}

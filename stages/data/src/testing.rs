@@ -1,0 +1,93 @@
+//! What the tests share: a context in a temporary folder, and a small HTTP server on the loopback.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use flow_stage::dataset::Dataset;
+use flow_stage::protocol::Request;
+use flow_stage::{Context, Stage};
+use sha2::Digest as _;
+
+/// A context whose one output is `data` in `folder`.
+pub fn context(folder: &Path, parameters: serde_json::Value) -> Context {
+    let request = Request {
+        protocol: flow_stage::protocol::PROTOCOL,
+        kind: String::new(),
+        stage: "data".into(),
+        parameters: parameters.as_object().unwrap().clone(),
+        inputs: Default::default(),
+        outputs: [("data".to_string(), folder.join("data"))].into(),
+        work: folder.join("work"),
+        seed: 42,
+        threads: 1,
+        device: "cpu".into(),
+    };
+    Context::new(request, std::io::sink())
+}
+
+/// Runs a kind with these parameters, and reads what it wrote.
+pub fn run<S: Stage>(parameters: serde_json::Value) -> anyhow::Result<Dataset> {
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(folder.path(), parameters.clone());
+    serde_json::from_value::<S>(parameters)?.run(&context)?;
+    Dataset::read(&context.output("data")?)
+}
+
+/// The digest of bytes, as a workflow writes it.
+pub fn sha256(bytes: &[u8]) -> String {
+    let hash = sha2::Sha256::digest(bytes);
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// A server of given files, until the process ends.
+pub struct Server(SocketAddr);
+
+impl Server {
+    /// Serves each content at its path.
+    pub fn start(files: Vec<(&'static str, Vec<u8>)>) -> Self {
+        Self::serve(files, false)
+    }
+
+    /// Promises each content whole, and sends half of it.
+    pub fn start_truncating(files: Vec<(&'static str, Vec<u8>)>) -> Self {
+        Self::serve(files, true)
+    }
+
+    fn serve(files: Vec<(&'static str, Vec<u8>)>, truncate: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let first = lines.next().unwrap_or_default();
+                let _ = lines.find(String::is_empty);
+                let path = first.split(' ').nth(1).unwrap_or_default();
+                let mut stream = &stream;
+                // A client that hangs up early is part of some tests.
+                let _ = match files.iter().find(|(name, _)| *name == path) {
+                    Some((_, content)) => {
+                        let sent = content.len() / if truncate { 2 } else { 1 };
+                        write!(
+                            stream,
+                            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                            content.len()
+                        )
+                        .and_then(|()| stream.write_all(&content[..sent]))
+                    }
+                    None => write!(
+                        stream,
+                        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    ),
+                };
+            }
+        });
+        Server(address)
+    }
+
+    /// The URL of a path without its first slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.0)
+    }
+}
