@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::blob::{is_sealed, seal};
 use crate::error::{At, Error};
-use crate::record::seal;
-use crate::store::sync_folder;
+use crate::record::wrap_json;
+use crate::store::sync;
 use crate::tree::{Entry, Tree, walk};
 use crate::{Digest, Lease, Output, Record, Store};
 
@@ -37,30 +40,48 @@ pub struct DraftOutput {
     pub artifact: String,
 }
 
-/// A file that is hashed and waits to be moved to its blob.
+/// A file that is sealed and hashed, and waits to be moved to its blob.
 struct Staged {
     from: PathBuf,
+    /// Whether `from` is ours to remove when the commit fails.
+    temporary: bool,
     digest: Digest,
 }
+
+/// More files than this are made durable by one sync of the whole file system, which costs less than one a file.
+const MANY: usize = 32;
 
 impl Lease {
     /// Stores the outputs and writes the record; then the work folder is removed and the key is free.
     ///
-    /// Files are moved out of the work folder. After an error no record was written, and the work folder is left.
+    /// Files are moved out of the work folder. After an error there is no new record; the key is free, and the work folder is
+    /// left, but what was to be stored may be read-only or gone from it.
     ///
     /// # Errors
     /// [`Error::BadOutput`] where an output is not there, is a link, special, or outside the work folder;
     /// [`Error::Full`] and the like where the store can't be written.
     pub fn commit(self, draft: Draft) -> Result<Record, Error> {
-        let store = &self.store;
         let mut staged = Vec::new();
-        let mut outputs = BTreeMap::new();
-        for (role, output) in draft.outputs {
-            let stored = self.stage(&role, &output, &mut staged)?;
-            outputs.insert(role, stored);
+        let committed = self.write(draft, &mut staged);
+        if committed.is_err() {
+            for file in staged.iter().filter(|file| file.temporary) {
+                let _ = fs::remove_file(&file.from);
+            }
+            self.abandon(true);
+        } else {
+            self.abandon(false);
         }
+        committed
+    }
+
+    fn write(&self, draft: Draft, staged: &mut Vec<Staged>) -> Result<Record, Error> {
+        let outputs = draft
+            .outputs
+            .into_iter()
+            .map(|(role, output)| Ok((role.clone(), self.stage(&role, output, staged)?)))
+            .collect::<Result<_, Error>>()?;
         let record = Record {
-            key: self.key,
+            key: *self.key(),
             manifest: draft.manifest,
             outputs,
             provenance: draft.provenance,
@@ -68,32 +89,33 @@ impl Lease {
             seconds: draft.seconds,
             finished: jiff::Timestamp::now().to_string(),
         };
-        let path = store.record_path(&self.key);
-        let bytes = seal(&record).map_err(|e| Error::io("writing", &path, e.into()))?;
-        store.place(&staged)?;
-        store.make_parent(&path)?;
-        store.write_atomically(&path, &bytes)?;
-        self.finish();
+        let path = self.store.record_path(self.key());
+        let bytes = wrap_json(&record).map_err(|e| Error::io("writing", &path, e.into()))?;
+        self.store.place(staged)?;
+        self.store.make_parent(&path)?;
+        self.store.write_atomically(&path, &bytes)?;
         Ok(record)
     }
 
-    /// Checks and hashes one output. Nothing is moved yet, so that a bad output leaves all of them where they are.
+    /// Checks, seals and hashes one output. Nothing is moved yet, so that a bad output leaves all of them where they are.
     fn stage(
         &self,
         role: &str,
-        output: &DraftOutput,
+        output: DraftOutput,
         staged: &mut Vec<Staged>,
     ) -> Result<Output, Error> {
+        let DraftOutput { path, artifact } = output;
         let bad = |why: String| Error::BadOutput {
             role: role.to_owned(),
             why,
         };
-        let path = &output.path;
-        let stat = fs::symlink_metadata(path)
+        let stat = fs::symlink_metadata(&path)
             .map_err(|e| bad(format!("{} is not there ({e})", path.display())))?;
-        let parent = path.parent().unwrap_or(path);
+        let parent = path.parent().unwrap_or(&path);
         let inside = parent.canonicalize().at("reading", parent)?;
-        if !inside.starts_with(self.work().canonicalize().at("reading", self.work())?) {
+        if path.file_name().is_none()
+            || !inside.starts_with(self.work().canonicalize().at("reading", self.work())?)
+        {
             return Err(bad(format!(
                 "{} is outside the work folder {}",
                 path.display(),
@@ -106,9 +128,11 @@ impl Lease {
                 path.display()
             )));
         }
-        let artifact = output.artifact.clone();
         if stat.is_file() {
-            let (digest, size) = self.store.stage_file(path, staged)?;
+            let size = stat.len();
+            let file = self.store.stage_file(&path, size)?;
+            let digest = file.digest;
+            staged.push(file);
             return Ok(Output {
                 digest,
                 size,
@@ -123,24 +147,41 @@ impl Lease {
             )));
         }
         let found =
-            walk(path, false).map_err(|(at, why)| bad(format!("{}: {why}", at.display())))?;
-        let mut entries = Vec::with_capacity(found.len());
-        for (name, file) in found {
-            let entry = match file {
-                None => Entry::EmptyFolder,
-                Some(file) => {
-                    let (digest, size) = self.store.stage_file(&file, staged)?;
-                    Entry::File { digest, size }
-                }
-            };
-            entries.push((name, entry));
-        }
-        let tree = Tree::new(entries);
+            walk(&path, false).map_err(|(at, why)| bad(format!("{}: {why}", at.display())))?;
+        let entries = found
+            .into_par_iter()
+            .map(|(name, file)| {
+                let Some(path) = file else {
+                    return Ok((name, Entry::EmptyFolder, None));
+                };
+                let size = fs::symlink_metadata(&path).at("reading", &path)?.len();
+                let file = self.store.stage_file(&path, size)?;
+                Ok((
+                    name,
+                    Entry::File {
+                        digest: file.digest,
+                        size,
+                    },
+                    Some(file),
+                ))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let tree = Tree::new(entries.into_iter().map(|(name, entry, file)| {
+            staged.extend(file);
+            (name, entry)
+        }));
         let bytes = tree.to_bytes();
         let digest = Tree::digest(&bytes);
         let from = self.store.temporary();
-        fs::write(&from, &bytes).at("writing", &from)?;
-        staged.push(Staged { from, digest });
+        staged.push(Staged {
+            from: from.clone(),
+            temporary: true,
+            digest,
+        });
+        let mut file = File::create_new(&from).at("making", &from)?;
+        file.write_all(&bytes)
+            .and_then(|()| seal(&file))
+            .at("writing", &from)?;
         Ok(Output {
             digest,
             size: tree.size(),
@@ -151,38 +192,76 @@ impl Lease {
 }
 
 impl Store {
-    /// Makes a file of the work folder read-only and hashes it.
-    fn stage_file(&self, path: &Path, staged: &mut Vec<Staged>) -> Result<(Digest, u64), Error> {
+    /// Seals and hashes a file of the work folder.
+    fn stage_file(&self, path: &Path, size: u64) -> Result<Staged, Error> {
+        // First by path: a program may have made the file unreadable.
         fs::set_permissions(path, Permissions::from_mode(0o444)).at("protecting", path)?;
-        let before = fs::symlink_metadata(path).at("reading", path)?;
+        let mut file = File::open(path).at("reading", path)?;
         let mut from = path.to_owned();
-        // A file with a second name could be changed through it after it became a blob. Store a copy of such.
-        if before.nlink() > 1 {
-            from = self.temporary();
-            reflink_copy::reflink_or_copy(path, &from).at("copying", path)?;
-            fs::set_permissions(&from, Permissions::from_mode(0o444)).at("protecting", &from)?;
+        // A file with a second name could be changed through it after it became a blob: store a copy of such.
+        let temporary = file.metadata().at("reading", path)?.nlink() > 1;
+        if temporary {
+            from = self.copy_in(path)?;
+            file = File::open(&from).at("reading", &from)?;
         }
-        let digest = Digest::of_file(&from).at("hashing", &from)?;
-        staged.push(Staged { from, digest });
-        Ok((digest, before.len()))
+        seal(&file).at("protecting", &from)?;
+        let digest = Digest::of_file(&file).at("hashing", &from)?;
+        let after = file.metadata().at("reading", &from)?;
+        if !is_sealed(&after) || after.len() != size {
+            return Err(Error::Io {
+                doing: "storing",
+                path: path.to_owned(),
+                source: io::Error::new(ErrorKind::ResourceBusy, "something still writes to it"),
+            });
+        }
+        Ok(Staged {
+            from,
+            temporary,
+            digest,
+        })
+    }
+
+    /// A copy under `tmp/`.
+    fn copy_in(&self, path: &Path) -> Result<PathBuf, Error> {
+        let to = self.temporary();
+        if let Err(e) = reflink_copy::reflink_or_copy(path, &to) {
+            let _ = fs::remove_file(&to);
+            return Err(Error::io("copying into the store", path, e));
+        }
+        Ok(to)
     }
 
     /// Makes staged files durable, then moves them to their names, then makes the names durable.
     fn place(&self, staged: &[Staged]) -> Result<(), Error> {
-        for file in staged {
-            File::open(&file.from)
-                .and_then(|f| f.sync_all())
-                .at("syncing", &file.from)?;
+        if staged.len() > MANY {
+            self.sync_all()?;
+        } else {
+            staged.iter().try_for_each(|file| sync(&file.from))?;
         }
         let mut folders = BTreeSet::new();
         for file in staged {
             let blob = self.blob_path(&file.digest);
             self.make_parent(&blob)?;
             // What is there already is replaced: it may have been damaged since, and this content is known to be right.
-            fs::rename(&file.from, &blob).at("storing", &blob)?;
+            match fs::rename(&file.from, &blob) {
+                Err(e) if e.kind() == ErrorKind::CrossesDevices => {
+                    let copy = self.copy_in(&file.from)?;
+                    File::open(&copy)
+                        .and_then(|file| seal(&file))
+                        .at("protecting", &copy)?;
+                    sync(&copy)?;
+                    fs::rename(&copy, &blob)
+                }
+                done => done,
+            }
+            .at("storing", &blob)?;
             folders.extend(blob.parent().map(Path::to_owned));
         }
-        folders.iter().try_for_each(|folder| sync_folder(folder))
+        if folders.len() > MANY {
+            self.sync_all()
+        } else {
+            folders.iter().try_for_each(|folder| sync(folder))
+        }
     }
 
     fn make_parent(&self, path: &Path) -> Result<(), Error> {
@@ -190,9 +269,22 @@ impl Store {
             return Ok(());
         };
         match fs::create_dir(parent) {
-            Ok(()) => parent.parent().map_or(Ok(()), sync_folder),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Ok(()) => parent.parent().map_or(Ok(()), sync),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(e) => Err(Error::io("making", parent, e)),
         }
+    }
+
+    /// Makes everything on the store's file system durable.
+    fn sync_all(&self) -> Result<(), Error> {
+        let root = File::open(self.root()).at("reading", self.root())?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::syncfs(&root).at("syncing", self.root())?;
+        #[cfg(not(target_os = "linux"))]
+        {
+            rustix::fs::sync();
+            root.sync_all().at("syncing", self.root())?;
+        }
+        Ok(())
     }
 }

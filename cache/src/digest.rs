@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,6 +11,9 @@ use crate::Error;
 
 /// Files of at least this many bytes are hashed by all threads.
 const LARGE: u64 = 1 << 20;
+
+/// How much of a large file is read at a time.
+const CHUNK: usize = 4 << 20;
 
 /// A blake3 digest. Written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,17 +35,44 @@ impl Digest {
         &self.0
     }
 
-    /// The digest of a regular file's content; symlinks are followed.
-    pub(crate) fn of_file(path: &Path) -> io::Result<Digest> {
+    /// The digest of what is left to read of a file.
+    ///
+    /// A large one is read in chunks by one thread while the others hash: as fast as a memory map (1 GB in the page cache on
+    /// two cores: 0.14 s, map 0.18 s), and a file cut short meanwhile is no SIGBUS.
+    pub(crate) fn of_file(mut file: &File) -> io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
-        let file = File::open(path)?;
-        if file.metadata()?.len() >= LARGE {
-            hasher.update_mmap_rayon(path)?;
-        } else {
+        if file.metadata()?.len() < LARGE {
             hasher.update_reader(file)?;
+        } else {
+            let (mut hashing, mut reading) = (vec![0; CHUNK], vec![0; CHUNK]);
+            let mut length = fill(&mut file, &mut hashing)?;
+            while length > 0 {
+                let (next, ()) = rayon::join(
+                    || fill(&mut file, &mut reading),
+                    || {
+                        hasher.update_rayon(&hashing[..length]);
+                    },
+                );
+                length = next?;
+                std::mem::swap(&mut hashing, &mut reading);
+            }
         }
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &mut &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(n) => length += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(length)
 }
 
 impl fmt::Display for Digest {

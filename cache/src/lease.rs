@@ -29,6 +29,21 @@ pub struct Holder {
     pub since: String,
 }
 
+impl Holder {
+    /// This process.
+    pub(crate) fn here(note: &str) -> Holder {
+        Holder {
+            pid: std::process::id(),
+            host: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+            note: note.to_owned(),
+            since: jiff::Timestamp::now().to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.pid == 0 {
@@ -58,7 +73,7 @@ pub enum Acquired {
 #[must_use]
 pub struct Lease {
     pub(crate) store: Store,
-    pub(crate) key: Key,
+    key: Key,
     work: PathBuf,
     damage: Option<String>,
     lock: Lock,
@@ -96,7 +111,11 @@ impl Store {
             std::thread::sleep(POLL);
         };
         let damage = match self.lookup(key)? {
-            Lookup::Hit(record) if !fresh => return Ok(Acquired::Hit(record)),
+            Lookup::Hit(record) if !fresh => {
+                // Left by a process that was killed between its commit and its cleaning up.
+                let _ = remove_folder(&self.work_path(key));
+                return Ok(Acquired::Hit(record));
+            }
             Lookup::Damaged(why) => Some(why),
             Lookup::Hit(_) | Lookup::Miss => None,
         };
@@ -144,11 +163,6 @@ impl Lease {
             let _ = remove_folder(&self.work);
         }
         self.lock.release();
-    }
-
-    /// Frees the key after a commit.
-    pub(crate) fn finish(self) {
-        self.abandon(false);
     }
 }
 
@@ -221,16 +235,7 @@ impl Lock {
     }
 
     fn write_holder(&mut self, note: &str) -> Result<(), Error> {
-        let holder = Holder {
-            pid: std::process::id(),
-            host: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
-            note: note.to_owned(),
-            since: jiff::Timestamp::now().to_string(),
-        };
-        let text = serde_json::to_vec(&holder).unwrap_or_default();
+        let text = serde_json::to_vec(&Holder::here(note)).unwrap_or_default();
         self.file
             .set_len(0)
             .and_then(|()| self.file.write_all(&text))

@@ -14,11 +14,13 @@
 //!
 //! The format and its guarantees are in `docs/cache.md`.
 
+mod blob;
 mod commit;
 mod digest;
 mod error;
 mod fetch;
 mod lease;
+mod live;
 mod memo;
 mod record;
 mod store;

@@ -1,14 +1,14 @@
 //! What an action made, and whether all of it is still there.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::tree::Tree;
 use crate::{Digest, Key, Store};
 
 /// One finished action.
@@ -59,14 +59,14 @@ const MIDDLE: &str = "\",\"content\":";
 const TAIL: &str = "}\n";
 
 /// JSON in an envelope with its own digest, so that a flipped bit anywhere is seen: `{"blake3":"…","content":…}\n`.
-pub(crate) fn seal<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn wrap_json<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> {
     let content = serde_json::to_string(content)?;
     let digest = Digest::of_bytes(content.as_bytes());
     Ok(format!("{HEAD}{digest}{MIDDLE}{content}{TAIL}").into_bytes())
 }
 
-/// What [`seal`] wrapped; `Err` says in a clause how it is damaged.
-pub(crate) fn unseal<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+/// What [`wrap_json`] wrapped; `Err` says in a clause how it is damaged.
+pub(crate) fn unwrap_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     if bytes.is_empty() {
         return Err("is empty".to_owned());
     }
@@ -89,13 +89,35 @@ impl Store {
     /// # Errors
     /// Only where the file system fails; damage is [`Lookup::Damaged`].
     pub fn lookup(&self, key: &Key) -> Result<Lookup, Error> {
+        match self.lookup_once(key)? {
+            // A gc beside us may have a blob in its hand that it is about to put back.
+            Lookup::Damaged(_) => {
+                std::thread::sleep(Duration::from_millis(10));
+                self.lookup_once(key)
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn lookup_once(&self, key: &Key) -> Result<Lookup, Error> {
+        self.join();
         let path = self.record_path(key);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let mut bytes = Vec::new();
+        let touched = match File::open(&path).and_then(|mut file| {
+            let stat = file.metadata()?;
+            bytes.reserve_exact(stat.len() as usize + 1);
+            file.read_to_end(&mut bytes)?;
+            stat.modified()
+        }) {
+            Ok(touched) => touched,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Lookup::Miss),
             Err(e) => return Err(Error::io("reading", &path, e)),
         };
-        let record: Record = match unseal(&bytes) {
+        // Before its blobs are looked at: once it is touched a gc leaves them.
+        if !self.touch(&path, touched) {
+            return Ok(Lookup::Miss);
+        }
+        let record: Record = match unwrap_json(&bytes) {
             Ok(record) => record,
             Err(why) => {
                 return Ok(Lookup::Damaged(format!(
@@ -111,66 +133,16 @@ impl Store {
             )));
         }
         for (role, output) in &record.outputs {
-            if let Err(why) = self.check_output(output)? {
-                return Ok(Lookup::Damaged(format!(
-                    "output `{role}` of {key} is damaged: {why}"
-                )));
+            match self.check_output(output) {
+                Ok(()) => {}
+                Err(Error::Damaged { what }) => {
+                    return Ok(Lookup::Damaged(format!(
+                        "output `{role}` of {key} is damaged: {what}"
+                    )));
+                }
+                Err(e) => return Err(e),
             }
         }
         Ok(Lookup::Hit(record))
-    }
-
-    /// Whether all blobs of an output are there with their sizes; the inner `Err` says what is wrong.
-    fn check_output(&self, output: &Output) -> Result<Result<(), String>, Error> {
-        if !output.folder {
-            return self.check_blob(&output.digest, output.size);
-        }
-        let tree = match self.read_tree(&output.digest) {
-            Ok(tree) => tree,
-            Err(Error::Damaged { what }) => return Ok(Err(what)),
-            Err(e) => return Err(e),
-        };
-        for (_, digest, size) in tree.files() {
-            if let Err(why) = self.check_blob(&digest, size)? {
-                return Ok(Err(why));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    fn check_blob(&self, digest: &Digest, size: u64) -> Result<Result<(), String>, Error> {
-        let path = self.blob_path(digest);
-        match fs::symlink_metadata(&path) {
-            Ok(stat) if !stat.is_file() => {
-                Ok(Err(format!("the blob {} is not a file", path.display())))
-            }
-            Ok(stat) if stat.len() != size => Ok(Err(format!(
-                "the blob {} has {} bytes in place of {size}",
-                path.display(),
-                stat.len()
-            ))),
-            Ok(_) => Ok(Ok(())),
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                Ok(Err(format!("the blob {} is missing", path.display())))
-            }
-            Err(e) => Err(Error::io("reading", &path, e)),
-        }
-    }
-
-    /// Reads a tree blob and checks its digest.
-    pub(crate) fn read_tree(&self, digest: &Digest) -> Result<Tree, Error> {
-        let path = self.blob_path(digest);
-        let damaged = |why: &str| Error::Damaged {
-            what: format!("the tree {} {why}", path.display()),
-        };
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(damaged("is missing")),
-            Err(e) => return Err(Error::io("reading", &path, e)),
-        };
-        if Tree::digest(&bytes) != *digest {
-            return Err(damaged("does not have the digest that its name states"));
-        }
-        Tree::from_bytes(&bytes).map_err(|why| damaged(&format!("can't be understood: {why}")))
     }
 }

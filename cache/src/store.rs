@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::error::{At, Error};
+use crate::live::Live;
+use crate::memo::Memo;
 use crate::{Digest, Key};
 
 /// The version of everything under the store's root. A store of another one is refused.
@@ -29,6 +31,8 @@ pub(crate) struct Inner {
     pub root: PathBuf,
     /// Set once the file system has said that it can't clone files.
     pub no_reflink: AtomicBool,
+    pub live: OnceLock<Live>,
+    pub memo: Mutex<Memo>,
     temporary: AtomicU64,
     ready: AtomicBool,
 }
@@ -46,6 +50,8 @@ impl Store {
             inner: Arc::new(Inner {
                 root,
                 no_reflink: AtomicBool::new(false),
+                live: OnceLock::new(),
+                memo: Mutex::new(Memo::default()),
                 temporary: AtomicU64::new(0),
                 ready: AtomicBool::new(false),
             }),
@@ -88,6 +94,11 @@ impl Store {
 
     pub(crate) fn lock_path(&self, key: &Key) -> PathBuf {
         self.root().join("locks").join(key.to_string())
+    }
+
+    /// Held by the one gc that may run.
+    pub(crate) fn gc_lock_path(&self) -> PathBuf {
+        self.root().join("locks").join("gc")
     }
 
     pub(crate) fn work_path(&self, key: &Key) -> PathBuf {
@@ -134,15 +145,15 @@ impl Store {
             let _ = fs::remove_file(&temporary);
         }
         written?;
-        sync_folder(path.parent().unwrap_or(self.root()))
+        sync(path.parent().unwrap_or(self.root()))
     }
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
-        .and_then(|f| f.sync_all())
-        .at("syncing", folder)
+/// Makes a file's content, or the names in a folder, durable.
+pub(crate) fn sync(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .at("syncing", path)
 }
 
 fn check_format(root: &Path) -> Result<(), Error> {
@@ -169,7 +180,7 @@ fn check_format(root: &Path) -> Result<(), Error> {
             };
             for entry in entries {
                 let name = entry.at("reading", root)?.file_name();
-                if name != "work" && !NAMES.iter().any(|known| name == *known) {
+                if !NAMES.iter().any(|known| name == *known) {
                     let name = name.to_string_lossy().into_owned();
                     return refuse(&format!(
                         "it holds other things (`{name}`); name a new or empty folder"

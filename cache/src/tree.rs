@@ -25,7 +25,8 @@ pub(crate) enum Entry {
 }
 
 impl Tree {
-    pub fn new(mut entries: Vec<(String, Entry)>) -> Tree {
+    pub fn new(entries: impl IntoIterator<Item = (String, Entry)>) -> Tree {
+        let mut entries: Vec<_> = entries.into_iter().collect();
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         Tree { entries }
     }
@@ -79,6 +80,11 @@ impl Tree {
     /// The digest of a tree's bytes.
     pub fn digest(bytes: &[u8]) -> Digest {
         Digest::from_bytes(blake3::derive_key(CONTEXT, bytes))
+    }
+
+    /// Whether a blob begins as trees do.
+    pub fn is_tree(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC.as_bytes())
     }
 
     /// The sum of its files' sizes, in bytes.

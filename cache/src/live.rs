@@ -1,0 +1,131 @@
+//! Which processes use the store now, so that gc leaves what they use.
+//!
+//! A process that looks anything up holds the kernel lock of one slot, `live/<n>`, until it ends; the slot's
+//! modification time is when it began. It touches each record that it uses, unless that was touched less than
+//! [`SLACK`] before it began: so a run that finds all its work done writes nothing. What was touched later than `SLACK`
+//! before the oldest live process began is therefore everything that live processes can be using.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+
+use crate::Store;
+use crate::error::{At, Error};
+use crate::lease::Holder;
+
+/// How fresh a record's last touch may be for a process to leave it.
+const SLACK: Duration = Duration::from_secs(30 * 60);
+
+/// This process's place among those that use the store.
+pub(crate) struct Live {
+    /// Locked until the process ends. `None` where the store can't be written: then gc can't either.
+    _slot: Option<File>,
+    /// Records last touched before this are touched when used.
+    touch_before: SystemTime,
+}
+
+impl Store {
+    /// Takes a slot, once, if there is a store at all. To be called before a record is read.
+    pub(crate) fn join(&self) {
+        if self.inner.live.get().is_none() && self.root().join("format").exists() {
+            self.inner.live.get_or_init(|| {
+                self.take_slot().unwrap_or(Live {
+                    _slot: None,
+                    touch_before: SystemTime::UNIX_EPOCH,
+                })
+            });
+        }
+    }
+
+    fn take_slot(&self) -> io::Result<Live> {
+        let folder = self.root().join("live");
+        fs::create_dir_all(&folder)?;
+        for n in 0u32.. {
+            let mut slot = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(folder.join(n.to_string()))?;
+            match slot.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(e)) => return Err(e),
+            }
+            let holder = serde_json::to_vec(&Holder::here(&self.note)).unwrap_or_default();
+            let _ = slot.set_len(0).and_then(|()| slot.write_all(&holder));
+            // The file system's clock, not ours: it also stamps the records, and hosts may disagree.
+            rustix::fs::futimens(&slot, &now())?;
+            let since = slot.metadata()?.modified()?;
+            // A gc that began before we took the slot does not know of us: then touch all. It takes its lock first and
+            // looks at the slots second, we the other way round, so one of the two sees the other.
+            let gc_runs = self.gc_lock_path().exists();
+            let touch_before = if gc_runs {
+                since + SLACK * 1000
+            } else {
+                since - SLACK
+            };
+            return Ok(Live {
+                _slot: Some(slot),
+                touch_before,
+            });
+        }
+        Err(ErrorKind::ResourceBusy.into())
+    }
+
+    /// Marks a record as used now, if its last touch is old. `false` where it is no longer there.
+    pub(crate) fn touch(&self, record: &Path, touched: SystemTime) -> bool {
+        match self.inner.live.get() {
+            Some(live) if touched < live.touch_before => {
+                let done = rustix::fs::utimensat(CWD, record, &now(), AtFlags::SYMLINK_NOFOLLOW);
+                done != Err(rustix::io::Errno::NOENT)
+            }
+            _ => true,
+        }
+    }
+
+    /// The number of processes that use the store, and since when they can be using what was touched.
+    #[expect(dead_code, reason = "gc is to use it")]
+    pub(crate) fn live(&self) -> Result<(usize, Option<SystemTime>), Error> {
+        let folder = self.root().join("live");
+        let mut count = 0;
+        let mut oldest: Option<SystemTime> = None;
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok((0, None)),
+            Err(e) => return Err(Error::io("reading", &folder, e)),
+        };
+        for entry in entries {
+            let path = entry.at("reading", &folder)?.path();
+            let slot = File::open(&path).at("reading", &path)?;
+            match slot.try_lock_shared() {
+                Ok(()) => continue,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(e)) => return Err(Error::io("locking", &path, e)),
+            }
+            count += 1;
+            let since = slot
+                .metadata()
+                .and_then(|stat| stat.modified())
+                .at("reading", &path)?
+                - SLACK;
+            oldest = Some(oldest.map_or(since, |other| other.min(since)));
+        }
+        Ok((count, oldest))
+    }
+}
+
+fn now() -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        },
+    }
+}
