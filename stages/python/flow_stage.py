@@ -1,0 +1,223 @@
+"""Stage kinds of flow in Python: one module, no dependencies, Python 3.10 or later.
+
+A stage kind is a function. Its keyword-only arguments are the parameters, their annotations and defaults the schema:
+
+    import flow_stage
+
+    plugin = flow_stage.Plugin("flow-stages-mine", "0.1.0")
+
+    @plugin.stage(
+        inputs={"features": ("array", "the array, [n, d]")},
+        outputs={"table": ("table", "one row a column")},
+    )
+    def summary(context, *, digits: int = 6):
+        "Summarises each column of an array."
+        ...
+
+    if __name__ == "__main__":
+        plugin.main()
+
+Save that as the executable `flow-stages-mine`; `docs/protocol.md` describes what goes over the wire.
+"""
+
+import inspect
+import json
+import math
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+__all__ = ["PROTOCOL", "Context", "Failed", "Plugin"]
+
+#: The protocol's major version. Each side refuses another one; unknown fields are tolerated.
+PROTOCOL = 1
+
+#: The artifact types of inputs and outputs.
+ARTIFACTS = ("array", "labels", "mask", "model", "metrics", "table", "dataset", "file", "folder")
+
+SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", list: "array", dict: "object"}
+
+
+class Failed(Exception):
+    """Raise it to fail the stage with a message for the user: what is wrong, where, and what to do."""
+
+
+class Context:
+    """What a running stage is given. Its methods may be called from any thread."""
+
+    def __init__(self, request, events):
+        self.stage = request["stage"]  #: the stage's name in the workflow
+        self.inputs = {role: Path(path) for role, path in request["inputs"].items()}  #: role to path; read-only
+        self.outputs = {role: Path(path) for role, path in request["outputs"].items()}  #: role to the path to write
+        self.work = Path(request["work"])  #: a folder of the stage's own, for scratch files and checkpoints
+        self.seed = request["seed"]  #: the seed of every random draw
+        self.threads = max(1, request["threads"])  #: the number of threads that the stage may use
+        self.device = request["device"]  #: "cpu", or the device that the workflow asked for
+        self._events = events
+        self._lock = threading.Lock()
+
+    def progress(self, done, total=0, unit="", message=""):
+        """Says how far the stage is: `done` of `total` (0: unknown) in `unit`s."""
+        self._emit(event="progress", done=int(done), total=int(total), unit=unit, message=message)
+
+    def metric(self, name, value, step=None):
+        """Reports a measured number, of `step` (epoch) where it is one of a series."""
+        value = float(value)
+        event = {"event": "metric", "name": name, "value": value if math.isfinite(value) else None}
+        self._emit(**event, **({} if step is None else {"step": int(step)}))
+
+    def log(self, message):
+        """Writes a line to the stage's log."""
+        self._emit(event="log", message=str(message))
+
+    def warning(self, message):
+        """Tells the user something that does not stop the stage."""
+        self._emit(event="warning", message=str(message))
+
+    def _emit(self, **event):
+        # One write a line: the reader never sees half an event.
+        with self._lock:
+            self._events.write(json.dumps(event) + "\n")
+            self._events.flush()
+
+
+class Plugin:
+    """A list of stage kinds that one executable offers."""
+
+    def __init__(self, name, version):
+        self.name, self.version = name, version
+        self._kinds = {}
+
+    def stage(self, *, name=None, version=None, inputs=None, outputs=None, parameters=None, path_parameters=(),
+              seeded=False, checkpoints=False, headline=(), cpus=1):
+        """Makes the decorated function a stage kind. It is called with a `Context` and the parameters by name.
+
+        name: what `uses` names; by default the function's name with dashes.
+        version: raise it when the same inputs give other results; left out, the plugin file's digest takes its place.
+        inputs, outputs: role to (artifact type, phrase), or (artifact type, phrase, "optional") for an input. The
+            first output is what a bare stage name refers to.
+        parameters: what annotations can't say, by parameter: {"digits": {"minimum": 1, "description": "…"}}.
+        path_parameters: the parameters that are paths to read; the engine hashes what they name.
+        seeded: whether it draws random numbers, so that the seed is part of the key.
+        checkpoints: whether it goes on from its work folder after an interruption.
+        headline: the metrics that a person wants to see first.
+        cpus: threads that it asks for; 0 is every core.
+        """
+        def add(function):
+            kind = name or function.__name__.replace("_", "-")
+            text = inspect.getdoc(function)
+            if not text:
+                raise TypeError(f"{kind}: the function needs a docstring; its first line is the kind's summary")
+            description = {
+                "name": kind,
+                "summary": text.splitlines()[0].rstrip("."),
+                "parameters": _schema(kind, function, text, parameters or {}),
+                "inputs": [_port(kind, role, *port) for role, port in (inputs or {}).items()],
+                "outputs": [_port(kind, role, *port) for role, port in (outputs or {}).items()],
+                "path_parameters": list(path_parameters),
+                "seeded": seeded,
+                "checkpoints": checkpoints,
+                "headline": list(headline),
+                "resources": {"cpus": cpus},
+            }
+            if version is not None:
+                description["version"] = version
+            self._kinds[kind] = (description, function)
+            return function
+
+        return add
+
+    def main(self, arguments=None):
+        """The whole process: reads the command line, serves it, and exits."""
+        arguments = sys.argv[1:] if arguments is None else arguments
+        if arguments == ["describe"]:
+            kinds = [description for description, _ in self._kinds.values()]
+            json.dump({"protocol": PROTOCOL, "plugin": self.name, "version": self.version, "kinds": kinds},
+                      sys.stdout, indent=2)
+            print()
+            sys.exit(0)
+        if len(arguments) == 2 and arguments[0] == "run":
+            sys.exit(self._run(arguments[1]))
+        print(f"{self.name} {self.version} is a plugin of flow, with the stage kinds {', '.join(self._kinds)}.\n\n"
+              f"flow starts it for you: name one of these in a workflow (`uses = …`). By hand: `{self.name} describe`\n"
+              f"prints what it offers, and `{self.name} run KIND` reads a request on stdin and runs one stage.",
+              file=sys.stderr)
+        sys.exit(2)
+
+    def _run(self, kind):
+        try:
+            function, request = self._accept(kind)
+        except Failed as error:
+            print(f"{self.name}: {error}", file=sys.stderr)
+            return 2
+        # What the stage or a C library prints must not end up between the events: stdout becomes the log.
+        sys.stdout.flush()
+        events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        context = Context(request, events)
+        try:
+            function(context, **request["parameters"])
+        except Failed as error:
+            context._emit(event="error", message=str(error))
+            return 1
+        except Exception as error:
+            traceback.print_exc()
+            context._emit(event="error", message=f"{type(error).__name__}: {error} (a traceback stands in the log)")
+            return 1
+        return 0
+
+    def _accept(self, kind):
+        if kind not in self._kinds:
+            raise Failed(f"no stage kind `{kind}`; it has {', '.join(self._kinds)}")
+        try:
+            request = json.load(sys.stdin)
+        except ValueError as error:
+            raise Failed(f"the request on stdin is not JSON: {error}") from None
+        if not isinstance(request, dict) or "protocol" not in request:
+            raise Failed("the request on stdin names no protocol version")
+        if request["protocol"] != PROTOCOL:
+            raise Failed(f"the engine speaks protocol {request['protocol']}, this plugin speaks {PROTOCOL}; install a "
+                         "plugin and a flow of the same release")
+        missing = {"stage", "parameters", "inputs", "outputs", "work", "seed", "threads", "device"} - request.keys()
+        if missing:
+            raise Failed(f"the request on stdin is not complete: it has no {', '.join(sorted(missing))}")
+        function = self._kinds[kind][1]
+        try:
+            inspect.signature(function).bind(None, **request["parameters"])
+        except TypeError as error:
+            raise Failed(f"the parameters are not those of `{kind}`: {error}") from None
+        return function, request
+
+
+def _port(kind, role, artifact, summary, optional=None):
+    if artifact not in ARTIFACTS or optional not in (None, "optional"):
+        raise TypeError(f"{kind}.{role}: write (type, phrase) or (type, phrase, \"optional\"), with a type of "
+                        f"{', '.join(ARTIFACTS)}")
+    port = {"name": role, "type": artifact, "summary": summary}
+    return {**port, "optional": True} if optional else port
+
+
+def _schema(kind, function, text, more):
+    """The JSON Schema of a function's keyword-only arguments."""
+    properties, required = {}, []
+    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        schema = dict(more.get(name, {}))
+        if "type" not in schema and parameter.annotation in SIMPLE:
+            schema["type"] = SIMPLE[parameter.annotation]
+        if not schema.keys() & {"type", "enum", "anyOf", "oneOf"}:
+            raise TypeError(f"{kind}.{name}: annotate the parameter with int, float, str, bool, list or dict, or give "
+                            "its schema in `parameters`")
+        if parameter.default is inspect.Parameter.empty:
+            required.append(name)
+        else:
+            schema["default"] = parameter.default
+        properties[name] = schema
+    unknown = more.keys() - properties.keys()
+    if unknown:
+        raise TypeError(f"{kind}: `parameters` describes {', '.join(sorted(unknown))}, which the function does not take")
+    return {"type": "object", "description": text, "properties": properties, "required": required,
+            "additionalProperties": False}

@@ -1,0 +1,188 @@
+"""Tests of the Python module and of the example plugin, which they start as flow does."""
+
+import contextlib
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.dont_write_bytecode = True
+import flow_stage  # noqa: E402
+
+MISBEHAVING = '''
+import os, sys
+sys.path.insert(0, {here!r})
+import flow_stage
+plugin = flow_stage.Plugin("flow-stages-noisy", "1")
+
+@plugin.stage()
+def noisy(context):
+    """Prints where events stand."""
+    print("not an event")
+    os.write(1, b"nor this\\n")
+    context.log("an event")
+
+@plugin.stage()
+def broken(context):
+    """Has a bug."""
+    context.metric("loss", float("nan"), step=3)
+    return [][1]
+
+plugin.main()
+'''
+
+
+def npy(shape, values, code="<f4"):
+    header = repr({"descr": code, "fortran_order": False, "shape": shape}).encode().ljust(117) + b"\n"
+    body = struct.pack(f"<{len(values)}{'f' if code == '<f4' else 'd'}", *values)
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
+
+
+class Base(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def request(self, **changes):
+        request = {
+            "protocol": 1, "kind": "column-summary", "stage": "summary", "parameters": {"digits": 3},
+            "inputs": {"features": str(self.folder / "x.npy")}, "outputs": {"table": str(self.folder / "t.csv")},
+            "work": str(self.folder), "seed": 42, "threads": 1, "device": "cpu", "a_later_field": True,
+        }
+        return json.dumps({**request, **changes})
+
+    def start(self, *arguments, stdin="", plugin=HERE / "flow-stages-example"):
+        done = subprocess.run([str(plugin), *arguments], input=stdin, capture_output=True, text=True, timeout=60,
+                              env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"})
+        return done.returncode, done.stdout, done.stderr
+
+    def events(self, text):
+        return [json.loads(line) for line in text.splitlines()]
+
+
+class Example(Base):
+    def test_describe_prints_the_kind_with_its_schema(self):
+        status, out, _ = self.start("describe")
+        description = json.loads(out)
+        self.assertEqual((status, description["protocol"], description["plugin"]), (0, 1, "flow-stages-example"))
+        (kind,) = description["kinds"]
+        self.assertEqual((kind["name"], kind["version"]), ("column-summary", 1))
+        self.assertEqual(kind["summary"], "Summarises each column of an array")
+        self.assertEqual(kind["parameters"]["properties"]["digits"], {
+            "minimum": 1, "maximum": 17, "description": "Significant digits of the numbers.", "type": "integer",
+            "default": 6})
+        self.assertEqual(kind["parameters"]["additionalProperties"], False)
+        self.assertEqual([port["type"] for port in kind["inputs"] + kind["outputs"]], ["array", "table"])
+
+    def test_run_writes_the_table_and_only_events(self):
+        nan = float("nan")
+        for code in ("<f4", "<f8"):
+            (self.folder / "x.npy").write_bytes(npy((3, 2), [1, 5, 2, nan, 6, nan], code))
+            status, out, error = self.start("run", "column-summary", stdin=self.request())
+            self.assertEqual((status, error), (0, ""))
+            # By hand: mean 3, deviations -2, -1, 3: variance 14/3, its root 2.160.
+            self.assertEqual((self.folder / "t.csv").read_text(),
+                             "column,count,mean,std,min,max\n0,3,3,2.16,1,6\n1,1,5,0,5,5\n")
+            self.assertEqual(self.events(out)[-2:], [
+                {"event": "metric", "name": "columns", "value": 2.0},
+                {"event": "metric", "name": "rows", "value": 3.0}])
+
+    def test_a_column_without_numbers_is_a_warning(self):
+        (self.folder / "x.npy").write_bytes(npy((2,), [float("nan")] * 2))
+        status, out, _ = self.start("run", "column-summary", stdin=self.request())
+        self.assertEqual(status, 0)
+        self.assertIn({"event": "warning", "message": "column 0 holds no number"}, self.events(out))
+
+    def test_damaged_input_is_one_clear_error(self):
+        whole = npy((3, 2), [1, 2, 3, 4, 5, 6])
+        for content in (b"", b"hello world", whole[:-4], whole + b"1234", whole[:100], whole.replace(b"<f4", b"<i4"),
+                        whole.replace(b"(3, 2)", b"(3, -2)"), whole.replace(b"(3, 2)", b"[3, []")):
+            (self.folder / "x.npy").write_bytes(content)
+            status, out, error = self.start("run", "column-summary", stdin=self.request())
+            self.assertEqual((status, error), (1, ""), content)
+            (event,) = self.events(out)
+            self.assertEqual(event["event"], "error")
+            self.assertIn("x.npy is no whole .npy array", event["message"])
+
+
+class Protocol(Base):
+    def test_what_is_no_request_is_refused_in_a_sentence(self):
+        for stdin, text in (
+            ("hello", "is not JSON"),
+            ("[]", "names no protocol version"),
+            (self.request(protocol=2), "the engine speaks protocol 2, this plugin speaks 1"),
+            (json.dumps({"protocol": 1}), "is not complete: it has no device, inputs"),
+            (self.request(parameters={"digit": 3}), "are not those of `column-summary`"),
+        ):
+            status, out, error = self.start("run", "column-summary", stdin=stdin)
+            self.assertEqual((status, out), (2, ""))
+            self.assertIn(text, error)
+            self.assertEqual(len(error.splitlines()), 1, error)
+        self.assertIn("no stage kind `sum`; it has column-summary", self.start("run", "sum")[2])
+
+    def test_by_hand_it_explains_itself(self):
+        status, out, error = self.start()
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("is a plugin of flow, with the stage kinds column-summary", error)
+
+    def misbehaving(self, kind):
+        plugin = self.folder / "noisy.py"
+        plugin.write_text(f"#!{sys.executable}\n" + MISBEHAVING.format(here=str(HERE)))
+        plugin.chmod(0o755)
+        return self.start("run", kind, stdin=self.request(parameters={}), plugin=plugin)
+
+    def test_what_a_stage_prints_goes_to_the_log(self):
+        status, out, error = self.misbehaving("noisy")
+        self.assertEqual((status, self.events(out)), (0, [{"event": "log", "message": "an event"}]))
+        self.assertEqual(sorted(error.splitlines()), ["nor this", "not an event"])
+
+    def test_a_bug_is_an_error_event_with_a_traceback_in_the_log(self):
+        status, out, error = self.misbehaving("broken")
+        self.assertEqual(status, 1)
+        metric, last = self.events(out)
+        self.assertEqual(metric, {"event": "metric", "name": "loss", "value": None, "step": 3})
+        self.assertEqual(last["message"], "IndexError: list index out of range (a traceback stands in the log)")
+        self.assertIn("return [][1]", error)
+
+
+class Declaration(unittest.TestCase):
+    def test_mistakes_of_the_author_are_said_when_the_plugin_starts(self):
+        def undocumented(context):
+            pass
+
+        def unannotated(context, *, x=1):
+            "Does nothing."
+
+        def fine(context, *, x: int, names: list = ("a",)):
+            "Does nothing."
+
+        plugin = flow_stage.Plugin("p", "1")
+        for function, options, text in (
+            (undocumented, {}, "needs a docstring"),
+            (unannotated, {}, "unannotated.x: annotate"),
+            (fine, {"inputs": {"x": ("number", "")}}, "fine.x: write (type, phrase)"),
+            (fine, {"parameters": {"y": {}}}, "describes y, which the function does not take"),
+        ):
+            with self.assertRaises(TypeError) as caught:
+                plugin.stage(**options)(function)
+            self.assertIn(text, str(caught.exception))
+        plugin.stage(name="good", path_parameters=["names"], seeded=True)(fine)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), self.assertRaises(SystemExit):
+            plugin.main(["describe"])
+        (kind,) = json.loads(out.getvalue())["kinds"]
+        self.assertNotIn("version", kind)
+        self.assertEqual((kind["seeded"], kind["path_parameters"]), (True, ["names"]))
+        self.assertEqual(kind["parameters"]["required"], ["x"])
+
+
+if __name__ == "__main__":
+    unittest.main()
