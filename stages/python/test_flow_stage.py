@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -81,6 +82,16 @@ class Example(Base):
             "default": 6})
         self.assertEqual(kind["parameters"]["additionalProperties"], False)
         self.assertEqual([port["type"] for port in kind["inputs"] + kind["outputs"]], ["array", "table"])
+
+    def test_the_protocol_page_shows_what_the_plugin_says(self):
+        page = (HERE.parents[1] / "docs" / "protocol.md").read_text(encoding="utf-8")
+        description, request, events = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+        self.assertEqual(json.loads(description), json.loads(self.start("describe")[1]))
+        self.assertEqual(json.loads(request).keys(), json.loads(self.request()).keys() - {"a_later_field"})
+        (self.folder / "x.npy").write_bytes(npy((3, 2), [1, float("nan")] * 3))
+        _, out, _ = self.start("run", "column-summary", stdin=self.request())
+        for event in self.events(events):
+            self.assertIn({"message": "", **event} if event["event"] == "progress" else event, self.events(out))
 
     def test_run_writes_the_table_and_only_events(self):
         nan = float("nan")
