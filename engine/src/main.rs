@@ -1,1 +1,125 @@
-fn main(){}
+//! The command line: arguments parsed, one function a command, the exit status.
+
+mod commands;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs declarative machine-learning workflows; only what changed runs again.
+#[derive(Parser)]
+#[command(
+    name = "flow",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Brings a workflow's results up to date.
+    #[command(
+        after_help = "Exit status: 0 all well, 1 a stage failed, 2 the workflow or the command line is wrong, \
+        130 interrupted.\n\nExamples:\n  flow run workflows/quickstart.toml\n  \
+        flow run workflows/quickstart.toml --set min_cluster_size=50\n  \
+        flow run workflows/cifar100.toml --until fine_labels --dry-run"
+    )]
+    Run(RunArguments),
+    /// Says for each stage whether it is up to date.
+    Status {
+        #[command(flatten)]
+        workflow: WorkflowArguments,
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copies a stage's output out of the store.
+    #[command(
+        after_help = "Example:\n  flow get workflows/quickstart.toml fine_labels.labels -o labels.npy"
+    )]
+    Get {
+        #[command(flatten)]
+        workflow: WorkflowArguments,
+        /// What to copy; the stage's first output where none is named.
+        #[arg(value_name = "STAGE[.OUTPUT]")]
+        artifact: String,
+        /// Where to; by default STAGE.OUTPUT in the current folder.
+        #[arg(short, long, value_name = "PATH")]
+        output: Option<PathBuf>,
+    },
+    /// Lists the stage kinds at hand, or prints the page of one.
+    Stages {
+        /// The kind.
+        kind: Option<String>,
+        /// Also look at this workflow's `[plugins]`.
+        #[arg(long, value_name = "FILE")]
+        workflow: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+struct WorkflowArguments {
+    /// The workflow file.
+    workflow: PathBuf,
+    /// Give a param another value, as TOML: --set keep=0.8
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// The folder that holds all results; by default .flow beside the workflow file.
+    #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
+    store: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    #[command(flatten)]
+    workflow: WorkflowArguments,
+    /// Run this stage alone; what it reads has to be in the store.
+    #[arg(long, value_name = "STAGE", conflicts_with = "until")]
+    only: Vec<String>,
+    /// Run this stage and what it needs.
+    #[arg(long, value_name = "STAGE")]
+    until: Vec<String>,
+    /// Run this stage although its result is in the store.
+    #[arg(long, value_name = "STAGE")]
+    force: Vec<String>,
+    /// Threads that stages may use at once; by default all.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    jobs: Option<u32>,
+    /// After a failure, go on with what does not depend on it.
+    #[arg(short, long)]
+    keep_going: bool,
+    /// Say what would run, and run nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object a line: each stage that ends, then the run.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    // `parse` prints its own errors and ends with 2, or with 0 after `--help`.
+    let result = match Cli::parse().command {
+        Command::Run(arguments) => commands::run(&arguments),
+        Command::Status { workflow, json } => commands::status(&workflow, json),
+        Command::Get {
+            workflow,
+            artifact,
+            output,
+        } => commands::get(&workflow, &artifact, output),
+        Command::Stages { kind, workflow } => {
+            commands::stages(kind.as_deref(), workflow.as_deref())
+        }
+    };
+    match result {
+        Ok(status) => status,
+        Err(failure) => {
+            eprintln!("{}", failure.text);
+            ExitCode::from(failure.status)
+        }
+    }
+}

@@ -45,7 +45,10 @@ pub(super) fn join(
         by_value.entry(at(&offer.0)).or_default().push(offer);
     }
     let matches = |row: &Row| by_value.get(&at(&row.coordinates));
-    let count: usize = rows.iter().map(|row| matches(row).map_or(0, Vec::len)).sum();
+    let count: usize = rows
+        .iter()
+        .map(|row| matches(row).map_or(0, Vec::len))
+        .sum();
     if count > LIMIT {
         return Err(count);
     }
@@ -110,6 +113,9 @@ mod tests {
     fn a_product_beyond_the_limit_is_counted_and_not_made() {
         let values: Vec<i64> = (0..1500).collect();
         let rows = join(vec![Row::default()], &offers("a", "x", &values)).unwrap();
-        assert_eq!(join(rows, &offers("b", "x", &values)).unwrap_err(), 2_250_000);
+        assert_eq!(
+            join(rows, &offers("b", "x", &values)).unwrap_err(),
+            2_250_000
+        );
     }
 }

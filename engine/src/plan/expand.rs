@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use flow_stage::protocol::Port;
 use flow_stage::ArtifactType;
+use flow_stage::protocol::Port;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value;
@@ -12,7 +12,9 @@ use super::coordinates::{self, Coordinates, Row};
 use super::{Command, Input, Instance, Origin, Output, Plan, Task, Wanted, parameters, plain_text};
 use crate::plugin::{Catalogue, Kind};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::{self, Action, Located, Node, Reference, Span, Stage, Template, Workflow, template};
+use crate::workflow::{
+    self, Action, Located, Node, Reference, Span, Stage, Template, Workflow, template,
+};
 
 /// Builds the plan. What is wrong goes to `problems`; where anything but warnings is found, the plan is incomplete and
 /// must not be run.
@@ -44,7 +46,10 @@ pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problem
             } else if let Some(kind) = kinds[index] {
                 // The wiring is wrong, so there are no instances; the parameters can be looked at all the same.
                 let point = stage.matrix.iter().map(|(axis, values)| {
-                    ((stage.name.value.clone(), axis.value.clone()), values[0].value.json())
+                    (
+                        (stage.name.value.clone(), axis.value.clone()),
+                        values[0].value.json(),
+                    )
                 });
                 let point: Coordinates = point.collect();
                 expander.parameters(stage, kind, &point);
@@ -85,16 +90,31 @@ impl<'a> Expander<'a> {
     }
 
     /// Checks roles, references and artifact types of a stage's inputs.
-    fn check_inputs(&mut self, stage: &Stage, kind: Option<&Kind>, kinds: &[Option<&Kind>]) -> bool {
+    fn check_inputs(
+        &mut self,
+        stage: &Stage,
+        kind: Option<&Kind>,
+        kinds: &[Option<&Kind>],
+    ) -> bool {
         let uses = matches!(stage.action, Action::Uses(_));
         let mut sound = !uses || kind.is_some();
         for (role, origin) in &stage.inputs {
-            let port = kind.and_then(|kind| kind.description.inputs.iter().find(|p| p.name == role.value));
+            let port = kind.and_then(|kind| {
+                kind.description
+                    .inputs
+                    .iter()
+                    .find(|p| p.name == role.value)
+            });
             if let (Some(kind), None) = (kind, port) {
                 let problem = Problem::UnknownInput {
                     kind: kind.description.name.clone(),
                     role: role.value.clone(),
-                    known: kind.description.inputs.iter().map(|p| p.name.clone()).collect(),
+                    known: kind
+                        .description
+                        .inputs
+                        .iter()
+                        .map(|p| p.name.clone())
+                        .collect(),
                 };
                 self.problems.add(problem, role.span);
                 sound = false;
@@ -240,7 +260,9 @@ impl<'a> Expander<'a> {
         let name = |node: &NodeIndex| self.workflow.stages[node.index()].name.value.clone();
         let mut path: Vec<String> = cycle.iter().rev().map(name).collect();
         path.push(path[0].clone());
-        let span = self.workflow.stages[cycle[cycle.len() - 1].index()].name.span;
+        let span = self.workflow.stages[cycle[cycle.len() - 1].index()]
+            .name
+            .span;
         self.problems.add(Problem::Cycle { path }, span);
     }
 
@@ -252,10 +274,12 @@ impl<'a> Expander<'a> {
         let mut made = Vec::with_capacity(rows.len());
         for row in rows {
             let task = match kind {
-                Some(kind) => self.parameters(stage, kind, &row.coordinates).map(|parameters| Task::Kind {
-                    kind: kind.description.name.clone(),
-                    parameters,
-                }),
+                Some(kind) => self
+                    .parameters(stage, kind, &row.coordinates)
+                    .map(|parameters| Task::Kind {
+                        kind: kind.description.name.clone(),
+                        parameters,
+                    }),
                 None => self.command(stage, &row.coordinates),
             };
             let Some(task) = task else {
@@ -311,7 +335,9 @@ impl<'a> Expander<'a> {
         }
         let mut sizes = vec![rows.len()];
         sizes.extend(stage.matrix.iter().map(|(_, values)| values.len()));
-        let product = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let product = sizes
+            .iter()
+            .try_fold(1usize, |product, &size| product.checked_mul(size));
         if product.is_none_or(|product| product > coordinates::LIMIT) {
             self.too_many(stage, &sizes);
             return None;
@@ -369,11 +395,17 @@ impl<'a> Expander<'a> {
             })
             .collect();
         if chosen.is_empty() {
-            let selector: Vec<_> = selectors.iter().map(|(a, v)| format!("{a} = {v}")).collect();
+            let selector: Vec<_> = selectors
+                .iter()
+                .map(|(a, v)| format!("{a} = {v}"))
+                .collect();
             let problem = Problem::NoInstance {
                 stage: reference.value.stage.clone(),
                 selector: selector.join(", "),
-                known: all.iter().map(|(_, node)| self.plan.graph[*node].label.clone()).collect(),
+                known: all
+                    .iter()
+                    .map(|(_, node)| self.plan.graph[*node].label.clone())
+                    .collect(),
             };
             self.problems.add(problem, reference.span);
             return None;
@@ -405,31 +437,57 @@ impl<'a> Expander<'a> {
         if let Some(axis) = name.strip_prefix("matrix.") {
             let key = (stage.name.value.clone(), axis.to_string());
             // The place is the one where the axis lists its values.
-            let listed = stage.matrix.iter().find(|(a, _)| a.value == axis).and_then(|(_, values)| {
-                values.iter().find(|v| Some(&v.value.json()) == point.get(&key))
-            });
+            let listed =
+                stage
+                    .matrix
+                    .iter()
+                    .find(|(a, _)| a.value == axis)
+                    .and_then(|(_, values)| {
+                        values
+                            .iter()
+                            .find(|v| Some(&v.value.json()) == point.get(&key))
+                    });
             return listed.cloned().ok_or_else(|| Problem::UnknownName {
                 name: name.into(),
-                known: stage.matrix.iter().map(|(a, _)| format!("matrix.{}", a.value)).collect(),
+                known: stage
+                    .matrix
+                    .iter()
+                    .map(|(a, _)| format!("matrix.{}", a.value))
+                    .collect(),
             });
         }
         let mut parts = name.split('.');
         let first = parts.next().unwrap_or_default();
-        let known = || self.workflow.params.iter().map(|(n, _)| n.value.clone()).collect();
+        let known = || {
+            self.workflow
+                .params
+                .iter()
+                .map(|(n, _)| n.value.clone())
+                .collect()
+        };
         let Some((_, node)) = self.workflow.params.iter().find(|(n, _)| n.value == first) else {
-            return Err(Problem::UnknownName { name: name.into(), known: known() });
+            return Err(Problem::UnknownName {
+                name: name.into(),
+                known: known(),
+            });
         };
         self.used.insert(first.into());
         let mut node = node;
         for part in parts {
             let workflow::NodeValue::Table(entries) = &node.value else {
-                return Err(Problem::UnknownName { name: name.into(), known: known() });
+                return Err(Problem::UnknownName {
+                    name: name.into(),
+                    known: known(),
+                });
             };
             node = match entries.iter().find(|(key, _)| key.value == part) {
                 Some((_, inner)) => inner,
                 None => {
                     let known = entries.iter().map(|(key, _)| key.value.clone()).collect();
-                    return Err(Problem::UnknownName { name: part.into(), known });
+                    return Err(Problem::UnknownName {
+                        name: part.into(),
+                        known,
+                    });
                 }
             };
         }
@@ -455,7 +513,8 @@ impl<'a> Expander<'a> {
                     let known: Vec<_> = stage.inputs.iter().map(|(r, _)| r.value.clone()).collect();
                     sound &= self.known(name, input, &known, "inputs.", part.span);
                 } else if let Some(output) = role("outputs.") {
-                    let known: Vec<_> = stage.outputs.iter().map(|(r, _)| r.value.clone()).collect();
+                    let known: Vec<_> =
+                        stage.outputs.iter().map(|(r, _)| r.value.clone()).collect();
                     sound &= self.known(name, output, &known, "outputs.", part.span);
                 } else if name != "work" {
                     match self.value(stage, point, name) {
@@ -473,7 +532,14 @@ impl<'a> Expander<'a> {
         sound.then_some(Task::Command { command, values })
     }
 
-    fn known(&mut self, name: &str, role: &str, known: &[String], prefix: &str, span: Span) -> bool {
+    fn known(
+        &mut self,
+        name: &str,
+        role: &str,
+        known: &[String],
+        prefix: &str,
+        span: Span,
+    ) -> bool {
         let found = known.iter().any(|k| k == role);
         if !found {
             let problem = Problem::UnknownName {
@@ -486,7 +552,13 @@ impl<'a> Expander<'a> {
     }
 
     /// The inputs of one instance: its wired roles, and the paths in its parameters.
-    fn inputs(&mut self, stage: &Stage, kind: Option<&Kind>, task: &Task, row: &Row) -> Option<Vec<Input>> {
+    fn inputs(
+        &mut self,
+        stage: &Stage,
+        kind: Option<&Kind>,
+        task: &Task,
+        row: &Row,
+    ) -> Option<Vec<Input>> {
         let mut nodes = row.nodes.iter();
         let mut inputs = Vec::new();
         for (role, origin) in &stage.inputs {
@@ -502,9 +574,10 @@ impl<'a> Expander<'a> {
                 }
                 workflow::Origin::Path(path) => {
                     let span = path.span;
-                    let text = path
-                        .value
-                        .render(|name| self.value(stage, &row.coordinates, name).map(|n| n.value.text()));
+                    let text = path.value.render(|name| {
+                        self.value(stage, &row.coordinates, name)
+                            .map(|n| n.value.text())
+                    });
                     let value = match text {
                         Ok(text) => text,
                         Err(problem) => {
@@ -512,8 +585,12 @@ impl<'a> Expander<'a> {
                             return None;
                         }
                     };
-                    let port = kind
-                        .and_then(|kind| kind.description.inputs.iter().find(|p| p.name == role.value));
+                    let port = kind.and_then(|kind| {
+                        kind.description
+                            .inputs
+                            .iter()
+                            .find(|p| p.name == role.value)
+                    });
                     Origin::Path {
                         pattern: Located { value, span },
                         wanted: match port {
@@ -525,11 +602,16 @@ impl<'a> Expander<'a> {
                     }
                 }
             };
-            inputs.push(Input { role: role.value.clone(), origin });
+            inputs.push(Input {
+                role: role.value.clone(),
+                origin,
+            });
         }
         if let (Some(kind), Task::Kind { parameters, .. }) = (kind, task) {
             for name in &kind.description.path_parameters {
-                let Some(value) = parameters.get(name) else { continue };
+                let Some(value) = parameters.get(name) else {
+                    continue;
+                };
                 let span = stage
                     .with
                     .iter()
@@ -548,7 +630,9 @@ impl<'a> Expander<'a> {
         }
         for (name, _) in &self.workflow.params {
             if !self.used.contains(&name.value) {
-                let problem = Problem::UnusedParam { name: name.value.clone() };
+                let problem = Problem::UnusedParam {
+                    name: name.value.clone(),
+                };
                 self.problems.add(problem, name.span);
             }
         }
@@ -556,25 +640,46 @@ impl<'a> Expander<'a> {
 }
 
 /// The local paths in a path parameter: a string, or a list or table of them. What has `://` in it is a URL.
-fn path_parameters(value: &Value, role: &str, pointer: String, span: Span, inputs: &mut Vec<Input>) {
+fn path_parameters(
+    value: &Value,
+    role: &str,
+    pointer: String,
+    span: Span,
+    inputs: &mut Vec<Input>,
+) {
     match value {
         Value::String(path) if !path.contains("://") => inputs.push(Input {
             role: format!("with.{role}"),
             origin: Origin::Path {
-                pattern: Located { value: path.clone(), span },
+                pattern: Located {
+                    value: path.clone(),
+                    span,
+                },
                 wanted: Wanted::Either,
                 parameter: Some(pointer),
             },
         }),
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
-                path_parameters(item, &format!("{role}.{i}"), format!("{pointer}/{i}"), span, inputs);
+                path_parameters(
+                    item,
+                    &format!("{role}.{i}"),
+                    format!("{pointer}/{i}"),
+                    span,
+                    inputs,
+                );
             }
         }
         Value::Object(entries) => {
             for (key, item) in entries {
                 let escaped = key.replace('~', "~0").replace('/', "~1");
-                path_parameters(item, &format!("{role}.{key}"), format!("{pointer}/{escaped}"), span, inputs);
+                path_parameters(
+                    item,
+                    &format!("{role}.{key}"),
+                    format!("{pointer}/{escaped}"),
+                    span,
+                    inputs,
+                );
             }
         }
         _ => {}

@@ -114,7 +114,7 @@ pub enum Origin {
 }
 
 /// What a path input may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wanted {
     /// One file.
     File,

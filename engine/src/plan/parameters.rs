@@ -17,7 +17,8 @@ pub(super) fn resolve(
 ) -> Option<Map<String, Value>> {
     let name = || kind.description.name.clone();
     let known = kind.parameter_names();
-    let closed = kind.description.parameters.get("additionalProperties") == Some(&Value::Bool(false));
+    let closed =
+        kind.description.parameters.get("additionalProperties") == Some(&Value::Bool(false));
     let mut sound = true;
     for (key, _) in given {
         if closed && !known.contains(&key.value) {
@@ -39,7 +40,13 @@ pub(super) fn resolve(
         Ok(validator) => validator,
         Err(message) => {
             let message = message.into();
-            problems.add(Problem::BadSchema { kind: name(), message }, stage);
+            problems.add(
+                Problem::BadSchema {
+                    kind: name(),
+                    message,
+                },
+                stage,
+            );
             return None;
         }
     };
@@ -115,7 +122,10 @@ fn place(given: &[(Located<String>, Node)], pointer: &str) -> Option<Span> {
     let mut node = &given.iter().find(|(key, _)| key.value == first)?.1;
     for part in parts {
         let inner = match &node.value {
-            NodeValue::Table(entries) => entries.iter().find(|(k, _)| k.value == part).map(|(_, n)| n),
+            NodeValue::Table(entries) => entries
+                .iter()
+                .find(|(k, _)| k.value == part)
+                .map(|(_, n)| n),
             NodeValue::Array(items) => part.parse::<usize>().ok().and_then(|i| items.get(i)),
             _ => None,
         };
@@ -144,6 +154,9 @@ mod tests {
         }});
         let mut value = json!({"epochs": {"max": 60}});
         complete(&schema, &mut value);
-        assert_eq!(value, json!({"epochs": {"min": 30, "max": 60}, "keep": 1.0}));
+        assert_eq!(
+            value,
+            json!({"epochs": {"min": 30, "max": 60}, "keep": 1.0})
+        );
     }
 }

@@ -11,14 +11,39 @@ use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_
 /// What a stage may inherit undeclared: where programs, homes, temporary files and certificates are, the language,
 /// proxies, and which accelerators may be seen.
 const INHERITED: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-    "http_proxy", "https_proxy", "no_proxy", "VIRTUAL_ENV", "CONDA_PREFIX", "CUDA_VISIBLE_DEVICES",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "XDG_CACHE_HOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "CUDA_VISIBLE_DEVICES",
 ];
 
 /// Variables that bind the thread pools in use to the stage's budget.
 const THREADS: &[&str] = &[
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
 ];
 
 /// How long a process that is asked to end may take before it is killed.
@@ -27,7 +52,11 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// Gives the command only what is listed here, what is `declared`, and its number of threads.
 pub fn clean_environment(command: &mut Command, declared: &[String], threads: u32) {
     command.env_clear();
-    for name in INHERITED.iter().copied().chain(declared.iter().map(String::as_str)) {
+    for name in INHERITED
+        .iter()
+        .copied()
+        .chain(declared.iter().map(String::as_str))
+    {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
@@ -87,7 +116,11 @@ pub enum Ending {
 ///
 /// # Errors
 /// Where the system can't tell how the child is.
-pub fn wait(child: &mut Child, limit: Option<Duration>, stop: impl Fn() -> bool) -> io::Result<Ending> {
+pub fn wait(
+    child: &mut Child,
+    limit: Option<Duration>,
+    stop: impl Fn() -> bool,
+) -> io::Result<Ending> {
     let started = Instant::now();
     let mut pause = Duration::from_micros(200);
     let ending = loop {
@@ -130,11 +163,17 @@ pub fn output(mut command: Command, limit: Duration) -> io::Result<Output> {
         let stderr = scope.spawn(|| read_all(pipes.1.take()));
         let ending = wait(&mut child, Some(limit), || false)?;
         let join = |reader: thread::ScopedJoinHandle<'_, io::Result<Vec<u8>>>| {
-            reader.join().unwrap_or_else(|_| Err(io::Error::other("the reader failed")))
+            reader
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the reader failed")))
         };
         let (stdout, stderr) = (join(stdout)?, join(stderr)?);
         match ending {
-            Ending::Exited(status) => Ok(Output { status, stdout, stderr }),
+            Ending::Exited(status) => Ok(Output {
+                status,
+                stdout,
+                stderr,
+            }),
             _ => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("it took more than {} s", limit.as_secs()),
@@ -166,7 +205,11 @@ pub fn lines(pipe: impl Read, mut each: impl FnMut(&str)) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        if (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+        if (&mut reader)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
             return Ok(());
         }
         each(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));

@@ -1,1 +1,24 @@
-//! stub
+//! Bringing a plan up to date: key, lookup, lease, execute, commit.
+//!
+//! - [`key`]: what an action's key is made of; the one writer that hashing and explaining share.
+//! - [`external`]: the user's files that stages read, found and hashed before anything runs.
+//! - [`survey`]: what a run would do, without doing it.
+//! - [`execute`]: one stage, from lease to commit; [`command`] is how its process is put together.
+//! - [`runner`]: the loop over ready stages inside the thread budget.
+//! - [`event`]: everything that a run tells; views and the journal see nothing else.
+//! - [`journal`]: what is kept of a run in the store.
+
+mod command;
+pub mod event;
+mod execute;
+pub mod external;
+pub mod journal;
+pub mod key;
+pub mod runner;
+pub mod survey;
+
+pub use event::{Event, Status};
+pub use external::Externals;
+pub use key::Manifest;
+pub use runner::{Options, Runner, Summary};
+pub use survey::{Standing, Survey};

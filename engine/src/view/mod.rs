@@ -1,1 +1,198 @@
-//! stub
+//! What a person sees. Everything here is made of events, records and plugin descriptions; nothing here decides.
+//!
+//! - [`lines`]: a line for each stage that ends, where nobody watches.
+//! - [`live`]: a line for each stage that runs, on a terminal.
+//! - [`json`]: one object a line.
+//! - [`results`]: the tables at the end of a run.
+//! - [`status`]: how each stage stands.
+//! - [`pages`]: what stage kinds there are.
+
+pub mod json;
+pub mod lines;
+pub mod live;
+pub mod pages;
+pub mod results;
+pub mod status;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use crate::run::event::{Failure, RunEnd, StageEnd};
+use crate::run::{Event, Status};
+
+/// Shows a run while it goes on.
+pub trait View {
+    /// Takes one event in.
+    fn event(&mut self, event: &Event);
+}
+
+/// The view that fits: JSON where it is asked for, live lines on a terminal, plain lines elsewhere.
+pub fn choose(json: bool) -> Box<dyn View> {
+    if json {
+        Box::new(json::Json)
+    } else if io::stderr().is_terminal() {
+        Box::new(live::Live::new())
+    } else {
+        Box::new(lines::Lines::default())
+    }
+}
+
+/// Whether colours are wanted on stderr: on a terminal, unless `NO_COLOR` is set.
+pub fn colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints to stdout. A reader that has gone away (`| head`) is no error.
+///
+/// # Errors
+/// Where stdout can't be written for another reason, such as a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The line of a stage that ended.
+fn stage_line(end: &StageEnd) -> String {
+    let time = match end.status {
+        Status::Ran | Status::Failed => duration(end.seconds),
+        _ => String::new(),
+    };
+    format!("{:<9} {:<28} {time:>9}", end.status.word(), end.label)
+        .trim_end()
+        .into()
+}
+
+/// What is said of a failed stage.
+fn failure_lines(label: &str, failure: &Failure) -> Vec<String> {
+    let mut lines = vec![format!(
+        "error: stage `{label}` failed: {}",
+        failure.message
+    )];
+    lines.extend(failure.tail.iter().map(|line| format!("  | {line}")));
+    lines.push(format!("  whole log: {}", failure.log.display()));
+    lines
+}
+
+/// The line at a run's end.
+fn run_line(end: &RunEnd) -> String {
+    let mut counts = vec![format!("{} ran", end.ran), format!("{} cached", end.cached)];
+    for (count, word) in [
+        (end.failed, "failed"),
+        (end.skipped, "skipped (they read from one that failed)"),
+        (end.cancelled, "not run"),
+    ] {
+        if count > 0 {
+            counts.push(format!("{count} {word}"));
+        }
+    }
+    format!(
+        "run {}: {}, {}",
+        end.run,
+        counts.join(", "),
+        duration(end.seconds)
+    )
+}
+
+/// What an interrupted run keeps.
+fn interrupted_line(end: &RunEnd) -> String {
+    format!(
+        "interrupted: the {} finished stage(s) are in the store, and a training goes on from its last checkpoint; \
+         run the same command again to go on",
+        end.ran + end.cached
+    )
+}
+
+/// A length of time, as short as it can be said.
+pub fn duration(seconds: f64) -> String {
+    let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
+    match whole {
+        0 if seconds < 0.0995 => format!("{:.0} ms", seconds * 1000.0),
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `done` of `total` units, the rate, and the time left where it can be told.
+fn progress_text(
+    done: u64,
+    total: u64,
+    unit: &str,
+    message: &str,
+    seconds: f64,
+    fresh: u64,
+) -> String {
+    let mut text = if total > 0 {
+        format!("{unit} {done}/{total}")
+    } else {
+        format!("{unit} {done}")
+    };
+    if fresh > 0 && seconds > 0.0 {
+        let rate = fresh as f64 / seconds;
+        text += &if rate >= 1.0 {
+            format!(", {rate:.1} {unit}s/s")
+        } else {
+            format!(", {} a {unit}", duration(1.0 / rate))
+        };
+        if total > done {
+            text += &format!(", {} left", duration((total - done) as f64 / rate));
+        }
+    }
+    if !message.is_empty() {
+        text += &format!(", {message}");
+    }
+    text
+}
+
+/// The pace of one running stage.
+#[derive(Debug)]
+struct Pace {
+    began: std::time::Instant,
+    /// What was done when it was first heard of: a stage that goes on from a checkpoint does not begin at 0.
+    first: u64,
+    unit: String,
+}
+
+impl Pace {
+    fn new(done: u64, unit: &str) -> Pace {
+        Pace {
+            began: std::time::Instant::now(),
+            first: done,
+            unit: unit.into(),
+        }
+    }
+
+    /// The progress line; starts over where the stage counts something else than before.
+    fn text(&mut self, done: u64, total: u64, unit: &str, message: &str) -> String {
+        if self.unit != unit || done < self.first {
+            *self = Pace::new(done, unit);
+        }
+        let seconds = self.began.elapsed().as_secs_f64();
+        progress_text(done, total, unit, message, seconds, done - self.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(duration(0.0123), "12 ms");
+        assert_eq!(duration(1.25), "1.2 s");
+        assert_eq!(duration(125.0), "2 min 05 s");
+        assert_eq!(duration(7260.0), "2 h 01 min");
+    }
+
+    #[test]
+    fn progress_tells_rate_and_time_left() {
+        assert_eq!(
+            progress_text(4, 10, "epoch", "loss 0.5", 8.0, 4),
+            "epoch 4/10, 2.0 s a epoch, 12.0 s left, loss 0.5"
+        );
+        assert_eq!(progress_text(0, 0, "image", "", 0.0, 0), "image 0");
+    }
+}

@@ -51,12 +51,20 @@ pub(super) fn workflow(
             continue;
         };
         reader.plain(&value);
-        match workflow.params.iter_mut().find(|(n, _)| n.value == name.value) {
+        match workflow
+            .params
+            .iter_mut()
+            .find(|(n, _)| n.value == name.value)
+        {
             Some((_, old)) => *old = value,
             None => reader.problems.add(
                 Problem::UnknownParam {
                     name: name.value,
-                    known: workflow.params.iter().map(|(n, _)| n.value.clone()).collect(),
+                    known: workflow
+                        .params
+                        .iter()
+                        .map(|(n, _)| n.value.clone())
+                        .collect(),
                 },
                 name.span,
             ),
@@ -106,7 +114,11 @@ impl Reader<'_> {
                         }
                     }
                 }
-                _ => self.unknown(&key, "the workflow", &["workflow", "params", "stages", "plugins"]),
+                _ => self.unknown(
+                    &key,
+                    "the workflow",
+                    &["workflow", "params", "stages", "plugins"],
+                ),
             }
         }
         if workflow.stages.is_empty() && self.problems.is_empty() {
@@ -183,31 +195,54 @@ impl Reader<'_> {
                 _ => self.unknown(
                     &key,
                     &within,
-                    &["uses", "run", "inputs", "with", "matrix", "outputs", "resources", "timeout", "env"],
+                    &[
+                        "uses",
+                        "run",
+                        "inputs",
+                        "with",
+                        "matrix",
+                        "outputs",
+                        "resources",
+                        "timeout",
+                        "env",
+                    ],
                 ),
             }
         }
         let name = stage.name.value.clone();
         if actions.len() > 1 {
-            self.problems.add(Problem::TwoActions { stage: name.clone() }, stage.name.span);
+            self.problems.add(
+                Problem::TwoActions {
+                    stage: name.clone(),
+                },
+                stage.name.span,
+            );
         }
         let Some(action) = actions.pop() else {
             if self.problems.is_empty() {
-                self.problems.add(Problem::NoAction { stage: name }, stage.name.span);
+                self.problems
+                    .add(Problem::NoAction { stage: name }, stage.name.span);
             }
             return None;
         };
         match (&action, with_key, outputs_key) {
             (Action::Uses(_), _, Some(span)) => {
-                let problem = Problem::NotForThisAction { key: "outputs", belongs: "run" };
+                let problem = Problem::NotForThisAction {
+                    key: "outputs",
+                    belongs: "run",
+                };
                 self.problems.add(problem, span);
             }
             (Action::Arguments(_) | Action::Shell(_), Some(span), _) => {
-                let problem = Problem::NotForThisAction { key: "with", belongs: "uses" };
+                let problem = Problem::NotForThisAction {
+                    key: "with",
+                    belongs: "uses",
+                };
                 self.problems.add(problem, span);
             }
             (Action::Arguments(_) | Action::Shell(_), _, _) if stage.outputs.is_empty() => {
-                self.problems.add(Problem::NoOutputs { stage: name }, stage.name.span);
+                self.problems
+                    .add(Problem::NoOutputs { stage: name }, stage.name.span);
             }
             _ => {}
         }
@@ -217,7 +252,10 @@ impl Reader<'_> {
     fn command(&mut self, node: Node) -> Option<Action> {
         match node.value {
             NodeValue::String(text) => {
-                let text = Located { value: text, span: node.span };
+                let text = Located {
+                    value: text,
+                    span: node.span,
+                };
                 if text.value.trim().is_empty() {
                     self.problems.add(Problem::EmptyCommand, node.span);
                 }
@@ -229,12 +267,20 @@ impl Reader<'_> {
                 }
                 let arguments = items
                     .into_iter()
-                    .map(|item| self.string("an argument", item).and_then(|text| self.template(text)))
+                    .map(|item| {
+                        self.string("an argument", item)
+                            .and_then(|text| self.template(text))
+                    })
                     .collect::<Option<_>>()?;
                 Some(Action::Arguments(arguments))
             }
             other => {
-                self.wrong_type("`run`", "a list of arguments, or a string for `sh -c`", &other, node.span);
+                self.wrong_type(
+                    "`run`",
+                    "a list of arguments, or a string for `sh -c`",
+                    &other,
+                    node.span,
+                );
                 None
             }
         }
@@ -245,9 +291,13 @@ impl Reader<'_> {
             NodeValue::String(text) => {
                 let reference = reference(&text);
                 if reference.is_none() {
-                    self.problems.add(Problem::MalformedReference { text }, node.span);
+                    self.problems
+                        .add(Problem::MalformedReference { text }, node.span);
                 }
-                Some(Origin::Stage(Located { value: reference?, span: node.span }))
+                Some(Origin::Stage(Located {
+                    value: reference?,
+                    span: node.span,
+                }))
             }
             NodeValue::Table(entries) => {
                 let mut path = None;
@@ -259,13 +309,19 @@ impl Reader<'_> {
                 }
                 if path.is_none() && self.problems.is_empty() {
                     let text = format!("{role} = {{ … }}");
-                    self.problems.add(Problem::MalformedReference { text }, node.span);
+                    self.problems
+                        .add(Problem::MalformedReference { text }, node.span);
                 }
                 path.map(Origin::Path)
             }
             other => {
                 let what = format!("the input `{role}`");
-                self.wrong_type(&what, "a stage's name or { path = \"…\" }", &other, node.span);
+                self.wrong_type(
+                    &what,
+                    "a stage's name or { path = \"…\" }",
+                    &other,
+                    node.span,
+                );
                 None
             }
         }
@@ -276,11 +332,15 @@ impl Reader<'_> {
         let values = self.array(&what, node)?;
         if values.is_empty() {
             let axis_name = axis.value.clone();
-            self.problems.add(Problem::EmptyAxis { axis: axis_name }, axis.span);
+            self.problems
+                .add(Problem::EmptyAxis { axis: axis_name }, axis.span);
         }
         for (i, value) in values.iter().enumerate() {
             self.plain(value);
-            if values[..i].iter().any(|v| v.value.json() == value.value.json()) {
+            if values[..i]
+                .iter()
+                .any(|v| v.value.json() == value.value.json())
+            {
                 let problem = Problem::RepeatedValue {
                     axis: axis.value.clone(),
                     value: value.value.text(),
@@ -303,7 +363,8 @@ impl Reader<'_> {
                 .all(|part| matches!(part, Component::Normal(_)));
             if file.value.is_empty() || !plain {
                 let name = file.value.clone();
-                self.problems.add(Problem::OutputEscapes { name }, file.span);
+                self.problems
+                    .add(Problem::OutputEscapes { name }, file.span);
             }
             // One output inside another would make a file a folder.
             if outputs.iter().any(|(_, other)| {
@@ -340,7 +401,8 @@ impl Reader<'_> {
             .and_then(|duration| Duration::try_from(duration).ok())
             .filter(|duration| !duration.is_zero());
         if duration.is_none() {
-            self.problems.add(Problem::BadTimeout { text: text.value }, text.span);
+            self.problems
+                .add(Problem::BadTimeout { text: text.value }, text.span);
         }
         duration
     }
@@ -350,7 +412,12 @@ impl Reader<'_> {
         for item in self.array("`env`", node).unwrap_or_default() {
             if let Some(name) = self.string("a variable's name", item) {
                 if name.value.is_empty() || name.value.contains(['=', '\0']) {
-                    self.problems.add(Problem::BadVariable { name: name.value.clone() }, name.span);
+                    self.problems.add(
+                        Problem::BadVariable {
+                            name: name.value.clone(),
+                        },
+                        name.span,
+                    );
                 }
                 names.push(name.value);
             }
@@ -362,7 +429,10 @@ impl Reader<'_> {
 
     fn template(&mut self, text: Located<String>) -> Option<Located<Template>> {
         match Template::parse(&text.value) {
-            Ok(value) => Some(Located { value, span: text.span }),
+            Ok(value) => Some(Located {
+                value,
+                span: text.span,
+            }),
             Err(problem) => {
                 self.problems.add(problem, text.span);
                 None
@@ -384,7 +454,9 @@ impl Reader<'_> {
 
     fn name(&mut self, name: &Located<String>) {
         if !is_name(&name.value) {
-            let problem = Problem::InvalidName { name: name.value.clone() };
+            let problem = Problem::InvalidName {
+                name: name.value.clone(),
+            };
             self.problems.add(problem, name.span);
         }
     }
@@ -429,7 +501,10 @@ impl Reader<'_> {
 
     fn string(&mut self, what: &str, node: Node) -> Option<Located<String>> {
         match node.value {
-            NodeValue::String(value) => Some(Located { value, span: node.span }),
+            NodeValue::String(value) => Some(Located {
+                value,
+                span: node.span,
+            }),
             other => {
                 self.wrong_type(what, "a string", &other, node.span);
                 None
@@ -441,7 +516,15 @@ impl Reader<'_> {
         match node.value {
             NodeValue::Integer(found) if (low..=high).contains(&found) => Some(found),
             NodeValue::Integer(found) => {
-                self.problems.add(Problem::OutOfRange { what, low, high, found }, node.span);
+                self.problems.add(
+                    Problem::OutOfRange {
+                        what,
+                        low,
+                        high,
+                        found,
+                    },
+                    node.span,
+                );
                 None
             }
             ref other => {

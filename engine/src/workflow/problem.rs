@@ -8,7 +8,10 @@ use super::source::{Sources, Span};
 
 /// One thing that is wrong. The text says what; [`Problem::help`] says what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[allow(missing_docs, reason = "each variant's text says what it and its fields are")]
+#[allow(
+    missing_docs,
+    reason = "each variant's text says what it and its fields are"
+)]
 pub enum Problem {
     // The file as text.
     #[error("the workflow file {path} can't be read: {cause}")]
@@ -146,6 +149,8 @@ pub enum Problem {
     MissingFile { path: String },
     #[error("{path} can't be read: {cause}")]
     UnreadableFile { path: String, cause: String },
+    #[error("{path} has to be {wanted}")]
+    WrongPath { path: String, wanted: &'static str },
     #[error("no file matches `{pattern}`")]
     EmptyGlob { pattern: String },
     #[error("`{pattern}` matches {count} files, and the input takes one")]

@@ -13,10 +13,7 @@ pub(super) fn assignment(
 ) -> Option<(Located<String>, Node)> {
     let source = sources.add("--set".into(), text.into());
     let Some((name, value)) = text.split_once('=') else {
-        problems.add(
-            Problem::SetWithoutValue,
-            Span::new(source, 0..text.len()),
-        );
+        problems.add(Problem::SetWithoutValue, Span::new(source, 0..text.len()));
         return None;
     };
     let name_end = name.trim_end().len();

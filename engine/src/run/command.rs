@@ -1,0 +1,231 @@
+//! How a stage's process is put together: its folders, its inputs in place, its request or its command line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use flow_stage::protocol::{PROTOCOL, Request};
+use serde_json::Value;
+
+use super::execute::{Made, Site};
+use crate::plan::{self, Input, Instance, Origin, Task, plain_text};
+use crate::plugin::process;
+use crate::workflow::Template;
+
+/// A process ready to start.
+pub(super) struct Prepared {
+    pub command: Command,
+    /// What is written on its stdin; nothing for `run` stages.
+    pub request: Option<Vec<u8>>,
+    /// The folder that its outputs have to lie in.
+    pub outputs: PathBuf,
+}
+
+/// Lays out `attempt`, with the inputs linked into it, and builds the command.
+pub(super) fn prepare(
+    site: &Site<'_>,
+    instance: &Instance,
+    made: &Made,
+    work: &Path,
+    attempt: &Path,
+    threads: u32,
+) -> Result<Prepared> {
+    let outputs = attempt.join("outputs");
+    let scratch = work.join("scratch");
+    for folder in [&outputs, &scratch, &attempt.join("inputs")] {
+        make(folder)?;
+    }
+    for output in &instance.outputs {
+        if let Some(parent) = outputs.join(&output.file).parent() {
+            make(parent)?;
+        }
+    }
+    let mut inputs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for input in &instance.inputs {
+        inputs.insert(input.role.clone(), locate(site, input, made, attempt)?);
+    }
+    let (mut command, request) = match &instance.task {
+        Task::Kind { kind, parameters } => {
+            let kind = site
+                .catalogue
+                .get(kind)
+                .context("the kind is in the catalogue")?;
+            let mut parameters = Value::Object(parameters.clone());
+            for input in &instance.inputs {
+                if let Origin::Path {
+                    parameter: Some(pointer),
+                    ..
+                } = &input.origin
+                    && let Some(path) = inputs
+                        .remove(&input.role)
+                        .and_then(|paths| paths.into_iter().next())
+                    && let Some(value) = parameters.pointer_mut(pointer)
+                {
+                    *value = text(&path)?.into();
+                }
+            }
+            let Value::Object(parameters) = parameters else {
+                unreachable!("parameters are an object")
+            };
+            let request = Request {
+                protocol: PROTOCOL,
+                kind: kind.description.name.clone(),
+                stage: instance.label.clone(),
+                parameters,
+                inputs: inputs
+                    .into_iter()
+                    .filter_map(|(role, paths)| Some((role, paths.into_iter().next()?)))
+                    .collect(),
+                outputs: instance
+                    .outputs
+                    .iter()
+                    .map(|output| (output.role.clone(), outputs.join(&output.file)))
+                    .collect(),
+                work: scratch.clone(),
+                seed: instance.seed.unwrap_or(0),
+                threads,
+                device: "cpu".into(),
+            };
+            let mut command = Command::new(&kind.program);
+            command
+                .args(["run", &kind.description.name])
+                .current_dir(&scratch);
+            let mut line = serde_json::to_vec(&request).context("a path is not valid UTF-8")?;
+            line.push(b'\n');
+            (command, Some(line))
+        }
+        Task::Command { command, values } => {
+            let names = Names {
+                instance,
+                inputs: &inputs,
+                outputs: &outputs,
+                scratch: &scratch,
+                values,
+            };
+            let mut command = names.command(command)?;
+            command.current_dir(site.folder);
+            (command, None)
+        }
+    };
+    process::clean_environment(&mut command, &instance.env, threads);
+    Ok(Prepared {
+        command,
+        request,
+        outputs,
+    })
+}
+
+/// Where an input's files are: the user's own, or linked out of the store.
+fn locate(site: &Site<'_>, input: &Input, made: &Made, attempt: &Path) -> Result<Vec<PathBuf>> {
+    match &input.origin {
+        Origin::Path {
+            pattern, wanted, ..
+        } => {
+            let external = site
+                .externals
+                .get(&pattern.value, *wanted)
+                .context("external files are found before the run")?;
+            Ok(external.paths.clone())
+        }
+        Origin::Instance { node, output } => {
+            let declared = site.plan.graph[*node]
+                .outputs
+                .iter()
+                .find(|o| o.role == *output)
+                .context("references are checked before the run")?;
+            let stored = made
+                .get(&(*node, output.clone()))
+                .context("what a stage reads is made before it")?;
+            let extension = Path::new(&declared.file).extension();
+            let mut path = attempt.join("inputs").join(&input.role);
+            if let Some(extension) = extension {
+                path.set_extension(extension);
+            }
+            site.store.materialise(stored, &path)?;
+            Ok(vec![path])
+        }
+    }
+}
+
+/// What the names in a command stand for.
+struct Names<'a> {
+    instance: &'a Instance,
+    inputs: &'a BTreeMap<String, Vec<PathBuf>>,
+    outputs: &'a Path,
+    scratch: &'a Path,
+    values: &'a BTreeMap<String, Value>,
+}
+
+impl Names<'_> {
+    fn command(&self, command: &plan::Command) -> Result<Command> {
+        match command {
+            plan::Command::Shell(line) => {
+                let line = line.render(|name| {
+                    let quoted: Vec<_> = self
+                        .words(name)?
+                        .iter()
+                        .map(|word| shlex::try_quote(word).map(|q| q.into_owned()))
+                        .collect::<Result<_, _>>()
+                        .with_context(|| format!("${{{name}}} can't be quoted for the shell"))?;
+                    anyhow::Ok(quoted.join(" "))
+                })?;
+                let mut command = Command::new("sh");
+                command.args(["-c", &line]);
+                Ok(command)
+            }
+            plan::Command::Arguments(templates) => {
+                let mut arguments = Vec::new();
+                for template in templates {
+                    arguments.extend(self.arguments(template)?);
+                }
+                let mut arguments = arguments.into_iter();
+                let program = arguments.next().context("the command is empty")?;
+                let mut command = Command::new(program);
+                command.args(arguments);
+                Ok(command)
+            }
+        }
+    }
+
+    /// An argument that is nothing but one name becomes as many arguments as the name has files.
+    fn arguments(&self, template: &Template) -> Result<Vec<String>> {
+        if let [crate::workflow::template::Piece::Name(name)] = &template.pieces[..] {
+            return self.words(name);
+        }
+        let text = template.render(|name| anyhow::Ok(self.words(name)?.join(" ")))?;
+        Ok(vec![text])
+    }
+
+    fn words(&self, name: &str) -> Result<Vec<String>> {
+        if let Some(value) = self.values.get(name) {
+            return Ok(vec![plain_text(value)]);
+        }
+        if name == "work" {
+            return Ok(vec![text(self.scratch)?]);
+        }
+        if let Some(paths) = name
+            .strip_prefix("inputs.")
+            .and_then(|role| self.inputs.get(role))
+        {
+            return paths.iter().map(|path| text(path)).collect();
+        }
+        let output = name
+            .strip_prefix("outputs.")
+            .and_then(|role| self.instance.outputs.iter().find(|o| o.role == role))
+            .with_context(|| format!("${{{name}}} is unknown"))?;
+        Ok(vec![text(&self.outputs.join(&output.file))?])
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is not valid UTF-8", path.display()))?;
+    Ok(text.to_string())
+}
+
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))
+}

@@ -1,0 +1,160 @@
+//! Everything that a run tells. What people see, what `--json` prints and what the journal keeps is made of these.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use flow_cache::{Digest, Key};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// How a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It was executed.
+    Ran,
+    /// Its result was in the store.
+    Cached,
+    /// It was executed and failed.
+    Failed,
+    /// Something that it reads from failed.
+    Skipped,
+    /// The run ended before it.
+    Cancelled,
+}
+
+impl Status {
+    /// The word that views show.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Ran => "ran",
+            Status::Cached => "cached",
+            Status::Failed => "failed",
+            Status::Skipped => "skipped",
+            Status::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a stage failed, and where to read on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Failure {
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The stage's whole log.
+    pub log: PathBuf,
+    /// The log's last lines.
+    pub tail: Vec<String>,
+}
+
+/// One event of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// The run begins.
+    Start {
+        /// The run.
+        run: String,
+        /// The workflow's name.
+        workflow: String,
+        /// How many instances it looks at.
+        stages: usize,
+    },
+    /// A stage's process is started.
+    Execute {
+        /// The instance.
+        label: String,
+        /// The threads that it gets.
+        threads: u32,
+    },
+    /// A stage waits for another run that computes the same key.
+    Waiting {
+        /// The instance.
+        label: String,
+        /// For whom.
+        holder: String,
+    },
+    /// How far a stage is.
+    Progress {
+        /// The instance.
+        label: String,
+        /// Units done.
+        done: u64,
+        /// Units in all; 0 where unknown.
+        total: u64,
+        /// What is counted.
+        unit: String,
+        /// What it is doing.
+        message: String,
+    },
+    /// A number that a stage measured.
+    Metric {
+        /// The instance.
+        label: String,
+        /// The number's name.
+        name: String,
+        /// The number; none for NaN and infinity.
+        value: Option<f64>,
+        /// The step it belongs to.
+        step: Option<u64>,
+    },
+    /// Something that people should know; of a stage where there is a label.
+    Warning {
+        /// The instance.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
+        /// The text.
+        message: String,
+    },
+    /// A stage ended. Boxed: it is far larger than the others, which come far more often.
+    Stage(Box<StageEnd>),
+    /// The run ended.
+    Run(RunEnd),
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageEnd {
+    /// The stage's name.
+    pub stage: String,
+    /// The instance's matrix point.
+    pub instance: BTreeMap<String, Value>,
+    /// How it ended.
+    pub status: Status,
+    /// Its key, where the run came as far as that.
+    pub key: Option<Key>,
+    /// How long it took in this run.
+    pub seconds: f64,
+    /// Digests of what it made.
+    pub outputs: BTreeMap<String, Digest>,
+    /// Its figures.
+    #[serde(skip)]
+    pub metrics: Map<String, Value>,
+    /// The instance.
+    #[serde(skip)]
+    pub label: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// How the run ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunEnd {
+    /// The run.
+    pub run: String,
+    /// `ok`, `failed` or `cancelled`.
+    pub status: &'static str,
+    /// Stages that were executed.
+    pub ran: usize,
+    /// Stages whose result was in the store.
+    pub cached: usize,
+    /// Stages that failed.
+    pub failed: usize,
+    /// Stages that were not executed since another failed.
+    pub skipped: usize,
+    /// Stages that the end of the run came before.
+    pub cancelled: usize,
+    /// How long the run took.
+    pub seconds: f64,
+}

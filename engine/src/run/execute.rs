@@ -1,0 +1,465 @@
+//! One stage, from lease to commit, on a thread of its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use flow_cache::{Acquired, Draft, DraftOutput, Holder, Key, Lease, Record, Store};
+use flow_stage::{ArtifactType, protocol};
+use petgraph::graph::NodeIndex;
+use serde_json::{Map, Value, json};
+
+use super::command::{self, Prepared};
+use super::event::{Event, Failure};
+use super::external::Externals;
+use super::key::Manifest;
+use crate::plan::{Instance, Origin, Output, Plan, Task};
+use crate::plugin::process::{self, Ending};
+use crate::plugin::{Catalogue, Kind};
+
+/// What stages have made so far: instance and output role to what the store holds.
+pub(super) type Made = HashMap<(NodeIndex, String), flow_cache::Output>;
+
+/// Everything that stages of one run share.
+pub(super) struct Site<'a> {
+    pub plan: &'a Plan,
+    pub catalogue: &'a Catalogue,
+    pub store: &'a Store,
+    pub externals: &'a Externals,
+    /// The workflow's folder.
+    pub folder: &'a Path,
+    /// The run's name.
+    pub run: &'a str,
+    /// Set when the run is to end.
+    pub stop: &'a AtomicBool,
+}
+
+/// One stage that is to be executed.
+pub(super) struct Job {
+    pub node: NodeIndex,
+    pub manifest: Manifest,
+    pub key: Key,
+    /// Execute although the result is in the store.
+    pub forced: bool,
+    pub threads: u32,
+    pub log: PathBuf,
+    /// What its inputs are in the store.
+    pub made: Made,
+}
+
+/// How a job ended.
+pub(super) enum Outcome {
+    Ran(Box<Record>),
+    /// Another run made it meanwhile.
+    Cached(Box<Record>),
+    Failed(Failure),
+    Cancelled,
+}
+
+/// What a thread that executes a job tells the loop.
+pub(super) enum Message {
+    Event(Event),
+    Done(NodeIndex, Outcome, f64),
+}
+
+/// Executes the job; tells `sender` all that happens, last of all how it ended.
+pub(super) fn execute(site: &Site<'_>, job: &Job, sender: &Sender<Message>) {
+    let started = Instant::now();
+    let outcome = attempt(site, job, sender).unwrap_or_else(|error| {
+        Outcome::Failed(Failure {
+            message: format!("{error:#}"),
+            tail: tail(&job.log),
+            log: job.log.clone(),
+        })
+    });
+    // The loop outlives its jobs; where it is gone there is nobody to tell.
+    let _ = sender.send(Message::Done(
+        job.node,
+        outcome,
+        started.elapsed().as_secs_f64(),
+    ));
+}
+
+fn attempt(site: &Site<'_>, job: &Job, sender: &Sender<Message>) -> Result<Outcome> {
+    let instance = &site.plan.graph[job.node];
+    let tell = |event| {
+        let _ = sender.send(Message::Event(event));
+    };
+    let mut told = None;
+    let mut waiting = |holder: &Holder| {
+        let holder = holder.to_string();
+        if told.as_ref() != Some(&holder) {
+            tell(Event::Waiting {
+                label: instance.label.clone(),
+                holder: holder.clone(),
+            });
+            told = Some(holder);
+        }
+        if site.stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let lease = match site.store.acquire(&job.key, job.forced, &mut waiting)? {
+        Acquired::Hit(record) => return Ok(Outcome::Cached(Box::new(record))),
+        Acquired::GaveUp => return Ok(Outcome::Cancelled),
+        Acquired::Lease(lease) => lease,
+    };
+    let kind = match &instance.task {
+        Task::Kind { kind, .. } => site.catalogue.get(kind),
+        Task::Command { .. } => None,
+    };
+    let checkpoints = kind.is_some_and(|kind| kind.description.checkpoints);
+    if !checkpoints || job.forced {
+        lease.clear_work()?;
+    }
+    // A name of its own, so that whatever an earlier attempt may have left running can't write into this one.
+    let attempt = lease
+        .work()
+        .join(format!("attempt-{}-{}", site.run, std::process::id()));
+    let result = run(site, job, instance, kind, &lease, &attempt, &tell);
+    match result {
+        Ok(Some(draft)) => Ok(Outcome::Ran(Box::new(lease.commit(draft)?))),
+        Ok(None) => {
+            let _ = fs::remove_dir_all(&attempt);
+            lease.abandon(checkpoints);
+            Ok(Outcome::Cancelled)
+        }
+        Err(error) => {
+            let _ = fs::remove_dir_all(&attempt);
+            lease.abandon(checkpoints);
+            Err(error)
+        }
+    }
+}
+
+/// Runs the process and checks what it made; `None` where the run was interrupted.
+fn run(
+    site: &Site<'_>,
+    job: &Job,
+    instance: &Instance,
+    kind: Option<&Kind>,
+    lease: &Lease,
+    attempt: &Path,
+    tell: &(impl Fn(Event) + Sync),
+) -> Result<Option<Draft>> {
+    let prepared = command::prepare(
+        site,
+        instance,
+        &job.made,
+        lease.work(),
+        attempt,
+        job.threads,
+    )?;
+    let outputs = prepared.outputs.clone();
+    tell(Event::Execute {
+        label: instance.label.clone(),
+        threads: job.threads,
+    });
+    let started = Instant::now();
+    let begun = jiff::Timestamp::now();
+    let Some(()) = watch(site, job, instance, prepared, tell)? else {
+        return Ok(None);
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let (kept, metrics) = collect(instance, &outputs, tell)?;
+    for input in &instance.inputs {
+        if let Origin::Path {
+            pattern, wanted, ..
+        } = &input.origin
+        {
+            ensure!(
+                site.externals
+                    .unchanged(&pattern.value, *wanted, site.store),
+                "its input {} changed while it ran, so the result belongs to neither content; run again",
+                pattern.value
+            );
+        }
+    }
+    let provenance = json!({
+        "stage": instance.stage,
+        "label": instance.label,
+        "run": site.run,
+        "plugin": kind.map(|kind| &kind.plugin),
+        "threads": job.threads,
+        "device": "cpu",
+        "host": host(),
+        "platform": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "flow": env!("CARGO_PKG_VERSION"),
+        "started": begun.to_string(),
+    });
+    Ok(Some(Draft {
+        manifest: serde_json::to_value(&job.manifest)?,
+        outputs: kept,
+        provenance,
+        metrics,
+        seconds,
+    }))
+}
+
+/// Starts the process, reads what it says, waits for its end; `None` where the run was interrupted.
+fn watch(
+    site: &Site<'_>,
+    job: &Job,
+    instance: &Instance,
+    prepared: Prepared,
+    tell: &(impl Fn(Event) + Sync),
+) -> Result<Option<()>> {
+    let Prepared {
+        mut command,
+        request,
+        ..
+    } = prepared;
+    let program = command.get_program().to_string_lossy().into_owned();
+    if let Some(folder) = job.log.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("{} can't be made", folder.display()))?;
+    }
+    let log = File::create(&job.log)
+        .with_context(|| format!("the log {} can't be written", job.log.display()))?;
+    command.stderr(log.try_clone()?);
+    if request.is_some() {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    } else {
+        command.stdin(Stdio::null()).stdout(log.try_clone()?);
+    }
+    let mut child =
+        process::spawn(command).with_context(|| format!("`{program}` can't be started"))?;
+    let mut listener = Listener {
+        label: &instance.label,
+        log: Mutex::new(log),
+        tell,
+        error: None,
+        garbage: None,
+    };
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let garbage = AtomicBool::new(false);
+    let ending = thread::scope(|scope| {
+        if let (Some(mut stdin), Some(request)) = (stdin, &request) {
+            // A plugin that ends without reading breaks the pipe; its exit status tells more than the pipe does.
+            scope.spawn(move || stdin.write_all(request));
+        }
+        if let Some(stdout) = stdout {
+            let (listener, garbage) = (&mut listener, &garbage);
+            scope.spawn(move || {
+                process::lines(stdout, |line| {
+                    listener.hear(line);
+                    garbage.store(listener.garbage.is_some(), Ordering::Relaxed);
+                })
+            });
+        }
+        let stop = || site.stop.load(Ordering::Relaxed) || garbage.load(Ordering::Relaxed);
+        process::wait(&mut child, instance.timeout, stop)
+    })
+    .with_context(|| format!("`{program}` can't be waited for"))?;
+    if let Some(line) = listener.garbage {
+        bail!(
+            "it printed a line on stdout that is not an event of the protocol: `{line}` (a plugin logs on stderr)"
+        );
+    }
+    match ending {
+        Ending::Interrupted => Ok(None),
+        Ending::TimedOut => bail!(
+            "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
+            instance.timeout.unwrap_or_default().as_secs()
+        ),
+        Ending::Exited(status) if status.success() => Ok(Some(())),
+        Ending::Exited(status) => match listener.error {
+            Some(message) => bail!("{message}"),
+            None => bail!("{}", how_it_ended(status)),
+        },
+    }
+}
+
+fn how_it_ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it ended with exit status {code}"),
+        (None, Some(9)) => {
+            "it was killed (signal 9): by someone, or by the system when memory ran out".into()
+        }
+        (None, signal) => format!("it crashed (signal {})", signal.unwrap_or(0)),
+    }
+}
+
+/// Takes a plugin's lines in.
+struct Listener<'a, T: Fn(Event)> {
+    label: &'a str,
+    log: Mutex<File>,
+    tell: &'a T,
+    /// Its last words.
+    error: Option<String>,
+    /// The first line that was no event.
+    garbage: Option<String>,
+}
+
+impl<T: Fn(Event)> Listener<'_, T> {
+    fn hear(&mut self, line: &str) {
+        let label = || self.label.to_string();
+        match serde_json::from_str::<protocol::Event>(line) {
+            Ok(protocol::Event::Progress {
+                done,
+                total,
+                unit,
+                message,
+            }) => {
+                (self.tell)(Event::Progress {
+                    label: label(),
+                    done,
+                    total,
+                    unit,
+                    message,
+                });
+            }
+            Ok(protocol::Event::Metric { name, value, step }) => {
+                let shown = value.map_or("not a number".into(), |v| v.to_string());
+                match step {
+                    Some(step) => self.write(&format!("{name} at {step}: {shown}")),
+                    None => self.write(&format!("{name}: {shown}")),
+                }
+                (self.tell)(Event::Metric {
+                    label: label(),
+                    name,
+                    value,
+                    step,
+                });
+            }
+            Ok(protocol::Event::Log { message }) => self.write(&message),
+            Ok(protocol::Event::Warning { message }) => {
+                self.write(&format!("warning: {message}"));
+                (self.tell)(Event::Warning {
+                    label: Some(label()),
+                    message,
+                });
+            }
+            Ok(protocol::Event::Error { message }) => {
+                self.write(&format!("error: {message}"));
+                self.error = Some(message);
+            }
+            Err(_) => {
+                self.write(line);
+                self.garbage
+                    .get_or_insert_with(|| line.chars().take(200).collect());
+            }
+        }
+    }
+
+    fn write(&self, line: &str) {
+        if let Ok(mut log) = self.log.lock() {
+            // A full disk fails the commit, with a better message than a lost log line could give.
+            let _ = writeln!(log, "{line}");
+        }
+    }
+}
+
+/// Checks the declared outputs and reads the figures out of the metrics among them.
+fn collect(
+    instance: &Instance,
+    folder: &Path,
+    tell: &impl Fn(Event),
+) -> Result<(BTreeMap<String, DraftOutput>, Map<String, Value>)> {
+    let mut kept = BTreeMap::new();
+    let mut metrics = Map::new();
+    for output in &instance.outputs {
+        let path = folder.join(&output.file);
+        check(output, &path, matches!(instance.task, Task::Kind { .. }))?;
+        if output.artifact == ArtifactType::Metrics {
+            metrics.extend(figures(&output.role, &path)?);
+        }
+        let artifact = output.artifact.to_string();
+        kept.insert(output.role.clone(), DraftOutput { path, artifact });
+    }
+    let declared = |name: &str| {
+        instance.outputs.iter().any(|o| {
+            Path::new(&o.file)
+                .components()
+                .next()
+                .is_some_and(|c| c.as_os_str() == name)
+        })
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !declared(&name) {
+            let message =
+                format!("it wrote `{name}`, which is not a declared output and is not kept");
+            tell(Event::Warning {
+                label: Some(instance.label.clone()),
+                message,
+            });
+        }
+    }
+    Ok((kept, metrics))
+}
+
+fn check(output: &Output, path: &Path, of_kind: bool) -> Result<()> {
+    let role = &output.role;
+    let Ok(metadata) = path.symlink_metadata() else {
+        bail!(
+            "it ended well and did not write its output `{role}` ({})",
+            output.file
+        );
+    };
+    if of_kind {
+        ensure!(
+            metadata.is_dir() == output.artifact.is_folder(),
+            "its output `{role}` has to be a {}",
+            if output.artifact.is_folder() {
+                "folder"
+            } else {
+                "file"
+            }
+        );
+    }
+    if matches!(
+        output.artifact,
+        ArtifactType::Array | ArtifactType::Labels | ArtifactType::Mask
+    ) {
+        let mut magic = [0; 6];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+        ensure!(
+            read.is_ok() && magic == *b"\x93NUMPY",
+            "its output `{role}` is not a .npy file"
+        );
+    }
+    Ok(())
+}
+
+/// The numbers of a metrics file, and its `groups`.
+fn figures(role: &str, path: &Path) -> Result<Map<String, Value>> {
+    let text = fs::read(path).with_context(|| format!("its output `{role}` can't be read"))?;
+    let value: Map<String, Value> = serde_json::from_slice(&text)
+        .with_context(|| format!("its output `{role}` is not a JSON object"))?;
+    Ok(value
+        .into_iter()
+        .filter(|(name, value)| value.is_number() || (name == "groups" && value.is_object()))
+        .collect())
+}
+
+/// The last lines of a log.
+fn tail(log: &Path) -> Vec<String> {
+    const LINES: usize = 15;
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..]
+        .iter()
+        .map(|line| line.chars().take(500).collect())
+        .collect()
+}
+
+fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

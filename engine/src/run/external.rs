@@ -1,0 +1,162 @@
+//! The user's files that stages read: found, hashed and complained about before anything runs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use flow_cache::{Digest, Store};
+use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
+
+use crate::plan::{Origin, Plan, Wanted};
+use crate::workflow::Span;
+use crate::workflow::problem::{Problem, Problems};
+
+/// Files or a folder that an input names.
+#[derive(Debug, Clone)]
+pub struct External {
+    /// Of the content; for a glob also of the names, relative to the workflow's folder.
+    pub digest: Digest,
+    /// Absolute paths: one, or what a glob matches, in order.
+    pub paths: Vec<PathBuf>,
+}
+
+/// What every path in a workflow stands for.
+#[derive(Debug, Default)]
+pub struct Externals {
+    folder: PathBuf,
+    found: HashMap<(String, Wanted), External>,
+}
+
+impl Externals {
+    /// Finds and hashes the files that the given instances read.
+    pub fn resolve(
+        plan: &Plan,
+        nodes: impl IntoIterator<Item = NodeIndex>,
+        folder: &Path,
+        store: &Store,
+        problems: &mut Problems,
+    ) -> Externals {
+        let mut named: BTreeMap<(String, Wanted), Span> = BTreeMap::new();
+        for node in nodes {
+            for input in &plan.graph[node].inputs {
+                if let Origin::Path {
+                    pattern, wanted, ..
+                } = &input.origin
+                {
+                    named
+                        .entry((pattern.value.clone(), *wanted))
+                        .or_insert(pattern.span);
+                }
+            }
+        }
+        let results: Vec<_> = named
+            .into_par_iter()
+            .map(|((pattern, wanted), span)| {
+                let result = find(&pattern, wanted, folder, store);
+                ((pattern, wanted), span, result)
+            })
+            .collect();
+        let mut found = HashMap::new();
+        for (name, span, result) in results {
+            match result {
+                Ok(external) => {
+                    found.insert(name, external);
+                }
+                Err(problem) => problems.add(problem, span),
+            }
+        }
+        Externals {
+            folder: folder.to_path_buf(),
+            found,
+        }
+    }
+
+    /// What a path stands for.
+    pub fn get(&self, pattern: &str, wanted: Wanted) -> Option<&External> {
+        self.found.get(&(pattern.to_string(), wanted))
+    }
+
+    /// Whether the files are still those that were hashed; the stat memo makes this cheap.
+    pub fn unchanged(&self, pattern: &str, wanted: Wanted, store: &Store) -> bool {
+        let now = find(pattern, wanted, &self.folder, store);
+        let then = self.get(pattern, wanted);
+        matches!((now, then), (Ok(now), Some(then)) if now.digest == then.digest)
+    }
+}
+
+fn find(pattern: &str, wanted: Wanted, folder: &Path, store: &Store) -> Result<External, Problem> {
+    let path = folder.join(pattern);
+    if path.exists() || !pattern.contains(['*', '?', '[']) {
+        let wrong = match wanted {
+            Wanted::File => path.is_dir(),
+            Wanted::Folder => path.is_file(),
+            Wanted::Either | Wanted::Many => false,
+        };
+        if wrong {
+            return Err(Problem::WrongPath {
+                path: pattern.into(),
+                wanted: if wanted == Wanted::File {
+                    "a file"
+                } else {
+                    "a folder"
+                },
+            });
+        }
+        let digest = digest(&path, pattern, store)?;
+        return Ok(External {
+            digest,
+            paths: vec![path],
+        });
+    }
+    let escaped = format!(
+        "{}/{pattern}",
+        glob::Pattern::escape(&folder.to_string_lossy())
+    );
+    let bad_glob = |cause: String| Problem::BadGlob {
+        pattern: pattern.into(),
+        cause,
+    };
+    let mut paths = Vec::new();
+    for path in glob::glob(&escaped).map_err(|e| bad_glob(e.to_string()))? {
+        paths.push(path.map_err(|e| bad_glob(e.to_string()))?);
+    }
+    paths.sort();
+    match (wanted, paths.len()) {
+        (_, 0) => Err(Problem::EmptyGlob {
+            pattern: pattern.into(),
+        }),
+        (Wanted::Many, _) => {
+            let mut hasher = blake3::Hasher::new();
+            for path in &paths {
+                let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
+                hasher.update(&(name.len() as u64).to_le_bytes());
+                hasher.update(name.as_bytes());
+                hasher.update(digest(path, &name, store)?.as_bytes());
+            }
+            let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+            Ok(External { digest, paths })
+        }
+        (_, 1) => {
+            let digest = digest(&paths[0], pattern, store)?;
+            Ok(External { digest, paths })
+        }
+        (_, count) => Err(Problem::ManyFiles {
+            pattern: pattern.into(),
+            count,
+        }),
+    }
+}
+
+fn digest(path: &Path, written: &str, store: &Store) -> Result<Digest, Problem> {
+    if !path.exists() {
+        return Err(Problem::MissingFile {
+            path: written.into(),
+        });
+    }
+    store
+        .digest_path(path)
+        .map_err(|error| Problem::UnreadableFile {
+            path: written.into(),
+            cause: error.to_string(),
+        })
+}

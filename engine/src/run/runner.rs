@@ -1,0 +1,418 @@
+//! The loop: whatever is ready is looked up, and executed where it has to be, inside the thread budget.
+//!
+//! An instance goes Waiting → Ready → (Cached | Queued → Running → Ran | Failed | Cancelled); what reads from one that
+//! failed goes Waiting → Skipped. `docs/architecture.md` has the picture.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use flow_cache::{Key, Lookup, Record, Store};
+use petgraph::graph::NodeIndex;
+use serde_json::Map;
+
+use super::event::{Event, Failure, RunEnd, StageEnd, Status};
+use super::execute::{self, Job, Made, Message, Outcome, Site};
+use super::external::Externals;
+use super::journal::Journal;
+use super::key::Manifest;
+use crate::plan::Plan;
+use crate::plugin::Catalogue;
+use crate::workflow::Workflow;
+
+/// What to run, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The instances that are to be up to date in the end. What they read from is among them.
+    pub wanted: BTreeSet<NodeIndex>,
+    /// Instances that are only looked up: what `--only` leaves out.
+    pub looked_up: BTreeSet<NodeIndex>,
+    /// Instances that are executed although their result is in the store.
+    pub forced: BTreeSet<NodeIndex>,
+    /// Threads that may be given out at once.
+    pub jobs: u32,
+    /// Whether stages that do not depend on a failed one still run.
+    pub keep_going: bool,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Summary {
+    /// The counts, as the last event tells them.
+    pub end: RunEnd,
+    /// The figures of every stage that has a result.
+    pub metrics: HashMap<NodeIndex, Map<String, serde_json::Value>>,
+}
+
+/// Everything that a run needs.
+pub struct Runner<'a> {
+    /// The workflow, for its folder.
+    pub workflow: &'a Workflow,
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// The stage kinds.
+    pub catalogue: &'a Catalogue,
+    /// The user's files.
+    pub externals: &'a Externals,
+    /// Where results are.
+    pub store: &'a Store,
+    /// Set when the run is to end.
+    pub stop: &'a AtomicBool,
+}
+
+/// How often the loop looks whether it is to end.
+const TICK: Duration = Duration::from_millis(50);
+
+impl Runner<'_> {
+    /// Brings the plan up to date. `tell` hears every event, on this thread.
+    ///
+    /// # Errors
+    /// Where the store can't be read or written; a stage that fails is no error here.
+    pub fn run(
+        &self,
+        options: &Options,
+        journal: &mut Journal,
+        tell: &mut dyn FnMut(&Event),
+    ) -> Result<Summary> {
+        let started = Instant::now();
+        let id = journal.id().to_string();
+        let site = Site {
+            plan: self.plan,
+            catalogue: self.catalogue,
+            store: self.store,
+            externals: self.externals,
+            folder: self.workflow.folder(),
+            run: &id,
+            stop: self.stop,
+        };
+        let mut state = State {
+            runner: self,
+            options,
+            journal,
+            tell,
+            cores: cores(),
+            rank: self
+                .plan
+                .order
+                .iter()
+                .enumerate()
+                .map(|(i, &node)| (node, i))
+                .collect(),
+            waits: HashMap::new(),
+            ready: BTreeSet::new(),
+            queue: BTreeMap::new(),
+            running: HashMap::new(),
+            made: Made::new(),
+            metrics: HashMap::new(),
+            ended: HashMap::new(),
+            counts: HashMap::new(),
+            failed: false,
+        };
+        state.event(Event::Start {
+            run: id.clone(),
+            workflow: self.workflow.name.clone(),
+            stages: options.wanted.len(),
+        });
+        state.begin();
+        let (sender, receiver) = mpsc::channel();
+        thread::scope(|scope| -> Result<()> {
+            loop {
+                state.look_up()?;
+                state.start(scope, &site, &sender);
+                if state.running.is_empty() {
+                    return Ok(());
+                }
+                match receiver.recv_timeout(TICK) {
+                    Ok(Message::Event(event)) => state.event(event),
+                    Ok(Message::Done(node, outcome, seconds)) => state.done(node, outcome, seconds),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+            }
+        })?;
+        state.leave_out_the_rest();
+        let end = state.summary(id, started.elapsed().as_secs_f64());
+        state.event(Event::Run(end.clone()));
+        Ok(Summary {
+            end,
+            metrics: state.metrics,
+        })
+    }
+}
+
+/// The threads of this machine.
+pub fn cores() -> u32 {
+    thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
+}
+
+struct State<'a, 'b> {
+    runner: &'a Runner<'a>,
+    options: &'a Options,
+    journal: &'b mut Journal,
+    tell: &'b mut dyn FnMut(&Event),
+    cores: u32,
+    /// Each instance's place in the plan's order, by which everything is decided.
+    rank: HashMap<NodeIndex, usize>,
+    /// Waiting: how many instances each still waits for.
+    waits: HashMap<NodeIndex, usize>,
+    /// Ready: to be looked up.
+    ready: BTreeSet<(usize, NodeIndex)>,
+    /// Queued: to be executed when there are threads.
+    queue: BTreeMap<(usize, NodeIndex), Job>,
+    /// Running, with the threads that they have.
+    running: HashMap<NodeIndex, (Key, u32)>,
+    made: Made,
+    metrics: HashMap<NodeIndex, Map<String, serde_json::Value>>,
+    ended: HashMap<NodeIndex, Status>,
+    counts: HashMap<&'static str, usize>,
+    failed: bool,
+}
+
+impl<'a> State<'a, '_> {
+    fn begin(&mut self) {
+        let plan = self.runner.plan;
+        let involved = |node: &NodeIndex| {
+            self.options.wanted.contains(node) || self.options.looked_up.contains(node)
+        };
+        for &node in plan.order.iter().filter(|node| involved(node)) {
+            let waits = plan.sources(node).count();
+            self.waits.insert(node, waits);
+            if waits == 0 {
+                self.ready.insert((self.rank[&node], node));
+            }
+        }
+    }
+
+    fn ending(&self) -> bool {
+        self.runner.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going)
+    }
+
+    /// Ready → Cached or Queued.
+    fn look_up(&mut self) -> Result<()> {
+        while !self.runner.stop.load(Ordering::Relaxed) {
+            let Some((rank, node)) = self.ready.pop_first() else {
+                return Ok(());
+            };
+            let instance = &self.runner.plan.graph[node];
+            let made = &self.made;
+            let manifest = Manifest::of(
+                instance,
+                self.runner.catalogue,
+                self.runner.externals,
+                |source, output| made.get(&(source, output.to_string())).map(|o| o.digest),
+            );
+            let Some(manifest) = manifest else {
+                // Only where `--only` looks up what was never made; that is refused before the run.
+                self.end(node, Status::Skipped, None, 0.0, None, None);
+                continue;
+            };
+            let key = manifest.key();
+            let forced = self.options.forced.contains(&node);
+            if !forced {
+                match self.runner.store.lookup(&key)? {
+                    Lookup::Hit(record) => {
+                        self.finish(node, Status::Cached, record, 0.0);
+                        continue;
+                    }
+                    Lookup::Miss => {}
+                    Lookup::Damaged(why) => self.event(Event::Warning {
+                        label: Some(instance.label.clone()),
+                        message: format!(
+                            "its result in the store can't be used, so it runs again: {why}"
+                        ),
+                    }),
+                }
+            }
+            if self.options.looked_up.contains(&node) {
+                self.end(node, Status::Skipped, Some(key), 0.0, None, None);
+                continue;
+            }
+            let threads = if instance.cpus == 0 {
+                self.cores
+            } else {
+                instance.cpus.min(self.cores)
+            };
+            let inputs = instance
+                .inputs
+                .iter()
+                .filter_map(|input| match &input.origin {
+                    crate::plan::Origin::Instance { node, output } => {
+                        let name = (*node, output.clone());
+                        Some((name.clone(), self.made.get(&name)?.clone()))
+                    }
+                    crate::plan::Origin::Path { .. } => None,
+                });
+            let job = Job {
+                node,
+                manifest,
+                key,
+                forced,
+                threads,
+                log: self.journal.log(&instance.label),
+                made: inputs.collect(),
+            };
+            self.queue.insert((rank, node), job);
+        }
+        Ok(())
+    }
+
+    /// Queued → Running, while there are threads. A stage that wants more than the budget runs alone.
+    fn start<'scope, 'env>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'env>,
+        site: &'env Site<'env>,
+        sender: &Sender<Message>,
+    ) {
+        while !self.ending() {
+            let taken: u32 = self.running.values().map(|(_, threads)| threads).sum();
+            let fits = |job: &Job| {
+                // Two stages of one key do the work once: the second would only wait, and hold threads.
+                let twin = self.running.values().any(|(key, _)| *key == job.key);
+                !twin && (taken == 0 || taken + job.threads <= self.options.jobs)
+            };
+            let Some(place) = self
+                .queue
+                .iter()
+                .find(|(_, job)| fits(job))
+                .map(|(place, _)| *place)
+            else {
+                return;
+            };
+            let Some(job) = self.queue.remove(&place) else {
+                return;
+            };
+            // A twin that ended meanwhile has made the result.
+            if !job.forced
+                && let Ok(Lookup::Hit(record)) = self.runner.store.lookup(&job.key)
+            {
+                self.finish(job.node, Status::Cached, record, 0.0);
+                let _ = self.look_up();
+                continue;
+            }
+            self.running.insert(job.node, (job.key, job.threads));
+            let sender = sender.clone();
+            scope.spawn(move || execute::execute(site, &job, &sender));
+        }
+    }
+
+    fn done(&mut self, node: NodeIndex, outcome: Outcome, seconds: f64) {
+        let key = self.running.remove(&node).map(|(key, _)| key);
+        match outcome {
+            Outcome::Ran(record) => self.finish(node, Status::Ran, *record, seconds),
+            Outcome::Cached(record) => self.finish(node, Status::Cached, *record, seconds),
+            Outcome::Cancelled => self.end(node, Status::Cancelled, key, seconds, None, None),
+            Outcome::Failed(failure) => {
+                self.failed = true;
+                self.end(node, Status::Failed, key, seconds, None, Some(failure));
+                self.skip_readers(node);
+            }
+        }
+    }
+
+    fn finish(&mut self, node: NodeIndex, status: Status, record: Record, seconds: f64) {
+        for (role, output) in &record.outputs {
+            self.made.insert((node, role.clone()), output.clone());
+        }
+        self.metrics.insert(node, record.metrics.clone());
+        self.end(node, status, Some(record.key), seconds, Some(&record), None);
+        for reader in self.runner.plan.readers(node) {
+            if let Some(waits) = self.waits.get_mut(&reader) {
+                *waits -= 1;
+                if *waits == 0 {
+                    self.ready.insert((self.rank[&reader], reader));
+                }
+            }
+        }
+    }
+
+    fn skip_readers(&mut self, node: NodeIndex) {
+        let mut search: Vec<NodeIndex> = self.runner.plan.readers(node).collect();
+        search.sort();
+        while let Some(reader) = search.pop() {
+            if self.waits.contains_key(&reader) && !self.ended.contains_key(&reader) {
+                self.end(reader, Status::Skipped, None, 0.0, None, None);
+                search.extend(self.runner.plan.readers(reader));
+            }
+        }
+    }
+
+    fn leave_out_the_rest(&mut self) {
+        let rest: Vec<NodeIndex> = self
+            .runner
+            .plan
+            .order
+            .iter()
+            .copied()
+            .filter(|node| self.options.wanted.contains(node) && !self.ended.contains_key(node))
+            .collect();
+        for node in rest {
+            self.end(node, Status::Cancelled, None, 0.0, None, None);
+        }
+    }
+
+    fn end(
+        &mut self,
+        node: NodeIndex,
+        status: Status,
+        key: Option<Key>,
+        seconds: f64,
+        record: Option<&Record>,
+        failure: Option<Failure>,
+    ) {
+        self.ended.insert(node, status);
+        if !self.options.wanted.contains(&node) {
+            return;
+        }
+        *self.counts.entry(status.word()).or_default() += 1;
+        let instance = &self.runner.plan.graph[node];
+        self.event(Event::Stage(Box::new(StageEnd {
+            stage: instance.stage.clone(),
+            instance: instance.coordinates.clone(),
+            status,
+            key,
+            seconds,
+            outputs: record
+                .map(|record| {
+                    record
+                        .outputs
+                        .iter()
+                        .map(|(r, o)| (r.clone(), o.digest))
+                        .collect()
+                })
+                .unwrap_or_default(),
+            metrics: record
+                .map(|record| record.metrics.clone())
+                .unwrap_or_default(),
+            label: instance.label.clone(),
+            failure,
+        })));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.journal.keep(&event);
+        (self.tell)(&event);
+    }
+
+    fn summary(&self, run: String, seconds: f64) -> RunEnd {
+        let count = |status: Status| self.counts.get(status.word()).copied().unwrap_or(0);
+        RunEnd {
+            run,
+            status: if self.runner.stop.load(Ordering::Relaxed) && count(Status::Cancelled) > 0 {
+                "cancelled"
+            } else if self.failed {
+                "failed"
+            } else {
+                "ok"
+            },
+            ran: count(Status::Ran),
+            cached: count(Status::Cached),
+            failed: count(Status::Failed),
+            skipped: count(Status::Skipped),
+            cancelled: count(Status::Cancelled),
+            seconds,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Plain lines on stderr, where nobody watches: logs, CI, pipes.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::{Pace, View, failure_lines, interrupted_line, run_line, stage_line};
+use crate::run::{Event, Status};
+
+/// How often a running stage is heard of.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A line for each stage that ends, and now and then one for a stage that runs.
+#[derive(Debug, Default)]
+pub struct Lines {
+    running: HashMap<String, (Pace, Instant)>,
+}
+
+impl View for Lines {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Execute { label, .. } => {
+                self.running
+                    .insert(label.clone(), (Pace::new(0, ""), Instant::now()));
+            }
+            Event::Waiting { label, holder } => {
+                eprintln!("waiting   {label} for {holder}, which computes it")
+            }
+            Event::Progress {
+                label,
+                done,
+                total,
+                unit,
+                message,
+            } => {
+                if let Some((pace, last)) = self.running.get_mut(label) {
+                    let text = pace.text(*done, *total, unit, message);
+                    if last.elapsed() >= INTERVAL {
+                        eprintln!("running   {label}: {text}");
+                        *last = Instant::now();
+                    }
+                }
+            }
+            Event::Warning {
+                label: Some(label),
+                message,
+            } => eprintln!("warning: {label}: {message}"),
+            Event::Warning {
+                label: None,
+                message,
+            } => eprintln!("warning: {message}"),
+            Event::Stage(end) => {
+                self.running.remove(&end.label);
+                if !matches!(end.status, Status::Cancelled | Status::Skipped) {
+                    eprintln!("{}", stage_line(end));
+                }
+                for line in end
+                    .failure
+                    .iter()
+                    .flat_map(|failure| failure_lines(&end.label, failure))
+                {
+                    eprintln!("{line}");
+                }
+            }
+            Event::Run(end) => {
+                if end.status == "cancelled" {
+                    eprintln!("{}", interrupted_line(end));
+                }
+                eprintln!("{}", run_line(end));
+            }
+            Event::Start { .. } | Event::Metric { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A live line for each running stage, on a terminal; a lasting one for each that ended.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{Pace, View, failure_lines, interrupted_line, run_line, stage_line};
+use crate::run::{Event, Status};
+
+/// Live lines on stderr.
+#[derive(Debug)]
+pub struct Live {
+    bars: MultiProgress,
+    overall: Option<ProgressBar>,
+    running: HashMap<String, (ProgressBar, Pace)>,
+}
+
+impl Live {
+    /// Lines that are redrawn in place.
+    pub fn new() -> Live {
+        Live {
+            bars: MultiProgress::new(),
+            overall: None,
+            running: HashMap::new(),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        // A terminal that can't be written has nobody in front of it.
+        let _ = self.bars.println(text);
+    }
+
+    fn start(&mut self, label: &str, text: String) {
+        let style = ProgressStyle::with_template("{spinner} {prefix:28} {elapsed:>5}  {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::new_spinner()
+            .with_style(style)
+            .with_prefix(label.to_string());
+        let bar = match &self.overall {
+            Some(overall) => self.bars.insert_before(overall, bar),
+            None => self.bars.add(bar),
+        };
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.set_message(text);
+        self.running.insert(label.into(), (bar, Pace::new(0, "")));
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Live::new()
+    }
+}
+
+impl View for Live {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Start { stages, .. } => {
+                let style = ProgressStyle::with_template("{bar:30} {pos}/{len} stages, {elapsed}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                self.overall = Some(
+                    self.bars
+                        .add(ProgressBar::new(*stages as u64).with_style(style)),
+                );
+            }
+            Event::Execute { label, threads } => {
+                let text = format!("{threads} thread{}", if *threads == 1 { "" } else { "s" });
+                match self.running.get(label) {
+                    Some((bar, _)) => bar.set_message(text),
+                    None => self.start(label, text),
+                }
+            }
+            Event::Waiting { label, holder } => {
+                let text = format!("waits for {holder}, which computes it");
+                self.start(label, text);
+            }
+            Event::Progress {
+                label,
+                done,
+                total,
+                unit,
+                message,
+            } => {
+                if let Some((bar, pace)) = self.running.get_mut(label) {
+                    bar.set_message(pace.text(*done, *total, unit, message));
+                }
+            }
+            Event::Metric { .. } => {}
+            Event::Warning {
+                label: Some(label),
+                message,
+            } => self.line(&format!("warning: {label}: {message}")),
+            Event::Warning {
+                label: None,
+                message,
+            } => self.line(&format!("warning: {message}")),
+            Event::Stage(end) => {
+                if let Some((bar, _)) = self.running.remove(&end.label) {
+                    bar.finish_and_clear();
+                }
+                if !matches!(end.status, Status::Cancelled | Status::Skipped) {
+                    self.line(&stage_line(end));
+                }
+                for line in end
+                    .failure
+                    .iter()
+                    .flat_map(|failure| failure_lines(&end.label, failure))
+                {
+                    self.line(&line);
+                }
+                if let Some(overall) = &self.overall {
+                    overall.inc(1);
+                }
+            }
+            Event::Run(end) => {
+                if let Some(overall) = self.overall.take() {
+                    overall.finish_and_clear();
+                }
+                if end.status == "cancelled" {
+                    self.line(&interrupted_line(end));
+                }
+                self.line(&run_line(end));
+            }
+        }
+    }
+}

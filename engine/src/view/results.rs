@@ -1,0 +1,88 @@
+//! The tables at the end of a run: each stage's figures, by what its kind says a person wants to see first.
+
+use comfy_table::{CellAlignment, Table, presets};
+use petgraph::graph::NodeIndex;
+use serde_json::{Map, Value};
+
+use crate::plan::{Plan, Task};
+use crate::plugin::Catalogue;
+
+/// One table for each set of headline figures, in the plan's order; a stage's `groups` stand indented below it. A
+/// figure that no stage of a table has gets no column.
+pub fn tables<'m>(
+    plan: &Plan,
+    catalogue: &Catalogue,
+    metrics: impl Fn(NodeIndex) -> Option<&'m Map<String, Value>>,
+) -> Vec<String> {
+    let mut sets: Vec<(&[String], Vec<(String, &Map<String, Value>)>)> = Vec::new();
+    for &node in &plan.order {
+        let instance = &plan.graph[node];
+        let Task::Kind { kind, .. } = &instance.task else {
+            continue;
+        };
+        let (Some(kind), Some(figures)) = (catalogue.get(kind), metrics(node)) else {
+            continue;
+        };
+        let headline = kind.description.headline.as_slice();
+        if headline.is_empty() {
+            continue;
+        }
+        let at = sets
+            .iter()
+            .position(|(names, _)| *names == headline)
+            .unwrap_or_else(|| {
+                sets.push((headline, Vec::new()));
+                sets.len() - 1
+            });
+        let rows = &mut sets[at].1;
+        rows.push((instance.label.clone(), figures));
+        for (name, group) in figures
+            .get("groups")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            if let Some(group) = group.as_object() {
+                rows.push((format!("  {name}"), group));
+            }
+        }
+    }
+    sets.into_iter()
+        .map(|(names, rows)| table(names, &rows))
+        .collect()
+}
+
+fn table(names: &[String], rows: &[(String, &Map<String, Value>)]) -> String {
+    let shown: Vec<&String> = names
+        .iter()
+        .filter(|name| rows.iter().any(|(_, figures)| figures.contains_key(*name)))
+        .collect();
+    // A group without any of the figures has nothing to say.
+    let rows = rows.iter().filter(|(label, figures)| {
+        !label.starts_with(' ') || shown.iter().any(|name| figures.contains_key(*name))
+    });
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let mut header = vec!["stage".to_string()];
+    header.extend(shown.iter().map(|name| name.replace('_', " ")));
+    table.set_header(header);
+    for (label, figures) in rows {
+        let mut row = vec![label.clone()];
+        row.extend(shown.iter().map(|name| number(figures.get(*name))));
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+fn number(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::Number(number)) if number.is_f64() => {
+            format!("{:.4}", number.as_f64().unwrap_or(f64::NAN))
+        }
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
