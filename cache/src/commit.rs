@@ -276,7 +276,7 @@ impl Store {
     }
 
     /// Makes everything on the store's file system durable.
-    fn sync_all(&self) -> Result<(), Error> {
+    pub(crate) fn sync_all(&self) -> Result<(), Error> {
         let root = File::open(self.root()).at("reading", self.root())?;
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(&root).at("syncing", self.root())?;

@@ -78,6 +78,11 @@ pub enum Error {
     /// The destination is there already.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
+    /// A name that can't be a pin's.
+    #[error(
+        "`{0}` can't name a pin: letters, digits, spaces and `-_.+` are wanted, and no `.` in front"
+    )]
+    BadName(String),
     /// A text that is not a digest.
     #[error("`{0}` is not a digest: 64 lower-case hex digits are wanted")]
     NotADigest(String),

@@ -6,11 +6,12 @@ use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Error};
+use crate::live::touch_now;
 use crate::{Key, Lookup, Record, Store};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -100,6 +101,7 @@ impl Store {
         waiting: &mut dyn FnMut(&Holder) -> ControlFlow<()>,
     ) -> Result<Acquired, Error> {
         self.prepare()?;
+        self.join()?;
         let path = self.lock_path(key);
         let mut lock = loop {
             if let Some(lock) = Lock::try_take(&path)? {
@@ -240,6 +242,15 @@ impl Lock {
             .set_len(0)
             .and_then(|()| self.file.write_all(&text))
             .at("writing", &self.path)
+    }
+
+    /// Sets the lock file's modification time to now, and says what the file system takes for now.
+    pub(crate) fn touch(&self) -> Result<SystemTime, Error> {
+        rustix::fs::futimens(&self.file, &touch_now()).at("touching", &self.path)?;
+        self.file
+            .metadata()
+            .and_then(|stat| stat.modified())
+            .at("reading", &self.path)
     }
 
     /// Frees the lock and removes its file.

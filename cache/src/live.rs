@@ -21,23 +21,23 @@ const SLACK: Duration = Duration::from_secs(30 * 60);
 
 /// This process's place among those that use the store.
 pub(crate) struct Live {
-    /// Locked until the process ends. `None` where the store can't be written: then gc can't either.
-    _slot: Option<File>,
+    /// Locked until the process ends.
+    _slot: File,
     /// Records last touched before this are touched when used.
     touch_before: SystemTime,
 }
 
 impl Store {
     /// Takes a slot, once, if there is a store at all. To be called before a record is read.
-    pub(crate) fn join(&self) {
+    pub(crate) fn join(&self) -> Result<(), Error> {
         if self.inner.live.get().is_none() && self.root().join("format").exists() {
-            self.inner.live.get_or_init(|| {
-                self.take_slot().unwrap_or(Live {
-                    _slot: None,
-                    touch_before: SystemTime::UNIX_EPOCH,
-                })
-            });
+            let live = self
+                .take_slot()
+                .at("announcing this process in", &self.root().join("live"))?;
+            // Another thread may have been quicker: then the slot is given back here.
+            let _ = self.inner.live.set(live);
         }
+        Ok(())
     }
 
     fn take_slot(&self) -> io::Result<Live> {
@@ -57,7 +57,7 @@ impl Store {
             let holder = serde_json::to_vec(&Holder::here(&self.note)).unwrap_or_default();
             let _ = slot.set_len(0).and_then(|()| slot.write_all(&holder));
             // The file system's clock, not ours: it also stamps the records, and hosts may disagree.
-            rustix::fs::futimens(&slot, &now())?;
+            rustix::fs::futimens(&slot, &touch_now())?;
             let since = slot.metadata()?.modified()?;
             // A gc that began before we took the slot does not know of us: then touch all. It takes its lock first and
             // looks at the slots second, we the other way round, so one of the two sees the other.
@@ -68,7 +68,7 @@ impl Store {
                 since - SLACK
             };
             return Ok(Live {
-                _slot: Some(slot),
+                _slot: slot,
                 touch_before,
             });
         }
@@ -79,7 +79,8 @@ impl Store {
     pub(crate) fn touch(&self, record: &Path, touched: SystemTime) -> bool {
         match self.inner.live.get() {
             Some(live) if touched < live.touch_before => {
-                let done = rustix::fs::utimensat(CWD, record, &now(), AtFlags::SYMLINK_NOFOLLOW);
+                let done =
+                    rustix::fs::utimensat(CWD, record, &touch_now(), AtFlags::SYMLINK_NOFOLLOW);
                 done != Err(rustix::io::Errno::NOENT)
             }
             _ => true,
@@ -87,7 +88,6 @@ impl Store {
     }
 
     /// The number of processes that use the store, and since when they can be using what was touched.
-    #[expect(dead_code, reason = "gc is to use it")]
     pub(crate) fn live(&self) -> Result<(usize, Option<SystemTime>), Error> {
         let folder = self.root().join("live");
         let mut count = 0;
@@ -117,7 +117,8 @@ impl Store {
     }
 }
 
-fn now() -> Timestamps {
+/// Sets the modification time to now, by the file system's clock.
+pub(crate) fn touch_now() -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: 0,

@@ -263,7 +263,6 @@ fn parse_line(line: &str) -> Option<(PathBuf, Seen)> {
 }
 
 /// Whether the store's memo is whole; `Err` says in a clause how it is not.
-#[expect(dead_code, reason = "verify is to use it")]
 pub(crate) fn check(path: &Path) -> Result<(), String> {
     match fs::read(path) {
         Ok(bytes) if from_bytes(&bytes).is_none() => {

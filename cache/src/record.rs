@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -100,32 +102,19 @@ impl Store {
     }
 
     fn lookup_once(&self, key: &Key) -> Result<Lookup, Error> {
-        self.join();
+        // A store that can't be written needs no place among the live: gc can't take anything from it.
+        let _ = self.join();
         let path = self.record_path(key);
-        let mut bytes = Vec::new();
-        let touched = match File::open(&path).and_then(|mut file| {
-            let stat = file.metadata()?;
-            bytes.reserve_exact(stat.len() as usize + 1);
-            file.read_to_end(&mut bytes)?;
-            stat.modified()
-        }) {
-            Ok(touched) => touched,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Lookup::Miss),
-            Err(e) => return Err(Error::io("reading", &path, e)),
+        let (record, touched) = match self.read_record::<Record>(&path) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Lookup::Miss),
+            Err(Error::Damaged { what }) => return Ok(Lookup::Damaged(what)),
+            Err(e) => return Err(e),
         };
         // Before its blobs are looked at: once it is touched a gc leaves them.
         if !self.touch(&path, touched) {
             return Ok(Lookup::Miss);
         }
-        let record: Record = match unwrap_json(&bytes) {
-            Ok(record) => record,
-            Err(why) => {
-                return Ok(Lookup::Damaged(format!(
-                    "the record {} {why}",
-                    path.display()
-                )));
-            }
-        };
         if record.key != *key {
             return Ok(Lookup::Damaged(format!(
                 "the record {} is that of another key",
@@ -144,5 +133,30 @@ impl Store {
             }
         }
         Ok(Lookup::Hit(record))
+    }
+
+    /// Reads a record, or part of one, and when it was last touched; `None` where there is none.
+    pub(crate) fn read_record<T: DeserializeOwned>(
+        &self,
+        path: &Path,
+    ) -> Result<Option<(T, SystemTime)>, Error> {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|mut file| {
+            let stat = file.metadata()?;
+            bytes.reserve_exact(stat.len() as usize + 1);
+            file.read_to_end(&mut bytes)?;
+            stat.modified()
+        });
+        let touched = match read {
+            Ok(touched) => touched,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("reading", path, e)),
+        };
+        match unwrap_json(&bytes) {
+            Ok(record) => Ok(Some((record, touched))),
+            Err(why) => Err(Error::Damaged {
+                what: format!("the record {} {why}", path.display()),
+            }),
+        }
     }
 }

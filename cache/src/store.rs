@@ -15,8 +15,8 @@ use crate::{Digest, Key};
 pub(crate) const FORMAT: &str = "flow-cache 1";
 
 /// What a store's root may hold. A folder with anything else and no `format` file is someone else's.
-const NAMES: [&str; 9] = [
-    "actions", "blobs", "format", "live", "locks", "memo", "pins", "runs", "tmp",
+const NAMES: [&str; 10] = [
+    "actions", "blobs", "format", "live", "locks", "memo", "pins", "runs", "tmp", "work",
 ];
 
 /// A content-addressed store in one folder. Cheap to clone; clones share what is remembered.
@@ -156,7 +156,8 @@ pub(crate) fn sync(path: &Path) -> Result<(), Error> {
         .at("syncing", path)
 }
 
-fn check_format(root: &Path) -> Result<(), Error> {
+/// Whether `root` is a store of this format, or can become one.
+pub(crate) fn check_format(root: &Path) -> Result<(), Error> {
     let refuse = |why: &str| {
         Err(Error::NotAStore {
             root: root.to_owned(),

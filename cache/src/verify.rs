@@ -1,0 +1,213 @@
+//! Reading everything again: does each file say what its name, or its own digest, says?
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::blob::{has_digest, is_sealed, seal};
+use crate::error::{At, Error};
+use crate::lease::Lock;
+use crate::record::unwrap_json;
+use crate::scan::{Brief, list_folder};
+use crate::{Digest, Key, Store, memo};
+
+/// What [`Store::verify`] found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verification {
+    /// Records read.
+    pub records: usize,
+    /// Blobs hashed.
+    pub blobs: usize,
+    /// Bytes hashed.
+    pub bytes: u64,
+    /// What is wrong, sorted by path.
+    pub problems: Vec<Problem>,
+}
+
+/// A damaged file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which.
+    pub path: PathBuf,
+    /// What is wrong with it: a clause that goes on from the path.
+    pub what: String,
+    /// Whether it was removed, so that the next run makes it again.
+    pub fixed: bool,
+}
+
+impl Store {
+    /// Hashes every blob, reads every record, pin and the memo. With `fix`, what is damaged is removed: a blob, the records
+    /// that name it or are damaged themselves. Then those actions are misses.
+    ///
+    /// Runs of actions may go on beside it; with `fix` it waits for a gc that runs.
+    ///
+    /// # Errors
+    /// Where the store can't be read (or with `fix`, written). Damage is not an error.
+    pub fn verify(&self, fix: bool) -> Result<Verification, Error> {
+        crate::store::check_format(self.root())?;
+        if !self.root().join("format").exists() {
+            return Ok(Verification::default());
+        }
+        let _lock = if fix { Some(self.lock_gc()?) } else { None };
+        let mut found = Verification::default();
+
+        let blobs = self.list("blobs")?;
+        let checked: Vec<_> = blobs
+            .par_iter()
+            .map(|path| self.verify_blob(path, fix))
+            .collect::<Result<_, Error>>()?;
+        let mut damaged = HashSet::new();
+        for (bytes, problem) in checked {
+            found.blobs += 1;
+            found.bytes += bytes;
+            if let Some(problem) = problem {
+                damaged.insert(problem.path.clone());
+                found.problems.push(problem);
+            }
+        }
+
+        for path in self.list("actions")? {
+            found.records += 1;
+            found
+                .problems
+                .extend(self.verify_record(&path, &damaged, fix)?);
+        }
+        for path in list_folder(&self.root().join("pins"))? {
+            let bytes = fs::read(&path).at("reading", &path)?;
+            if let Err(what) = unwrap_json::<Vec<Key>>(&bytes) {
+                let fixed = fix && fs::remove_file(&path).is_ok();
+                found.problems.push(Problem { path, what, fixed });
+            }
+        }
+        let path = self.memo_path();
+        if let Err(what) = memo::check(&path) {
+            let fixed = fix && fs::remove_file(&path).is_ok();
+            found.problems.push(Problem { path, what, fixed });
+        }
+        found.problems.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    fn verify_blob(&self, path: &Path, fix: bool) -> Result<(u64, Option<Problem>), Error> {
+        let problem = |what: &str, fixed| {
+            Some(Problem {
+                path: path.to_owned(),
+                what: what.to_owned(),
+                fixed,
+            })
+        };
+        let stat = match fs::symlink_metadata(path) {
+            Ok(stat) => stat,
+            // Taken by a gc since it was listed.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((0, None)),
+            Err(e) => return Err(Error::io("reading", path, e)),
+        };
+        let digest = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<Digest>().ok());
+        let Some(digest) = digest.filter(|digest| stat.is_file() && self.blob_path(digest) == path)
+        else {
+            return Ok((0, problem("is no blob: it does not belong here", false)));
+        };
+        let right = has_digest(path, &digest);
+        if let Ok(true) = right {
+            if fix && !is_sealed(&stat) {
+                fs::File::open(path)
+                    .and_then(|file| seal(&file))
+                    .at("protecting", path)?;
+            }
+            return Ok((stat.len(), None));
+        }
+        let what = match right {
+            Err(e) => format!("can't be read: {e}"),
+            Ok(_) if stat.len() == 0 => "is empty".to_owned(),
+            Ok(_) => "does not have the digest that its name states".to_owned(),
+        };
+        // Only the file that was read: a commit may just have put a right one in its place.
+        let fixed = fix && self.take_away(path, |now| now.ino() == stat.ino())?;
+        Ok((stat.len(), problem(&what, fixed)))
+    }
+
+    fn verify_record(
+        &self,
+        path: &Path,
+        damaged: &HashSet<PathBuf>,
+        fix: bool,
+    ) -> Result<Option<Problem>, Error> {
+        let what = match self.read_listed(path, |brief: &Brief| brief.key) {
+            Ok(None) => return Ok(None),
+            Ok(Some((brief, _))) => match self.verify_outputs(&brief, damaged) {
+                None => return Ok(None),
+                Some(what) => what,
+            },
+            Err(Error::Damaged { what }) => what,
+            Err(e) => return Err(e),
+        };
+        let key = path
+            .file_stem()
+            .and_then(|name| name.to_str()?.parse::<Key>().ok());
+        let lock = key
+            .filter(|_| fix)
+            .map(|key| Lock::try_take(&self.lock_path(&key)))
+            .transpose()?
+            .flatten();
+        // Under its lock, and only if it is still bad: a run may just have made it again.
+        let fixed = lock.is_some() && (!self.is_bad(path) || self.take_away(path, |_| true)?);
+        Ok(Some(Problem {
+            path: path.to_owned(),
+            what,
+            fixed,
+        }))
+    }
+
+    /// Whether a record is damaged, or an output of it.
+    fn is_bad(&self, path: &Path) -> bool {
+        match self.read_listed(path, |brief: &Brief| brief.key) {
+            Ok(None) => false,
+            Ok(Some((brief, _))) => brief
+                .outputs
+                .values()
+                .any(|output| self.check_output(output).is_err()),
+            Err(_) => true,
+        }
+    }
+
+    fn verify_outputs(&self, brief: &Brief, damaged: &HashSet<PathBuf>) -> Option<String> {
+        let mut wrong = None;
+        let listed = self.blobs_of(brief.outputs.values(), &mut |digest, size| {
+            let path = self.blob_path(&digest);
+            let why = match fs::symlink_metadata(&path) {
+                Err(_) => "is missing",
+                Ok(_) if damaged.contains(&path) => "is damaged",
+                Ok(stat) if size.is_some_and(|size| size != stat.len()) => "has another size",
+                Ok(_) => return,
+            };
+            wrong.get_or_insert_with(|| format!("names the blob {digest}, which {why}"));
+        });
+        wrong.or_else(|| listed.err().map(|e| e.to_string()))
+    }
+
+    /// Removes a file unless it was exchanged or touched since it was judged: it is taken aside first, looked at again with
+    /// `same`, and put back if that says no. `true` where it is gone.
+    pub(crate) fn take_away(
+        &self,
+        path: &Path,
+        same: impl Fn(&fs::Metadata) -> bool,
+    ) -> Result<bool, Error> {
+        let aside = self.temporary();
+        match fs::rename(path, &aside) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            Err(e) => return Err(Error::io("removing", path, e)),
+        }
+        if same(&fs::symlink_metadata(&aside).at("reading", &aside)?) {
+            fs::remove_file(&aside).at("removing", &aside)?;
+            return Ok(true);
+        }
+        fs::rename(&aside, path).at("putting back", path)?;
+        Ok(false)
+    }
+}

@@ -1,0 +1,245 @@
+//! Every file of a store damaged in turn, in every way: never a wrong result, and `verify` names it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use flow_cache::{Acquired, Key, Lookup, Record, Store};
+
+use crate::helpers::*;
+
+/// Three records (a file, a folder, a file shared with it), a pin and a memo.
+fn filled() -> (Bench, Vec<(Key, Record)>) {
+    let bench = bench();
+    let records = vec![
+        (key(1), put(&bench.store, key(1), b"alone", 1.0)),
+        (key(2), put_folder(&bench.store, key(2))),
+        (key(3), put(&bench.store, key(3), b"a", 1.0)),
+    ];
+    bench.store.pin("best", &[key(1), key(2)]).unwrap();
+    let input = bench.path("input");
+    fs::write(&input, "input").unwrap();
+    // Older than the racy limit, which the ctime would otherwise need two seconds to be.
+    std::thread::sleep(std::time::Duration::from_millis(2050));
+    bench.store.digest_path(&input).unwrap();
+    bench.store.save_memo().unwrap();
+    let names: Vec<_> = bench
+        .files()
+        .iter()
+        .map(|f| f.strip_prefix(bench.store.root()).unwrap().to_owned())
+        .collect();
+    for kind in ["format", "memo", "actions", "blobs", "pins"] {
+        assert!(
+            names.iter().any(|name| name.starts_with(kind)),
+            "no {kind} in {names:?}"
+        );
+    }
+    (bench, records)
+}
+
+/// Writes as something that does not keep to the rules: over the read-only file, and the times set back.
+fn overwrite(path: &Path, bytes: &[u8], hide: bool) {
+    let before = fs::metadata(path).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+    if hide {
+        fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(before.modified().unwrap())
+            .unwrap();
+        fs::set_permissions(path, before.permissions()).unwrap();
+    }
+}
+
+/// What lookup or read give is what was stored, or is said to be damaged.
+fn never_wrong(store: &Store, records: &[(Key, Record)], hidden: bool) {
+    for (key, record) in records {
+        match store.lookup(key).unwrap() {
+            Lookup::Hit(found) => {
+                assert_eq!(found, *record);
+                for output in found.outputs.values() {
+                    let to = tempfile::tempdir().unwrap();
+                    let exported = store.export(output, &to.path().join("out"));
+                    assert!(
+                        exported.is_ok() || hidden,
+                        "a hit that can't be had: {exported:?}"
+                    );
+                    if exported.is_ok() {
+                        assert_eq!(
+                            store.digest_path(&to.path().join("out")).unwrap(),
+                            output.digest
+                        );
+                    }
+                }
+            }
+            Lookup::Damaged(why) => {
+                assert!(why.contains("damaged") || why.contains("record"), "{why}")
+            }
+            Lookup::Miss => panic!("{key} is silently gone"),
+        }
+    }
+}
+
+fn damage_each(
+    records: &[(Key, Record)],
+    bench: &Bench,
+    hide: bool,
+    damage: &dyn Fn(&[u8], usize) -> Option<Vec<u8>>,
+) {
+    let root = bench.store.root();
+    for (n, path) in bench.files().into_iter().enumerate() {
+        let bytes = fs::read(&path).unwrap();
+        let Some(damaged) = damage(&bytes, n) else {
+            continue;
+        };
+        let before = fs::metadata(&path).unwrap();
+        overwrite(&path, &damaged, hide);
+        match Store::open(root) {
+            Ok(store) => {
+                let found = problems(&store);
+                assert!(
+                    found.contains(&path),
+                    "{} is not among {found:?}",
+                    path.display()
+                );
+                never_wrong(&store, records, hide);
+            }
+            Err(e) => assert!(path.ends_with("format"), "{e}"),
+        }
+        overwrite(&path, &bytes, false);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+        fs::set_permissions(&path, before.permissions()).unwrap();
+        verifies_clean(&open(root));
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_found() {
+    let (bench, records) = filled();
+    for round in 0..12usize {
+        // Other places each round: first, last, and spread between.
+        let flip = |bytes: &[u8], n: usize| {
+            let mut bytes = bytes.to_vec();
+            let length = bytes.len();
+            let at = match round {
+                0 => 0,
+                1 => length.checked_sub(1)?,
+                _ => (n * 7919 + round * 104_729) % length.max(1),
+            };
+            *bytes.get_mut(at)? ^= 1 << ((n + round) % 8);
+            Some(bytes)
+        };
+        damage_each(&records, &bench, round.is_multiple_of(2), &flip);
+    }
+}
+
+#[test]
+fn torn_and_empty_files_are_found() {
+    let (bench, records) = filled();
+    damage_each(&records, &bench, false, &|bytes, _| {
+        (!bytes.is_empty()).then(Vec::new)
+    });
+    damage_each(&records, &bench, false, &|bytes, _| {
+        Some(bytes[..bytes.len().checked_sub(1)?].to_vec())
+    });
+    damage_each(&records, &bench, true, &|bytes, _| {
+        (bytes.len() > 1).then(|| bytes[..bytes.len() / 2].to_vec())
+    });
+    damage_each(&records, &bench, false, &|bytes, _| {
+        Some([bytes, b"\n"].concat())
+    });
+    damage_each(&records, &bench, false, &|bytes, _| {
+        (bytes.len() > 3).then(|| vec![0; bytes.len()])
+    });
+}
+
+#[test]
+fn a_write_through_a_hard_link_is_caught_at_the_next_lookup() {
+    let bench = bench();
+    let record = put(&bench.store, key(1), b"content", 1.0);
+    let input = bench.path("input");
+    bench
+        .store
+        .materialise(&record.outputs["out"], &input)
+        .unwrap();
+    // Same length, and as someone who may do anything.
+    overwrite(&input, b"tampers", false);
+    let Lookup::Damaged(why) = bench.store.lookup(&key(1)).unwrap() else {
+        panic!("served")
+    };
+    assert!(why.contains("was changed after it was stored"), "{why}");
+
+    // The next computation mends it, though the damaged blob has the right name.
+    let lease = lease(&bench.store, key(1));
+    assert!(lease.damage().unwrap().contains("was changed"));
+    fs::write(lease.work().join("out"), "content").unwrap();
+    let draft = draft(&lease, &["out"]);
+    lease.commit(draft).unwrap();
+    assert_eq!(
+        bench
+            .store
+            .read(&hit(&bench.store, key(1)).outputs["out"])
+            .unwrap(),
+        b"content"
+    );
+    verifies_clean(&bench.store);
+}
+
+#[test]
+fn a_store_copied_without_its_times_is_hashed_once() {
+    let bench = bench();
+    let record = put(&bench.store, key(1), b"content", 1.0);
+    let blob = bench.store.blob_path(&record.outputs["out"].digest);
+    overwrite(&blob, b"content", false);
+    assert!(is_hit(&bench.store, key(1)));
+    assert_eq!(
+        fs::metadata(&blob).unwrap().permissions().mode() & 0o777,
+        0o444,
+        "sealed again"
+    );
+}
+
+#[test]
+fn a_missing_blob_is_said_aloud_and_made_again() {
+    let bench = bench();
+    let record = put(&bench.store, key(1), b"content", 1.0);
+    fs::remove_file(bench.store.blob_path(&record.outputs["out"].digest)).unwrap();
+    let Lookup::Damaged(why) = bench.store.lookup(&key(1)).unwrap() else {
+        panic!("served")
+    };
+    assert!(why.contains("is missing"), "{why}");
+    put(&bench.store, key(1), b"content", 1.0);
+    assert!(is_hit(&bench.store, key(1)));
+}
+
+#[test]
+fn fix_removes_what_is_damaged_and_what_names_it() {
+    let (bench, records) = filled();
+    for path in bench.files() {
+        if !path.ends_with("format") && fs::metadata(&path).unwrap().len() > 0 {
+            let mut bytes = fs::read(&path).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 4;
+            overwrite(&path, &bytes, true);
+        }
+    }
+    let store = open(bench.store.root());
+    let found = store.verify(true).unwrap();
+    assert!(
+        found.problems.iter().all(|problem| problem.fixed),
+        "{:?}",
+        found.problems
+    );
+    verifies_clean(&store);
+    for (key, _) in &records {
+        assert_eq!(store.lookup(key).unwrap(), Lookup::Miss);
+        let Acquired::Lease(lease) = store.acquire(key, false, &mut at_once).unwrap() else {
+            panic!("a hit")
+        };
+        assert_eq!(lease.damage(), None);
+    }
+    assert_eq!(store.pins().unwrap().len(), 0);
+}
