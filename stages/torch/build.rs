@@ -1,0 +1,16 @@
+//! Lets the plugin and its tests find libtorch when they start.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    // Where `cargo xtask install` puts it, and then where it was linked from.
+    let origin = if cfg!(target_os = "macos") {
+        "@executable_path"
+    } else {
+        "$ORIGIN"
+    };
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{origin}/../lib/flow/libtorch/lib");
+    if let Ok(libtorch) = std::env::var("LIBTORCH") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    }
+}

@@ -1,0 +1,290 @@
+//! A data set as one tensor, and the batches that networks see.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use flow_stage::dataset::{Dataset, Meta, Rows, Split};
+use flow_stage::{array, random};
+use ndarray::Array1;
+use rand::Rng;
+use tch::{Device, Kind, Tensor};
+
+/// A data set in memory.
+pub struct Data {
+    /// Names.
+    pub meta: Meta,
+    /// Labels and splits.
+    pub rows: Rows,
+    /// Pixels u8 `[n, c, h, w]`.
+    images: Tensor,
+    mean: Tensor,
+    std: Tensor,
+}
+
+impl Data {
+    /// Reads the data set at `path`; every row gets its coarse label checked to be there.
+    ///
+    /// # Errors
+    /// Where it can't be read, has no coarse labels, or has no rows in one of its parts.
+    pub fn read(path: &Path, device: Device) -> Result<Self> {
+        let Dataset { meta, images, rows } = Dataset::read(path)?;
+        ensure!(
+            rows.coarse.is_some(),
+            "the data set `{}` has no coarse labels; give its stage a `coarse` map from fine to coarse classes",
+            meta.name
+        );
+        let (n, channels, height, width) = images.dim();
+        let size = [n, channels, height, width].map(|d| d as i64);
+        let images = images.as_standard_layout();
+        let pixels = images
+            .as_slice()
+            .context("the images are not in row-major order")?;
+        let mut data = Data {
+            images: Tensor::from_data_size(pixels, &size, Kind::Uint8).to_device(device),
+            mean: Tensor::new(),
+            std: Tensor::new(),
+            rows,
+            meta,
+        };
+        let (mean, std) = (data.meta.mean.clone(), data.meta.std.clone());
+        data.normalise(&mean, &std);
+        Ok(data)
+    }
+
+    /// Has [`Data::batch`] subtract `mean` from each channel and divide it by `std`.
+    pub fn normalise(&mut self, mean: &[f32], std: &[f32]) {
+        let tensor = |values| {
+            Tensor::from_slice(values)
+                .view([1, -1, 1, 1])
+                .to_device(self.images.device())
+        };
+        (self.mean, self.std) = (tensor(mean), tensor(std));
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.split.len()
+    }
+
+    /// Channels, height and width.
+    pub fn input(&self) -> [i64; 3] {
+        let size = self.images.size();
+        [size[1], size[2], size[3]]
+    }
+
+    /// Where the tensors are.
+    pub fn device(&self) -> Device {
+        self.images.device()
+    }
+
+    /// The rows of a part.
+    ///
+    /// # Errors
+    /// Where there are none.
+    pub fn of(&self, split: Split) -> Result<Vec<usize>> {
+        let rows = self.rows.of(split);
+        let (name, remedy) = match split {
+            Split::Train => ("training", "its stage has to give some"),
+            Split::Val => ("validation", "give its stage a larger `val`"),
+            Split::Test => ("test", "its stage has to give some"),
+        };
+        ensure!(
+            !rows.is_empty(),
+            "the data set `{}` has no {name} rows; {remedy}",
+            self.meta.name
+        );
+        Ok(rows)
+    }
+
+    /// The coarse label of each row.
+    pub fn coarse(&self) -> &Array1<i32> {
+        self.rows.coarse.as_ref().expect("checked when read")
+    }
+
+    /// The true fine label of each row.
+    ///
+    /// # Errors
+    /// Where they are unknown.
+    pub fn fine(&self) -> Result<&Array1<i32>> {
+        self.rows.fine.as_ref().with_context(|| {
+            format!(
+                "the data set `{}` has no fine labels of its own; give the stage an input `labels`",
+                self.meta.name
+            )
+        })
+    }
+
+    /// The images of `rows` (i64 `[b]`) as f32 `[b, c, h, w]`, normalised.
+    pub fn batch(&self, rows: &Tensor) -> Tensor {
+        let mut images = self.images.index_select(0, rows).to_kind(Kind::Float);
+        let _ = images.g_div_scalar_(255.0);
+        let _ = images.g_sub_(&self.mean);
+        images.g_div_(&self.std)
+    }
+
+    /// Row numbers as a tensor.
+    pub fn index(&self, rows: &[usize]) -> Tensor {
+        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        Tensor::from_slice(&rows).to_device(self.device())
+    }
+
+    /// Labels as a tensor.
+    pub fn labels(&self, labels: &Array1<i32>) -> Tensor {
+        let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+        Tensor::from_slice(&labels).to_device(self.device())
+    }
+}
+
+/// Discovered or true fine labels, and what coarse class each belongs to.
+pub struct Fine {
+    /// Fine label `[n]`, -1 where a row has none.
+    pub labels: Array1<i32>,
+    /// The coarse class of each fine class: the one that most of its training rows have.
+    pub to_coarse: Vec<usize>,
+    /// Whether these are the data set's own labels.
+    pub is_true: bool,
+}
+
+impl Fine {
+    /// Reads the labels at `path`, or takes the data set's own where there is no path.
+    ///
+    /// # Errors
+    /// Where they don't fit the data set or leave no training row.
+    pub fn read(path: Option<&Path>, data: &Data) -> Result<Self> {
+        let labels = match path {
+            Some(path) => array::read_labels(path)?,
+            None => data.fine()?.clone(),
+        };
+        ensure!(
+            labels.len() == data.len(),
+            "the input `labels` has {} rows, and the data set `{}` has {}",
+            labels.len(),
+            data.meta.name,
+            data.len()
+        );
+        let train: Vec<usize> = data
+            .of(Split::Train)?
+            .into_iter()
+            .filter(|&row| labels[row] >= 0)
+            .collect();
+        ensure!(
+            !train.is_empty(),
+            "the input `labels` leaves out every training row of the data set `{}` (all are -1)",
+            data.meta.name
+        );
+        let classes = match path {
+            Some(_) => labels.iter().max().map_or(0, |&label| label as usize + 1),
+            None => data.meta.fine_names.len(),
+        };
+        // More classes than rows: a column of row numbers or hashes, not of classes.
+        ensure!(
+            classes <= data.len(),
+            "the input `labels` holds the label {}, and there are {} rows: classes are numbered 0, 1, 2, …",
+            classes - 1,
+            data.len()
+        );
+        let mut counts = vec![vec![0usize; data.meta.coarse_names.len()]; classes];
+        for row in train {
+            counts[labels[row] as usize][data.coarse()[row] as usize] += 1;
+        }
+        let to_coarse = counts.iter().map(|counts| first_maximum(counts)).collect();
+        Ok(Fine {
+            labels,
+            to_coarse,
+            is_true: path.is_none(),
+        })
+    }
+}
+
+/// The index of the largest value, the first of equals.
+pub fn first_maximum<T: PartialOrd>(values: &[T]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// `rows` in an order that depends on the seed, the purpose and each row's number, on nothing else.
+pub fn shuffled(mut rows: Vec<usize>, seed: u64, purpose: &str) -> Vec<usize> {
+    rows.sort_by_cached_key(|&row| {
+        let mut random = random::generator(seed, purpose, row as u64);
+        (random.next_u64(), row)
+    });
+    rows
+}
+
+/// Splits `rows` into nine tenths and one tenth, within each class of `labels`.
+pub fn split(rows: &[usize], labels: &Array1<i32>, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut of_class = std::collections::BTreeMap::<i32, Vec<usize>>::new();
+    for &row in rows {
+        of_class.entry(labels[row]).or_default().push(row);
+    }
+    let (mut train, mut val) = (Vec::new(), Vec::new());
+    for rows in of_class.into_values() {
+        let tenth = (rows.len() as f64 / 10.0).round() as usize;
+        let mut rows = shuffled(rows, seed, "split");
+        val.extend(rows.drain(..tenth));
+        train.extend(rows);
+    }
+    train.sort_unstable();
+    val.sort_unstable();
+    (train, val)
+}
+
+/// Cuts `rows` into batches of `size`. A last batch of one row joins the one before: batch norm needs two values.
+pub fn batches(rows: &[usize], size: usize) -> Vec<&[usize]> {
+    let mut batches: Vec<&[usize]> = rows.chunks(size).collect();
+    if batches.len() > 1 && batches[batches.len() - 1].len() == 1 {
+        batches.pop();
+        let begin = (batches.len() - 1) * size;
+        let last = batches.len() - 1;
+        batches[last] = &rows[begin..];
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_depends_on_the_rows_alone() {
+        let all = shuffled((0..100).collect(), 1, "shuffle 0");
+        assert_eq!(all, shuffled((0..100).rev().collect(), 1, "shuffle 0"));
+        assert_ne!(all, shuffled((0..100).collect(), 2, "shuffle 0"));
+        assert_ne!(all, shuffled((0..100).collect(), 1, "shuffle 1"));
+        let few: Vec<usize> = all.iter().copied().filter(|row| row % 2 == 0).collect();
+        assert_eq!(few, shuffled((0..100).step_by(2).collect(), 1, "shuffle 0"));
+    }
+
+    #[test]
+    fn a_split_takes_a_tenth_of_each_class() {
+        let labels: Array1<i32> = (0..120).map(|row| i32::from(row >= 100)).collect();
+        let rows: Vec<usize> = (0..120).collect();
+        let (train, val) = split(&rows, &labels, 7);
+        assert_eq!(val.iter().filter(|&&row| row < 100).count(), 10);
+        assert_eq!(val.iter().filter(|&&row| row >= 100).count(), 2);
+        let mut all = [train, val].concat();
+        all.sort_unstable();
+        assert_eq!(all, rows);
+    }
+
+    #[test]
+    fn no_batch_has_one_row_unless_there_is_one() {
+        let rows: Vec<usize> = (0..9).collect();
+        let sizes = |rows, size| {
+            batches(rows, size)
+                .iter()
+                .map(|b| b.len())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&rows, 4), [4, 5]);
+        assert_eq!(sizes(&rows, 3), [3, 3, 3]);
+        assert_eq!(sizes(&rows, 5), [5, 4]);
+        assert_eq!(sizes(&rows[..1], 4), [1]);
+        assert_eq!(batches(&rows, 4).concat(), rows);
+    }
+}

@@ -1,0 +1,5 @@
+//! The plugin's process.
+
+fn main() -> std::process::ExitCode {
+    flow_stages_torch::plugin().main()
+}

@@ -1,0 +1,181 @@
+//! Parameters under their torchvision names, and the three layers that hold any.
+
+use std::collections::BTreeMap;
+use std::f64::consts::TAU;
+
+use flow_stage::random;
+use rand::{Rng, RngExt};
+use tch::{Device, Kind, Tensor};
+
+/// The tensors of a network by name, in the order of their names.
+pub struct Parameters {
+    seed: u64,
+    device: Device,
+    trainable: BTreeMap<String, Tensor>,
+    buffers: BTreeMap<String, Tensor>,
+}
+
+impl Parameters {
+    /// An empty list. Each tensor is drawn from `seed` and its own name, so that it depends on no other layer.
+    pub fn new(seed: u64, device: Device) -> Self {
+        Parameters {
+            seed,
+            device,
+            trainable: BTreeMap::new(),
+            buffers: BTreeMap::new(),
+        }
+    }
+
+    /// What the optimiser moves.
+    pub fn trainable(&self) -> &BTreeMap<String, Tensor> {
+        &self.trainable
+    }
+
+    /// Everything that is saved: parameters and running statistics.
+    pub fn all(&self) -> BTreeMap<String, Tensor> {
+        self.trainable
+            .iter()
+            .chain(&self.buffers)
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// A convolution without bias, drawn as torchvision's ResNets are: He et al. 2015, normal, by fan-out.
+    pub fn conv(&mut self, name: &str, from: i64, to: i64, kernel: i64, stride: i64) -> Conv {
+        let deviation = (2.0 / (to * kernel * kernel) as f64).sqrt();
+        let shape = [to, from, kernel, kernel];
+        Conv {
+            weight: self.draw(format!("{name}.weight"), &shape, |random| {
+                deviation * normal(random)
+            }),
+            stride,
+            padding: kernel / 2,
+        }
+    }
+
+    /// A batch norm over channels.
+    pub fn norm(&mut self, name: &str, channels: i64) -> Norm {
+        let shape = [channels];
+        Norm {
+            weight: self.draw(format!("{name}.weight"), &shape, |_| 1.0),
+            bias: self.draw(format!("{name}.bias"), &shape, |_| 0.0),
+            running_mean: self.buffer(format!("{name}.running_mean"), channels, 0.0),
+            running_var: self.buffer(format!("{name}.running_var"), channels, 1.0),
+        }
+    }
+
+    /// A linear layer, drawn as PyTorch's `nn.Linear` is: uniform within one over the root of the inputs.
+    pub fn linear(&mut self, name: &str, from: i64, to: i64) -> Linear {
+        let bound = 1.0 / (from as f64).sqrt();
+        let uniform = |random: &mut random::ChaCha8Rng| random.random_range(-bound..bound);
+        Linear {
+            weight: self.draw(format!("{name}.weight"), &[to, from], uniform),
+            bias: self.draw(format!("{name}.bias"), &[to], uniform),
+        }
+    }
+
+    fn draw(
+        &mut self,
+        name: String,
+        shape: &[i64],
+        mut value: impl FnMut(&mut random::ChaCha8Rng) -> f64,
+    ) -> Tensor {
+        let mut random = random::generator(self.seed, &format!("parameter {name}"), 0);
+        let values: Vec<f32> = (0..shape.iter().product::<i64>())
+            .map(|_| value(&mut random) as f32)
+            .collect();
+        let tensor = Tensor::from_slice(&values)
+            .view(shape)
+            .to_device(self.device)
+            .set_requires_grad(true);
+        self.trainable.insert(name, tensor.shallow_clone());
+        tensor
+    }
+
+    fn buffer(&mut self, name: String, size: i64, value: f64) -> Tensor {
+        let tensor = Tensor::full([size], value, (Kind::Float, self.device));
+        self.buffers.insert(name, tensor.shallow_clone());
+        tensor
+    }
+}
+
+/// A standard normal number, by Box and Muller's transform.
+fn normal(random: &mut impl Rng) -> f64 {
+    // 1 - u lies in (0, 1], where the logarithm is finite.
+    let (u, v): (f64, f64) = (random.random(), random.random());
+    (-2.0 * (1.0 - u).ln()).sqrt() * (TAU * v).cos()
+}
+
+/// A convolution without bias, padded so that stride 1 keeps the size.
+pub struct Conv {
+    weight: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv {
+    /// `[n, from, h, w]` to `[n, to, h / stride, w / stride]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        x.conv2d(&self.weight, None::<&Tensor>, stride, padding, [1, 1], 1)
+    }
+}
+
+/// A batch norm with PyTorch's constants: momentum 0.1, epsilon 1e-5.
+pub struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl Norm {
+    /// The same shape. In training by the batch's statistics, which also move the running ones.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        x.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            train,
+            0.1,
+            1e-5,
+            true,
+        )
+    }
+}
+
+/// A linear layer with bias.
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// `[n, from]` to `[n, to]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_is_drawn_from_the_seed_and_its_name_alone() {
+        let draw = |seed, first: &str| {
+            let mut parameters = Parameters::new(seed, Device::Cpu);
+            parameters.conv(first, 3, 4, 3, 1);
+            parameters.conv("conv2", 4, 64, 3, 1).weight
+        };
+        assert_eq!(draw(1, "conv1"), draw(1, "other"));
+        assert_ne!(draw(1, "conv1"), draw(2, "conv1"));
+        let weight = draw(1, "conv1");
+        // Fan-out is 64 * 9; 2,304 draws put the estimate within a few percent.
+        let deviation = weight.std(true).double_value(&[]);
+        let expected = (2.0f64 / 576.0).sqrt();
+        assert!((deviation / expected - 1.0).abs() < 0.05, "{deviation}");
+        assert!(weight.mean(Kind::Double).double_value(&[]).abs() < 0.05 * expected * 2.0);
+    }
+}

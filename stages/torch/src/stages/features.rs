@@ -1,0 +1,81 @@
+//! `features`: the activations of a layer for each training image.
+
+use anyhow::Result;
+use flow_stage::dataset::Split;
+use flow_stage::protocol::Resources;
+use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use ndarray::Array2;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Device, no_grad};
+
+use crate::data::Data;
+use crate::measure::BATCH;
+use crate::model::Model;
+use crate::runtime;
+
+/// The parameters of `features`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// The layer: `avgpool` (the global average pool), `conv1`, and then `layer1`, `layer2`, … of a ResNet or `conv2` and
+    /// `conv3` of a `cnn`. Layers before `avgpool` are flattened to channels times height times width.
+    #[serde(default = "avgpool")]
+    layer: String,
+}
+
+fn avgpool() -> String {
+    "avgpool".into()
+}
+
+impl Stage for Features {
+    const NAME: &'static str = "features";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str = "Computes a network's activations for each training image";
+
+    fn inputs() -> Vec<Port> {
+        vec![super::data_port(), super::model_port()]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![Port::new(
+            "features",
+            ArtifactType::Array,
+            "activations, [n, d] f32; NaN in rows that are not for training",
+        )]
+    }
+
+    fn resources() -> Resources {
+        super::ALL_CORES
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let device = runtime::start(context)?;
+        let mut data = Data::read(context.input("data")?, device)?;
+        let model = Model::read(context.input("model")?, device)?;
+        model.fit(&mut data)?;
+        let rows = data.of(Split::Train)?;
+        let mut features = Array2::zeros((0, 0));
+        for (number, batch) in rows.chunks(BATCH).enumerate() {
+            let activations = no_grad(|| {
+                let images = data.batch(&data.index(batch));
+                model.net.features(&images, &self.layer)
+            })?;
+            let activations = activations.to_device(Device::Cpu).contiguous();
+            let width = activations.size()[1] as usize;
+            if number == 0 {
+                features = Array2::from_elem((data.len(), width), f32::NAN);
+            }
+            let mut values = vec![0f32; activations.numel()];
+            activations.copy_data(&mut values, activations.numel());
+            for (&row, values) in batch.iter().zip(values.chunks(width)) {
+                features
+                    .row_mut(row)
+                    .assign(&ndarray::ArrayView1::from(values));
+            }
+            let done = number * BATCH + batch.len();
+            context.progress(done as u64, rows.len() as u64, "image");
+        }
+        array::write(&context.output("features")?, &features)
+    }
+}

@@ -1,0 +1,53 @@
+//! The stage kinds.
+//!
+//! | file | kind |
+//! |---|---|
+//! | [`train`] | `train`: a network from scratch on coarse or fine labels |
+//! | [`features`] | `features`: activations of a layer |
+//! | [`uncertainty`] | `uncertainty`: how sure a network is of each training image |
+//! | [`finetune`] | `finetune`: a trained network on coarse labels with a new head |
+//! | [`multihead`] | `multihead`: one network with a coarse and a fine head |
+//! | [`evaluate`] | `evaluate`: metrics and predictions on the test rows |
+//! | [`training`] | what the three trainings share |
+
+mod evaluate;
+mod features;
+mod finetune;
+mod multihead;
+#[cfg(test)]
+mod tests;
+mod train;
+mod training;
+mod uncertainty;
+
+pub use evaluate::Evaluate;
+pub use features::Features;
+pub use finetune::Finetune;
+pub use multihead::Multihead;
+pub use train::Train;
+pub use uncertainty::Uncertainty;
+
+use flow_stage::protocol::Resources;
+use flow_stage::{ArtifactType, Port};
+
+/// The headline of the kinds that score a strategy.
+const SCORES: &[&str] = &["test_accuracy", "worst_subclass_accuracy"];
+
+/// All cores: a network is trained or used by all of them, one stage at a time.
+const ALL_CORES: Resources = Resources { cpus: 0 };
+
+fn data_port() -> Port {
+    Port::new("data", ArtifactType::Dataset, "the data set, all splits")
+}
+
+fn model_port() -> Port {
+    Port::new("model", ArtifactType::Model, "a trained network")
+}
+
+fn labels_port() -> Port {
+    Port::optional(
+        "labels",
+        ArtifactType::Labels,
+        "fine label of each row, [n], -1 where left out; the data set's own fine labels unless given",
+    )
+}

@@ -1,0 +1,99 @@
+//! `multihead`: one network that learns coarse and fine labels at once.
+
+use anyhow::{Result, ensure};
+use flow_stage::dataset::Split;
+use flow_stage::protocol::Resources;
+use flow_stage::{Context, Port, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::training;
+use crate::data::{Data, Fine};
+use crate::model::{Labels, Meta, Model};
+use crate::net::{Choice, Head};
+use crate::runtime;
+use crate::train::{Goal, Recipe, Task, train};
+
+/// The parameters of `multihead`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct Multihead {
+    /// The weight of the coarse head's loss; the fine head has one minus that.
+    #[serde(default = "one_fifth")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    alpha: f64,
+    #[serde(flatten)]
+    choice: Choice,
+    #[serde(flatten)]
+    recipe: Recipe,
+}
+
+fn one_fifth() -> f64 {
+    0.2
+}
+
+impl Stage for Multihead {
+    const NAME: &'static str = "multihead";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str = "Trains one network with a coarse and a fine head";
+    const SEEDED: bool = true;
+    const CHECKPOINTS: bool = true;
+    const HEADLINE: &'static [&'static str] = super::SCORES;
+
+    fn inputs() -> Vec<Port> {
+        vec![super::data_port(), super::labels_port()]
+    }
+
+    fn outputs() -> Vec<Port> {
+        training::outputs()
+    }
+
+    fn resources() -> Resources {
+        super::ALL_CORES
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let device = runtime::start(context)?;
+        self.recipe.check()?;
+        ensure!(
+            (0.0..=1.0).contains(&self.alpha),
+            "`alpha` is {}; it is a share, from 0 to 1",
+            self.alpha
+        );
+        let data = Data::read(context.input("data")?, device)?;
+        let fine = Fine::read(context.optional_input("labels"), &data)?;
+        data.of(Split::Test)?;
+        let mut rows = data.of(Split::Train)?;
+        rows.retain(|&row| fine.labels[row] >= 0);
+        let task = Task {
+            train: rows,
+            val: data.of(Split::Val)?,
+            goals: vec![
+                Goal {
+                    labels: data.labels(data.coarse()),
+                    weight: self.alpha,
+                },
+                Goal {
+                    labels: data.labels(&fine.labels),
+                    weight: 1.0 - self.alpha,
+                },
+            ],
+        };
+        let heads = vec![
+            Head::linear("fc", data.meta.coarse_names.len() as i64),
+            Head::linear("fc_fine", fine.to_coarse.len() as i64),
+        ];
+        let meta = Meta {
+            spec: self.choice.spec(data.input(), heads)?,
+            labels: Labels::Coarse,
+            coarse_names: data.meta.coarse_names.clone(),
+            fine_to_coarse: fine.to_coarse,
+            true_fine: fine.is_true,
+            mean: data.meta.mean.clone(),
+            std: data.meta.std.clone(),
+        };
+        let mut model = Model::new(meta, context.seed(), device);
+        let history = train(context, &self, &self.recipe, &mut model.net, &data, &task)?;
+        training::finish(context, &model, &data, &history)
+    }
+}

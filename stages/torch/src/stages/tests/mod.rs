@@ -1,0 +1,240 @@
+//! The kinds as a workflow runs them, on a small made-up data set: [`trainings`], [`uses`], [`refusals`].
+
+mod refusals;
+mod trainings;
+mod uses;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use anyhow::Result;
+use flow_stage::dataset::{Dataset, Meta, Rows, Split};
+use flow_stage::protocol::{PROTOCOL, Request};
+use flow_stage::{Context, Port, Stage, array, random};
+use ndarray::{Array1, Array2, Array4, ArrayView1};
+use rand::RngExt;
+use serde_json::{Value, json};
+use tch::Device;
+
+use super::{Evaluate, Features, Finetune, Multihead, Train, Uncertainty};
+use crate::data::Data;
+use crate::model::Model;
+use crate::tensors;
+
+/// 4 fine classes in 2 coarse ones, 8x8 images: a bright quadrant tells the fine class, under noise.
+/// Rows 0..160 train, 160..200 validation, 200..240 test; the fine class of a row is its number modulo 4.
+fn dataset() -> Dataset {
+    let n = 240;
+    let mut images = Array4::zeros((n, 1, 8, 8));
+    for ((row, _, y, x), pixel) in images.indexed_iter_mut() {
+        let mut random = random::generator(1, "pixel", (row * 64 + y * 8 + x) as u64);
+        let bright = (y / 4) * 2 + x / 4 == row % 4;
+        *pixel = random.random_range(0..120) + if bright { 100 } else { 0u8 };
+    }
+    let fine: Array1<i32> = (0..n).map(|row| (row % 4) as i32).collect();
+    Dataset {
+        meta: Meta {
+            name: "quadrants".into(),
+            coarse_names: vec!["left".into(), "right".into()],
+            fine_names: ["a", "b", "c", "d"].map(String::from).to_vec(),
+            mean: vec![0.3],
+            std: vec![0.2],
+        },
+        images,
+        rows: Rows {
+            coarse: Some(fine.mapv(|label| label % 2)),
+            fine: Some(fine),
+            split: (0..n)
+                .map(|row| match row {
+                    0..160 => Split::Train,
+                    160..200 => Split::Val,
+                    _ => Split::Test,
+                })
+                .collect(),
+        },
+    }
+}
+
+/// libtorch has one number of threads for the whole process, so the tests that depend on it take turns.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|error| error.into_inner())
+}
+
+/// A folder with a data set, in which stages are run.
+struct Place {
+    folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Events, to be read after the run. At the one that holds `fatal`, the run breaks off.
+#[derive(Clone, Default)]
+struct Events {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    fatal: Option<String>,
+}
+
+impl Write for Events {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(fatal) = &self.fatal
+            && String::from_utf8_lossy(bytes).contains(fatal)
+        {
+            std::panic::resume_unwind(Box::new("interrupted"));
+        }
+        self.bytes.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        Place::with(&dataset())
+    }
+
+    fn with(data: &Dataset) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        data.write(&folder.path().join("data")).unwrap();
+        Place {
+            folder,
+            _turn: turn(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn request(&self, name: &str, inputs: &[(&str, &str)], outputs: &[Port]) -> Request {
+        let (out, work) = (self.path(name), self.path(&format!("{name}.work")));
+        fs::create_dir_all(&out).unwrap();
+        fs::create_dir_all(&work).unwrap();
+        Request {
+            protocol: PROTOCOL,
+            kind: "test".into(),
+            stage: name.into(),
+            parameters: serde_json::Map::new(),
+            inputs: inputs
+                .iter()
+                .map(|(role, path)| (role.to_string(), self.path(path)))
+                .collect(),
+            outputs: outputs
+                .iter()
+                .map(|port| (port.name.clone(), out.join(&port.name)))
+                .collect(),
+            work,
+            seed: 42,
+            threads: 1,
+            device: "cpu".into(),
+        }
+    }
+
+    /// Runs a stage with its output folder `name`; gives the events as text.
+    fn run<S: Stage>(&self, name: &str, inputs: &[(&str, &str)], with: Value) -> Result<String> {
+        let events = Events::default();
+        let request = self.request(name, inputs, &S::outputs());
+        let stage: S = serde_json::from_value(with)?;
+        stage.run(&Context::new(request, events.clone()))?;
+        let bytes = events.bytes.lock().unwrap().clone();
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    /// As [`Place::run`], but breaks off when `epoch` has been trained and is not in a checkpoint yet.
+    fn interrupt<S: Stage>(&self, name: &str, inputs: &[(&str, &str)], with: Value, epoch: u32) {
+        let events = Events {
+            fatal: Some(format!(r#""step":{epoch}"#)),
+            ..Events::default()
+        };
+        let request = self.request(name, inputs, &S::outputs());
+        let stage: S = serde_json::from_value(with).unwrap();
+        let context = Context::new(request, events);
+        let run = std::panic::AssertUnwindSafe(|| stage.run(&context));
+        assert!(std::panic::catch_unwind(run).is_err());
+        assert!(!self.path(name).join("model").exists());
+    }
+
+    fn error<S: Stage>(&self, inputs: &[(&str, &str)], with: Value) -> String {
+        format!("{:#}", self.run::<S>("wrong", inputs, with).unwrap_err())
+    }
+
+    fn metrics(&self, name: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.path(name).join("metrics")).unwrap()).unwrap()
+    }
+
+    fn labels(&self, labels: impl Fn(usize) -> i32) {
+        let labels: Array1<i32> = (0..240).map(labels).collect();
+        array::write(&self.path("labels.npy"), &labels).unwrap();
+    }
+
+    /// Every file of an output folder.
+    fn bytes(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
+        fs::read_dir(self.path(name))
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                (name, fs::read(path).unwrap())
+            })
+            .collect()
+    }
+}
+
+const DATA: (&str, &str) = ("data", "data");
+const LABELS: (&str, &str) = ("labels", "labels.npy");
+
+/// A `cnn` of 4 channels that is trained for `epochs`, with what `more` adds.
+fn small(epochs: u32, more: Value) -> Value {
+    let mut with = json!({
+        "arch": "cnn", "width": 4, "epochs": { "min": 1, "max": epochs }, "batch_size": 32, "lr": 0.05
+    });
+    merge(&mut with, more);
+    with
+}
+
+/// The same without what belongs to a new network.
+fn small_finetune(epochs: u32, more: Value) -> Value {
+    let mut with = json!({ "epochs": { "min": 1, "max": epochs }, "batch_size": 32, "lr": 0.05 });
+    merge(&mut with, more);
+    with
+}
+
+fn merge(with: &mut Value, more: Value) {
+    for (name, value) in more.as_object().unwrap() {
+        with[name] = value.clone();
+    }
+}
+
+#[test]
+fn unknown_parameters_are_refused_by_the_schema() {
+    for kind in crate::plugin().description().kinds {
+        assert_eq!(
+            kind.parameters["additionalProperties"],
+            json!(false),
+            "{}",
+            kind.name
+        );
+        assert_eq!(kind.resources.cpus, 0, "{}", kind.name);
+        for (name, parameter) in kind.parameters["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            assert!(parameter.get("default").is_some(), "{}: {name}", kind.name);
+            assert!(
+                parameter.get("description").is_some(),
+                "{}: {name}",
+                kind.name
+            );
+        }
+    }
+}
+
+#[test]
+fn someone_decided_about_every_change_of_the_kinds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    flow_stage::versions::check(root, &crate::plugin().description()).unwrap();
+}

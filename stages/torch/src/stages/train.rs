@@ -1,0 +1,117 @@
+//! `train`: a network from scratch, on coarse or fine labels.
+
+use anyhow::{Result, ensure};
+use flow_stage::dataset::Split;
+use flow_stage::protocol::Resources;
+use flow_stage::{Context, Port, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::training;
+use crate::data::{Data, Fine, split};
+use crate::model::{Labels, Meta, Model};
+use crate::net::{Choice, Head};
+use crate::runtime;
+use crate::train::{Goal, Recipe, Task, train};
+
+/// The parameters of `train`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct Train {
+    /// What to learn: `coarse`, or `fine`, which are the labels of the input `labels`, or the data set's own where
+    /// there is no such input (the oracle).
+    #[serde(default)]
+    labels: Labels,
+    #[serde(flatten)]
+    choice: Choice,
+    #[serde(flatten)]
+    recipe: Recipe,
+}
+
+impl Stage for Train {
+    const NAME: &'static str = "train";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str = "Trains a network from scratch on coarse or fine labels";
+    const SEEDED: bool = true;
+    const CHECKPOINTS: bool = true;
+    const HEADLINE: &'static [&'static str] = super::SCORES;
+
+    fn inputs() -> Vec<Port> {
+        vec![super::data_port(), super::labels_port()]
+    }
+
+    fn outputs() -> Vec<Port> {
+        training::outputs()
+    }
+
+    fn resources() -> Resources {
+        super::ALL_CORES
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let device = runtime::start(context)?;
+        self.recipe.check()?;
+        let data = Data::read(context.input("data")?, device)?;
+        let labels = context.optional_input("labels");
+        ensure!(
+            labels.is_none() || self.labels == Labels::Fine,
+            "the stage has an input `labels`, and `labels = \"coarse\"` makes no use of it: set `labels = \"fine\"`, or \
+             leave the input out"
+        );
+        let (task, classes, fine) = match self.labels {
+            Labels::Coarse => {
+                let task = Task {
+                    train: data.of(Split::Train)?,
+                    val: data.of(Split::Val)?,
+                    goals: vec![Goal {
+                        labels: data.labels(data.coarse()),
+                        weight: 1.0,
+                    }],
+                };
+                (task, data.meta.coarse_names.len(), None)
+            }
+            Labels::Fine => {
+                let fine = Fine::read(labels, &data)?;
+                let (train, val) = if fine.is_true {
+                    (data.of(Split::Train)?, data.of(Split::Val)?)
+                } else {
+                    // Discovered labels exist for training rows alone: a tenth of those is set aside.
+                    let mut rows = data.of(Split::Train)?;
+                    rows.retain(|&row| fine.labels[row] >= 0);
+                    split(&rows, &fine.labels, context.seed())
+                };
+                ensure!(
+                    !val.is_empty(),
+                    "the input `labels` leaves {} rows in {} classes: too few to set a tenth of each class aside for \
+                     validation",
+                    train.len(),
+                    fine.to_coarse.len()
+                );
+                let task = Task {
+                    train,
+                    val,
+                    goals: vec![Goal {
+                        labels: data.labels(&fine.labels),
+                        weight: 1.0,
+                    }],
+                };
+                (task, fine.to_coarse.len(), Some(fine))
+            }
+        };
+        // The test rows are needed at the end; better to know now.
+        data.of(Split::Test)?;
+        let heads = vec![Head::linear("fc", classes as i64)];
+        let meta = Meta {
+            spec: self.choice.spec(data.input(), heads)?,
+            labels: self.labels,
+            coarse_names: data.meta.coarse_names.clone(),
+            true_fine: fine.as_ref().is_some_and(|fine| fine.is_true),
+            fine_to_coarse: fine.map_or_else(Vec::new, |fine| fine.to_coarse),
+            mean: data.meta.mean.clone(),
+            std: data.meta.std.clone(),
+        };
+        let mut model = Model::new(meta, context.seed(), device);
+        let history = train(context, &self, &self.recipe, &mut model.net, &data, &task)?;
+        training::finish(context, &model, &data, &history)
+    }
+}
