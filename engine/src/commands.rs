@@ -156,7 +156,7 @@ impl Session {
     }
 }
 
-fn report(report: Box<Report>) -> Failure {
+fn report(report: Report) -> Failure {
     Failure {
         text: report.render(view::colour()),
         status: WRONG,

@@ -121,7 +121,9 @@ fn attempt(site: &Site<'_>, job: &Job, sender: &Sender<Message>) -> Result<Outco
         Task::Command { .. } => None,
     };
     let checkpoints = kind.is_some_and(|kind| kind.description.checkpoints);
-    if !checkpoints || job.forced {
+    if checkpoints && !job.forced {
+        remove_attempts(lease.work());
+    } else {
         lease.clear_work()?;
     }
     // A name of its own, so that whatever an earlier attempt may have left running can't write into this one.
@@ -140,6 +142,16 @@ fn attempt(site: &Site<'_>, job: &Job, sender: &Sender<Message>) -> Result<Outco
             let _ = fs::remove_dir_all(&attempt);
             lease.abandon(checkpoints);
             Err(error)
+        }
+    }
+}
+
+/// Removes what attempts that were killed have left beside their checkpoints. Nothing reads it again, so what can't be
+/// removed is only in the way of disk space.
+fn remove_attempts(work: &Path) {
+    for entry in fs::read_dir(work).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("attempt-") {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

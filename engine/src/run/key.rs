@@ -244,7 +244,7 @@ mod tests {
         // A change here empties every store in the world: raise FORMAT and say so in the changelog.
         assert_eq!(
             manifest().key().to_string(),
-            "0000000000000000000000000000000000000000000000000000000000000000"
+            "559e5b7dd15dfdd5302ed1a33ae115fcda3a2c487074664f45683713ad478cbe"
         );
     }
 

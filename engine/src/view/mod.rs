@@ -17,6 +17,8 @@ pub mod status;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use comfy_table::{ContentArrangement, Table, presets};
+
 use crate::run::event::{Failure, RunEnd, StageEnd};
 use crate::run::{Event, Status};
 
@@ -145,6 +147,25 @@ fn progress_text(
         text += &format!(", {message}");
     }
     text
+}
+
+/// As wide as text is set, wherever it goes: a page looks the same in a pipe.
+const WIDTH: u16 = 110;
+
+/// Columns without lines: two spaces between them, `indent` before the first.
+fn columns(rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for row in rows {
+        table.add_row(row);
+    }
+    table
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH);
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((if i == 0 { indent } else { 0 }, 2));
+    }
+    table.trim_fmt()
 }
 
 /// The pace of one running stage.

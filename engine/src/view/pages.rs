@@ -2,18 +2,18 @@
 
 use std::fmt::Write;
 
-use comfy_table::{Table, presets};
 use serde_json::Value;
 
+use super::columns;
 use crate::plugin::{Catalogue, Kind};
 
 /// A line for each kind.
 pub fn list(catalogue: &Catalogue) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for kind in catalogue.kinds() {
-        table.add_row([&kind.description.name, &kind.description.summary]);
-    }
+    let rows = catalogue.kinds().map(|kind| {
+        let description = &kind.description;
+        vec![description.name.clone(), description.summary.clone()]
+    });
+    let table = columns(rows, 0);
     format!("{table}\n\n`flow stages KIND` prints a page for one of them")
 }
 
@@ -35,21 +35,12 @@ pub fn page(kind: &Kind) -> String {
         if ports.is_empty() {
             continue;
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        for port in ports {
-            let name = if port.optional {
-                format!("{}?", port.name)
-            } else {
-                port.name.clone()
-            };
-            table.add_row([
-                format!("  {name}"),
-                port.artifact.to_string(),
-                port.summary.clone(),
-            ]);
-        }
-        let _ = writeln!(text, "\n{title}\n{table}");
+        let rows = ports.iter().map(|port| {
+            let mark = if port.optional { "?" } else { "" };
+            let name = format!("{}{mark}", port.name);
+            vec![name, port.artifact.to_string(), port.summary.clone()]
+        });
+        let _ = writeln!(text, "\n{title}\n{}", columns(rows, 2));
     }
     let required = description
         .parameters
@@ -60,9 +51,7 @@ pub fn page(kind: &Kind) -> String {
         .get("properties")
         .and_then(Value::as_object);
     if let Some(properties) = properties.filter(|p| !p.is_empty()) {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        for (name, schema) in properties {
+        let rows = properties.iter().map(|(name, schema)| {
             let needed = required.is_some_and(|r| r.iter().any(|n| n == name));
             let default = match schema.get("default") {
                 _ if needed => "required".to_string(),
@@ -73,14 +62,10 @@ pub fn page(kind: &Kind) -> String {
                 .get("description")
                 .and_then(Value::as_str)
                 .unwrap_or("");
-            table.add_row([
-                format!("  {name}"),
-                type_text(schema),
-                default,
-                text.replace('\n', " "),
-            ]);
-        }
-        let _ = writeln!(text, "\nwith\n{table}");
+            let text = text.replace('\n', " ");
+            vec![name.clone(), type_text(schema), default, text]
+        });
+        let _ = writeln!(text, "\nwith\n{}", columns(rows, 2));
     }
     let mut notes = vec![match description.resources.cpus {
         0 => "all threads unless `resources` says otherwise".to_string(),

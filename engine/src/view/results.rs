@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 use crate::plan::{Plan, Task};
 use crate::plugin::Catalogue;
 
+/// A stage or group, and its figures.
+type Row<'a> = (String, &'a Map<String, Value>);
+
 /// One table for each set of headline figures, in the plan's order; a stage's `groups` stand indented below it. A
 /// figure that no stage of a table has gets no column.
 pub fn tables<'m>(
@@ -14,7 +17,7 @@ pub fn tables<'m>(
     catalogue: &Catalogue,
     metrics: impl Fn(NodeIndex) -> Option<&'m Map<String, Value>>,
 ) -> Vec<String> {
-    let mut sets: Vec<(&[String], Vec<(String, &Map<String, Value>)>)> = Vec::new();
+    let mut sets: Vec<(&[String], Vec<Row<'_>>)> = Vec::new();
     for &node in &plan.order {
         let instance = &plan.graph[node];
         let Task::Kind { kind, .. } = &instance.task else {
@@ -52,7 +55,7 @@ pub fn tables<'m>(
         .collect()
 }
 
-fn table(names: &[String], rows: &[(String, &Map<String, Value>)]) -> String {
+fn table(names: &[String], rows: &[Row<'_>]) -> String {
     let shown: Vec<&String> = names
         .iter()
         .filter(|name| rows.iter().any(|(_, figures)| figures.contains_key(*name)))

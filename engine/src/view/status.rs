@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Table, presets};
 use flow_cache::Key;
 use petgraph::graph::NodeIndex;
 use serde::Serialize;
@@ -50,8 +49,7 @@ pub fn json(plan: &Plan, survey: &Survey, nodes: &[NodeIndex]) -> Vec<String> {
 
 /// A table, and a line that counts.
 pub fn table(plan: &Plan, survey: &Survey, nodes: &[NodeIndex]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+    let mut rows = Vec::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for &node in nodes {
         let Some(standing) = survey.get(node) else {
@@ -75,11 +73,16 @@ pub fn table(plan: &Plan, survey: &Survey, nodes: &[NodeIndex]) -> String {
                 )
             }
         };
-        table.add_row([status.to_string(), plan.graph[node].label.clone(), reason]);
+        rows.push(vec![
+            status.to_string(),
+            plan.graph[node].label.clone(),
+            reason,
+        ]);
     }
     let count = |status| counts.get(status).copied().unwrap_or(0);
     format!(
-        "{table}\n\n{} up to date, {} will run, {} may run",
+        "{}\n\n{} up to date, {} will run, {} may run",
+        super::columns(rows, 0),
         count("up to date"),
         count("will run"),
         count("may run")

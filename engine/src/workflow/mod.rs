@@ -107,12 +107,12 @@ pub struct Reference {
 ///
 /// # Errors
 /// A report of everything that is wrong with it, none of it depending on plugins or other files.
-pub fn load(path: &Path, assignments: &[String]) -> Result<(Workflow, Sources), Box<Report>> {
+pub fn load(path: &Path, assignments: &[String]) -> Result<(Workflow, Sources), Report> {
     let mut sources = Sources::default();
     let mut problems = problem::Problems::default();
     let workflow = parse::workflow(path, assignments, &mut sources, &mut problems);
     match workflow {
         Some(workflow) if problems.is_empty() => Ok((workflow, sources)),
-        _ => Err(Box::new(Report::new(sources, problems))),
+        _ => Err(Report::new(sources, problems)),
     }
 }

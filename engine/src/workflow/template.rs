@@ -91,10 +91,12 @@ impl Template {
 pub fn resolve(
     node: &Node,
     lookup: &mut dyn FnMut(&str) -> Result<Node, Problem>,
-) -> Result<Node, Located<Problem>> {
-    let at = |value: Problem| Located {
-        value,
-        span: node.span,
+) -> Result<Node, Box<Located<Problem>>> {
+    let at = |value: Problem| {
+        Box::new(Located {
+            value,
+            span: node.span,
+        })
     };
     let value = match &node.value {
         NodeValue::String(text) => {
@@ -114,7 +116,9 @@ pub fn resolve(
         NodeValue::Table(entries) => NodeValue::Table(
             entries
                 .iter()
-                .map(|(key, node)| Ok((key.clone(), resolve(node, lookup)?)))
+                .map(|(key, node)| {
+                    Ok::<_, Box<Located<Problem>>>((key.clone(), resolve(node, lookup)?))
+                })
                 .collect::<Result<_, _>>()?,
         ),
         scalar => scalar.clone(),
