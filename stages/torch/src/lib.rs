@@ -1,11 +1,11 @@
 //! The stage kinds that train and use networks, on libtorch.
 //!
-//! - [`stages`]: one file a kind.
-//! - [`net`]: the networks. [`model`]: a network as a file. [`data`]: the data set and its batches.
-//! - [`train`]: the training loop; [`optimise`]: its optimisers and schedule; [`checkpoint`]: its state on disk.
-//! - [`measure`]: what is measured on the test rows.
-//! - [`tensors`]: `.safetensors` files.
-//! - [`runtime`]: threads and device.
+//! - `stages`: one file a kind.
+//! - `net`: the networks. `model`: a network as a file. `data`: the data set and its batches.
+//! - `train`: the training loop; `optimise`: its optimisers and schedule; `checkpoint`: its state on disk.
+//! - `measure`: what is measured on the test rows.
+//! - `tensors`: `.safetensors` files.
+//! - `runtime`: threads and device.
 
 mod checkpoint;
 mod data;

@@ -37,7 +37,7 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>, text: &str) -> Res
 /// Reads named tensors and the text that was written with them.
 ///
 /// # Errors
-/// Where the file can't be read, is damaged, or was not written by [`write`].
+/// Where the file can't be read, is damaged, or was not written by [`write()`].
 pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
     let wrong = || format!("{} is not a .safetensors file", path.display());
     let bytes = fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
