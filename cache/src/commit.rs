@@ -40,12 +40,12 @@ pub struct DraftOutput {
     pub artifact: String,
 }
 
-/// A file that is sealed and hashed, and waits to be moved to its blob.
+/// A finished file that waits to be moved to its place.
 struct Staged {
     from: PathBuf,
     /// Whether `from` is ours to remove when the commit fails.
     temporary: bool,
-    digest: Digest,
+    to: PathBuf,
 }
 
 /// More files than this are made durable by one sync of the whole file system, which costs less than one a file.
@@ -54,8 +54,8 @@ const MANY: usize = 32;
 impl Lease {
     /// Stores the outputs and writes the record; then the work folder is removed and the key is free.
     ///
-    /// Files are moved out of the work folder. After an error there is no new record; the key is free, and the work folder is
-    /// left, but what was to be stored may be read-only or gone from it.
+    /// Files are moved out of the work folder. After an error the key is free and the work folder is left, but what was to be
+    /// stored may be read-only or gone from it; there is no new record, unless all but the last sync succeeded.
     ///
     /// # Errors
     /// [`Error::BadOutput`] where an output is not there, is a link, special, or outside the work folder;
@@ -91,9 +91,9 @@ impl Lease {
         };
         let path = self.store.record_path(self.key());
         let bytes = wrap_json(&record).map_err(|e| Error::io("writing", &path, e.into()))?;
+        // Not sealed: its modification time says when it was last of use.
+        self.store.stage_bytes(&bytes, path, staged)?;
         self.store.place(staged)?;
-        self.store.make_parent(&path)?;
-        self.store.write_atomically(&path, &bytes)?;
         Ok(record)
     }
 
@@ -130,8 +130,7 @@ impl Lease {
         }
         if stat.is_file() {
             let size = stat.len();
-            let file = self.store.stage_file(&path, size)?;
-            let digest = file.digest;
+            let (file, digest) = self.store.stage_file(&path, size)?;
             staged.push(file);
             return Ok(Output {
                 digest,
@@ -155,15 +154,8 @@ impl Lease {
                     return Ok((name, Entry::EmptyFolder, None));
                 };
                 let size = fs::symlink_metadata(&path).at("reading", &path)?.len();
-                let file = self.store.stage_file(&path, size)?;
-                Ok((
-                    name,
-                    Entry::File {
-                        digest: file.digest,
-                        size,
-                    },
-                    Some(file),
-                ))
+                let (file, digest) = self.store.stage_file(&path, size)?;
+                Ok((name, Entry::File { digest, size }, Some(file)))
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let tree = Tree::new(entries.into_iter().map(|(name, entry, file)| {
@@ -172,16 +164,9 @@ impl Lease {
         }));
         let bytes = tree.to_bytes();
         let digest = Tree::digest(&bytes);
-        let from = self.store.temporary();
-        staged.push(Staged {
-            from: from.clone(),
-            temporary: true,
-            digest,
-        });
-        let mut file = File::create_new(&from).at("making", &from)?;
-        file.write_all(&bytes)
-            .and_then(|()| seal(&file))
-            .at("writing", &from)?;
+        let path = self.store.blob_path(&digest);
+        let file = self.store.stage_bytes(&bytes, path.clone(), staged)?;
+        seal(&file).at("protecting", &path)?;
         Ok(Output {
             digest,
             size: tree.size(),
@@ -193,15 +178,21 @@ impl Lease {
 
 impl Store {
     /// Seals and hashes a file of the work folder.
-    fn stage_file(&self, path: &Path, size: u64) -> Result<Staged, Error> {
+    fn stage_file(&self, path: &Path, size: u64) -> Result<(Staged, Digest), Error> {
         // First by path: a program may have made the file unreadable.
         fs::set_permissions(path, Permissions::from_mode(0o444)).at("protecting", path)?;
         let mut file = File::open(path).at("reading", path)?;
+        let stat = file.metadata().at("reading", path)?;
         let mut from = path.to_owned();
-        // A file with a second name could be changed through it after it became a blob: store a copy of such.
-        let temporary = file.metadata().at("reading", path)?.nlink() > 1;
+        // A file with a second name could be changed through it after it became a blob, and one on another file system
+        // (a work folder that is a mount) can't be moved here: store a copy of such.
+        let temporary = stat.nlink() > 1 || stat.dev() != self.device()?;
         if temporary {
-            from = self.copy_in(path)?;
+            from = self.temporary();
+            if let Err(e) = reflink_copy::reflink_or_copy(path, &from) {
+                let _ = fs::remove_file(&from);
+                return Err(Error::io("copying into the store", path, e));
+            }
             file = File::open(&from).at("reading", &from)?;
         }
         seal(&file).at("protecting", &from)?;
@@ -214,65 +205,68 @@ impl Store {
                 source: io::Error::new(ErrorKind::ResourceBusy, "something still writes to it"),
             });
         }
-        Ok(Staged {
-            from,
-            temporary,
+        Ok((
+            Staged {
+                from,
+                temporary,
+                to: self.blob_path(&digest),
+            },
             digest,
-        })
+        ))
     }
 
-    /// A copy under `tmp/`.
-    fn copy_in(&self, path: &Path) -> Result<PathBuf, Error> {
-        let to = self.temporary();
-        if let Err(e) = reflink_copy::reflink_or_copy(path, &to) {
-            let _ = fs::remove_file(&to);
-            return Err(Error::io("copying into the store", path, e));
-        }
-        Ok(to)
+    /// Writes a file of ours under `tmp/`.
+    fn stage_bytes(
+        &self,
+        bytes: &[u8],
+        to: PathBuf,
+        staged: &mut Vec<Staged>,
+    ) -> Result<File, Error> {
+        let from = self.temporary();
+        staged.push(Staged {
+            from: from.clone(),
+            temporary: true,
+            to,
+        });
+        let mut file = File::create_new(&from).at("making", &from)?;
+        file.write_all(bytes).at("writing", &from)?;
+        Ok(file)
     }
 
-    /// Makes staged files durable, then moves them to their names, then makes the names durable.
+    /// Makes staged files durable, moves them to their places in this order, and makes their names durable.
+    ///
+    /// Two waits for the disk in all, whatever the number of files. After a power cut a file system that does not keep the
+    /// order of renames may show the last without the first: a record with a missing blob, which a lookup recognises.
     fn place(&self, staged: &[Staged]) -> Result<(), Error> {
-        if staged.len() > MANY {
-            self.sync_all()?;
-        } else {
-            staged.iter().try_for_each(|file| sync(&file.from))?;
-        }
+        self.sync_each(staged.iter().map(|file| file.from.as_path()).collect())?;
         let mut folders = BTreeSet::new();
-        for file in staged {
-            let blob = self.blob_path(&file.digest);
-            self.make_parent(&blob)?;
-            // What is there already is replaced: it may have been damaged since, and this content is known to be right.
-            match fs::rename(&file.from, &blob) {
-                Err(e) if e.kind() == ErrorKind::CrossesDevices => {
-                    let copy = self.copy_in(&file.from)?;
-                    File::open(&copy)
-                        .and_then(|file| seal(&file))
-                        .at("protecting", &copy)?;
-                    sync(&copy)?;
-                    fs::rename(&copy, &blob)
+        for Staged { from, to, .. } in staged {
+            let folder = to.parent().unwrap_or(self.root());
+            match fs::create_dir(folder) {
+                Ok(()) => {
+                    folders.extend(folder.parent());
                 }
-                done => done,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("making", folder, e)),
             }
-            .at("storing", &blob)?;
-            folders.extend(blob.parent().map(Path::to_owned));
+            // What is there already is replaced: it may have been damaged since, and this content is known to be right.
+            fs::rename(from, to).at("storing", to)?;
+            folders.insert(folder);
         }
-        if folders.len() > MANY {
+        self.sync_each(folders.into_iter().collect())
+    }
+
+    fn sync_each(&self, paths: Vec<&Path>) -> Result<(), Error> {
+        // In parallel, since the file system then answers several with one write.
+        if paths.len() > MANY {
             self.sync_all()
         } else {
-            folders.iter().try_for_each(|folder| sync(folder))
+            paths.into_par_iter().try_for_each(sync)
         }
     }
 
-    fn make_parent(&self, path: &Path) -> Result<(), Error> {
-        let Some(parent) = path.parent() else {
-            return Ok(());
-        };
-        match fs::create_dir(parent) {
-            Ok(()) => parent.parent().map_or(Ok(()), sync),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(e) => Err(Error::io("making", parent, e)),
-        }
+    fn device(&self) -> Result<u64, Error> {
+        Ok(fs::metadata(self.root()).at("reading", self.root())?.dev())
     }
 
     /// Makes everything on the store's file system durable.

@@ -82,12 +82,11 @@ fn never_wrong(store: &Store, records: &[(Key, Record)], hidden: bool) {
     }
 }
 
-fn damage_each(
-    records: &[(Key, Record)],
-    bench: &Bench,
-    hide: bool,
-    damage: &dyn Fn(&[u8], usize) -> Option<Vec<u8>>,
-) {
+/// From a file's bytes, and its number, to what is to be there instead.
+type Damage<'a> = dyn Fn(&[u8], usize) -> Option<Vec<u8>> + 'a;
+
+/// Damages each file of the store in turn, and mends it again.
+fn damage_each(records: &[(Key, Record)], bench: &Bench, hide: bool, damage: &Damage) {
     let root = bench.store.root();
     for (n, path) in bench.files().into_iter().enumerate() {
         let bytes = fs::read(&path).unwrap();

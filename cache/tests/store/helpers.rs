@@ -138,10 +138,9 @@ pub fn verifies_clean(store: &Store) {
     assert!(found.problems.is_empty(), "{:#?}", found.problems);
 }
 
-/// Runs the ignored test `name` of this binary in a process of its own.
-pub fn spawn(name: &str, env: &[(&str, &str)]) -> Child {
-    let binary = std::env::current_exe().unwrap();
-    let mut command = Command::new(binary);
+/// The ignored test `name` of this binary, to be run in a process of its own.
+pub fn process(name: &str, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([
         "--exact",
         name,
@@ -149,9 +148,10 @@ pub fn spawn(name: &str, env: &[(&str, &str)]) -> Child {
         "--nocapture",
         "--test-threads=1",
     ]);
+    command.envs(env.iter().copied()).stdout(Stdio::null());
     command
-        .envs(env.iter().copied())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+}
+
+pub fn spawn(name: &str, env: &[(&str, &str)]) -> Child {
+    process(name, env).spawn().unwrap()
 }
