@@ -7,6 +7,7 @@ use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{At, Error};
@@ -40,17 +41,21 @@ pub(crate) fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
 }
 
 impl Store {
-    /// Whether all blobs of an output are there and untouched. [`Error::Damaged`] says which is not.
-    pub(crate) fn check_output(&self, output: &Output) -> Result<(), Error> {
+    /// Whether all blobs of an output are there and untouched: a `stat` each. To be asked once more after a stage has read
+    /// an output, it tells whether what it read was right all the while.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] says which blob is missing or was changed.
+    pub fn check(&self, output: &Output) -> Result<(), Error> {
         if !output.folder {
             return self.check_blob(&output.digest, output.size);
         }
-        self.read_tree(&output.digest)?
-            .files()
+        let tree = self.read_tree(&output.digest)?;
+        tree.files()
             .try_for_each(|(_, digest, size)| self.check_blob(&digest, size))
     }
 
-    fn check_blob(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+    pub(crate) fn check_blob(&self, digest: &Digest, size: u64) -> Result<(), Error> {
         let path = self.blob_path(digest);
         let damaged = |why: &str| {
             Err(Error::Damaged {
@@ -68,15 +73,35 @@ impl Store {
         if stat.len() != size {
             return damaged(&format!("has {} bytes in place of {size}", stat.len()));
         }
-        if is_sealed(&stat) {
+        let sealed = is_sealed(&stat);
+        if sealed && !self.wants_hash(digest) {
             return Ok(());
         }
         // Written to since, or brought here by a tool that does not keep times: the content decides.
         if !has_digest(&path, digest).at("hashing", &path)? {
             return damaged("was changed after it was stored");
         }
-        let _ = File::open(&path).and_then(|file| seal(&file));
+        if !sealed {
+            let _ = File::open(&path).and_then(|file| seal(&file));
+        }
+        if let Some(hashed) = &self.inner.hashed {
+            hashed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(*digest);
+        }
         Ok(())
+    }
+
+    /// Whether a blob that looks untouched is to be hashed all the same.
+    fn wants_hash(&self, digest: &Digest) -> bool {
+        let hashed = self.inner.hashed.as_ref();
+        hashed.is_some_and(|hashed| {
+            !hashed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(digest)
+        })
     }
 
     /// Reads a tree blob and checks its digest.

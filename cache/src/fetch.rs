@@ -14,9 +14,13 @@ impl Store {
     /// Puts an output at `destination`, read-only, by reflink, else hard link, else copy. Folders are made whole.
     ///
     /// # Errors
-    /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there.
+    /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or was changed.
     pub fn materialise(&self, output: &Output, destination: &Path) -> Result<(), Error> {
-        self.put(output, destination, &|digest, to| self.link(digest, to))
+        self.put(output, destination, &|digest, size, to| {
+            // Looked at again: what used it since the lookup may have changed it.
+            self.check_blob(digest, size)?;
+            self.link(digest, to)
+        })
     }
 
     /// Writes a copy of an output that the caller owns: writable, never linked to the store, its digest checked.
@@ -25,7 +29,7 @@ impl Store {
     /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or not what
     /// its name says: then what was written is removed.
     pub fn export(&self, output: &Output, destination: &Path) -> Result<(), Error> {
-        self.put(output, destination, &|digest, to| self.copy(digest, to))
+        self.put(output, destination, &|digest, _, to| self.copy(digest, to))
     }
 
     /// The bytes of an output that is a file, checked.
@@ -57,13 +61,13 @@ impl Store {
         &self,
         output: &Output,
         destination: &Path,
-        file: &dyn Fn(&Digest, &Path) -> Result<(), Error>,
+        file: &dyn Fn(&Digest, u64, &Path) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if fs::symlink_metadata(destination).is_ok() {
             return Err(Error::Exists(destination.to_owned()));
         }
         if !output.folder {
-            return file(&output.digest, destination);
+            return file(&output.digest, output.size, destination);
         }
         let tree = self.read_tree(&output.digest)?;
         fs::create_dir(destination).at("making", destination)?;
@@ -79,7 +83,7 @@ impl Store {
             }
             match entry {
                 Entry::EmptyFolder => Ok(()),
-                Entry::File { digest, .. } => file(digest, &to),
+                Entry::File { digest, size } => file(digest, *size, &to),
             }
         });
         if made.is_err() {

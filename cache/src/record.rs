@@ -122,7 +122,7 @@ impl Store {
             )));
         }
         for (role, output) in &record.outputs {
-            match self.check_output(output) {
+            match self.check(output) {
                 Ok(()) => {}
                 Err(Error::Damaged { what }) => {
                     return Ok(Lookup::Damaged(format!(

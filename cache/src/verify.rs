@@ -170,7 +170,7 @@ impl Store {
             Ok(Some((brief, _))) => brief
                 .outputs
                 .values()
-                .any(|output| self.check_output(output).is_err()),
+                .any(|output| self.check(output).is_err()),
             Err(_) => true,
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use flow_cache::{Acquired, Key, Lookup, Record, Store};
+use flow_cache::{Acquired, Error, Key, Lookup, Record, Store};
 
 use crate::helpers::*;
 
@@ -185,6 +185,54 @@ fn a_write_through_a_hard_link_is_caught_at_the_next_lookup() {
         b"content"
     );
     verifies_clean(&bench.store);
+}
+
+/// A stage that scribbles on its input does so for those that share it: they get an error, not the scribble.
+#[test]
+fn what_was_changed_since_the_lookup_is_not_handed_on() {
+    let bench = bench();
+    let output = &put(&bench.store, key(1), b"content", 1.0).outputs["out"];
+    let folder = &put_folder(&bench.store, key(2)).outputs["out"];
+    bench
+        .store
+        .materialise(output, &bench.path("first"))
+        .unwrap();
+    bench
+        .store
+        .materialise(folder, &bench.path("first folder"))
+        .unwrap();
+    bench.store.check(output).unwrap();
+    bench.store.check(folder).unwrap();
+    overwrite(&bench.path("first"), b"tampers", false);
+    overwrite(&bench.path("first folder/a.txt"), b"b", false);
+    for (output, to) in [(output, "second"), (folder, "second folder")] {
+        assert!(matches!(
+            bench.store.check(output),
+            Err(Error::Damaged { .. })
+        ));
+        assert!(matches!(
+            bench.store.materialise(output, &bench.path(to)),
+            Err(Error::Damaged { .. })
+        ));
+        assert!(!bench.path(to).exists());
+    }
+}
+
+#[test]
+fn bit_rot_is_found_on_first_use_if_wanted() {
+    let bench = bench();
+    let record = put(&bench.store, key(1), b"content", 1.0);
+    let blob = bench.store.blob_path(&record.outputs["out"].digest);
+    let hashing = || Store::open_hashing(bench.store.root()).unwrap();
+    let before = hashing();
+    assert!(is_hit(&before, key(1)));
+    overwrite(&blob, b"rotting", true);
+    assert!(is_hit(&bench.store, key(1)), "a stat shows nothing");
+    assert!(is_hit(&before, key(1)), "once a process");
+    assert!(matches!(
+        hashing().lookup(&key(1)).unwrap(),
+        Lookup::Damaged(_)
+    ));
 }
 
 #[test]
