@@ -1,1 +1,28 @@
-//! To be written.
+//! Selection, dimension reduction, clustering and their scores: a library, and stages of flow.
+//!
+//! The library works on [`ndarray`] arrays with one row a point, needs nothing else of flow, and gives the same result
+//! for every number of threads:
+//!
+//! - [`Umap`], [`Pca`]: dimension reduction
+//! - [`Hdbscan`]: density-based clusters, with soft membership; [`KMeans`]
+//! - [`scores`]: silhouette, ARI, NMI, AMI, cluster accuracy, trustworthiness
+//!
+//! [`plugin`] lists the stage kinds, which do the same for each coarse class of a data set.
+
+mod error;
+pub mod hdbscan;
+mod kmeans;
+mod knn;
+mod pca;
+mod random;
+pub mod scores;
+mod stages;
+mod umap;
+
+pub use error::{Error, Result};
+pub use hdbscan::{Clusters, Hdbscan};
+pub use kmeans::{KMeans, Partition};
+pub use knn::Metric;
+pub use pca::{Components, Pca};
+pub use stages::plugin;
+pub use umap::{Embedding, Umap};

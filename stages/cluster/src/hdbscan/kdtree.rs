@@ -1,0 +1,295 @@
+//! A balanced k-d tree over f64 points: core distances, and the boxes that the spanning tree prunes with.
+
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+/// Points in a leaf. Their coordinates lie axis by axis, so that the distances to a leaf are computed in lanes.
+pub(super) const LEAF: usize = 32;
+
+/// A node; its points are `start..end` of the tree's order. The left child follows its parent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Node {
+    pub start: u32,
+    pub end: u32,
+    /// The right child; 0 in a leaf.
+    pub right: u32,
+    /// The smallest row among the node's points: it decides between equal edges.
+    pub least_row: u32,
+}
+
+pub(super) struct KdTree {
+    /// Number of axes.
+    pub d: usize,
+    /// Nodes in preorder.
+    pub nodes: Vec<Node>,
+    /// Lower and upper corner of each node's box, `[nodes, 2, d]`.
+    boxes: Vec<f64>,
+    /// The row of the point at each position.
+    pub rows: Vec<u32>,
+    /// The leaf of each position.
+    pub leaf_of: Vec<u32>,
+    /// Coordinates: those of a leaf that starts at `s` and has `m` points begin at `s * d`, axis by axis, `[d, m]`.
+    coordinates: Vec<f64>,
+}
+
+impl KdTree {
+    /// Splits at the median of the widest axis; equal coordinates are ordered by row, so that the tree is unique.
+    pub fn new(points: ArrayView2<f64>) -> Self {
+        let (n, d) = points.dim();
+        let points = points.as_standard_layout();
+        let points = points.as_slice().expect("standard layout");
+        let mut rows: Vec<u32> = (0..n as u32).collect();
+        let count = count_nodes(n);
+        let mut nodes = vec![Node::default(); count];
+        let mut boxes = vec![0.0; count * 2 * d];
+        build(points, d, 0, 0, &mut rows, &mut nodes, &mut boxes);
+        let mut coordinates = vec![0.0; n * d];
+        let mut leaf_of = vec![0; n];
+        for (number, node) in nodes.iter().enumerate().filter(|(_, node)| node.right == 0) {
+            let (start, end) = (node.start as usize, node.end as usize);
+            let m = end - start;
+            for position in start..end {
+                leaf_of[position] = number as u32;
+                for axis in 0..d {
+                    coordinates[start * d + axis * m + position - start] =
+                        points[rows[position] as usize * d + axis];
+                }
+            }
+        }
+        KdTree {
+            d,
+            nodes,
+            boxes,
+            rows,
+            leaf_of,
+            coordinates,
+        }
+    }
+
+    /// Copies the point at a position.
+    pub fn point(&self, position: usize, into: &mut [f64]) {
+        let node = self.nodes[self.leaf_of[position] as usize];
+        let (start, m) = (node.start as usize, (node.end - node.start) as usize);
+        for (axis, value) in into.iter_mut().enumerate() {
+            *value = self.coordinates[start * self.d + axis * m + position - start];
+        }
+    }
+
+    /// Squared distances from a point to the points of a leaf, in their order; returns how many.
+    #[inline(always)]
+    pub fn leaf_distances(&self, leaf: Node, point: &[f64], into: &mut [f64; LEAF]) -> usize {
+        let (start, m) = (leaf.start as usize, (leaf.end - leaf.start) as usize);
+        let block = &self.coordinates[start * self.d..(start + m) * self.d];
+        into[..m].fill(0.0);
+        for (axis, &x) in point.iter().enumerate() {
+            let column = &block[axis * m..(axis + 1) * m];
+            for (sum, &y) in into[..m].iter_mut().zip(column) {
+                let t = x - y;
+                *sum += t * t;
+            }
+        }
+        m
+    }
+
+    /// Squared distance from a point to a node's box.
+    #[inline(always)]
+    pub fn box_distance(&self, node: usize, point: &[f64]) -> f64 {
+        let corners = &self.boxes[node * 2 * self.d..(node + 1) * 2 * self.d];
+        let (low, high) = corners.split_at(self.d);
+        let mut sum = 0.0;
+        for ((&x, &low), &high) in point.iter().zip(low).zip(high) {
+            let t = (low - x).max(x - high).max(0.0);
+            sum += t * t;
+        }
+        sum
+    }
+
+    /// The squared distance from each point to its `k`-th neighbour, itself not counted, by position.
+    pub fn core_distances(&self, k: usize) -> Vec<f64> {
+        let leaves: Vec<Node> = self
+            .nodes
+            .iter()
+            .copied()
+            .filter(|node| node.right == 0)
+            .collect();
+        let arch = pulp::Arch::new();
+        let parts: Vec<Vec<f64>> = leaves
+            .par_iter()
+            .map_init(Scratch::default, |scratch, &leaf| {
+                arch.dispatch(
+                    #[inline(always)]
+                    || self.leaf_core_distances(leaf, k, scratch),
+                )
+            })
+            .collect();
+        parts.concat()
+    }
+
+    #[inline(always)]
+    fn leaf_core_distances(&self, leaf: Node, k: usize, scratch: &mut Scratch) -> Vec<f64> {
+        let mut found = Vec::with_capacity((leaf.end - leaf.start) as usize);
+        let (mut point, mut previous) = (vec![0.0; self.d], vec![0.0; self.d]);
+        for position in leaf.start as usize..leaf.end as usize {
+            self.point(position, &mut point);
+            // The neighbour's core distance plus the way to it bounds ours from above.
+            let bound = match found.last() {
+                None => f64::INFINITY,
+                Some(&core) => {
+                    let way: f64 = point
+                        .iter()
+                        .zip(&previous)
+                        .map(|(a, b)| (a - b) * (a - b))
+                        .sum();
+                    let bound = (f64::sqrt(core) + way.sqrt()) * (1.0 + 1e-12);
+                    bound * bound
+                }
+            };
+            let core = self
+                .kth_distance(&point, k, bound, scratch)
+                // Where squares underflow, the bound is no bound.
+                .or_else(|| self.kth_distance(&point, k, f64::INFINITY, scratch));
+            found.push(core.unwrap_or(f64::INFINITY));
+            previous.copy_from_slice(&point);
+        }
+        found
+    }
+
+    /// The squared distance to the `k`-th other point; none where fewer than `k` lie within `bound`.
+    #[inline(always)]
+    fn kth_distance(
+        &self,
+        point: &[f64],
+        k: usize,
+        mut bound: f64,
+        scratch: &mut Scratch,
+    ) -> Option<f64> {
+        // The point itself is among the candidates, at distance 0: one more is wanted.
+        let wanted = k + 1;
+        let capacity = (2 * wanted).max(64) + LEAF;
+        let Scratch { near, stack } = scratch;
+        near.clear();
+        stack.clear();
+        stack.push((0.0, 0));
+        let mut distances = [0.0; LEAF];
+        while let Some((away, number)) = stack.pop() {
+            if away > bound {
+                continue;
+            }
+            let node = self.nodes[number];
+            if node.right != 0 {
+                let (left, right) = (number + 1, node.right as usize);
+                let (a, b) = (
+                    self.box_distance(left, point),
+                    self.box_distance(right, point),
+                );
+                let (near, far) = if a <= b {
+                    ((a, left), (b, right))
+                } else {
+                    ((b, right), (a, left))
+                };
+                stack.push(far);
+                stack.push(near);
+                continue;
+            }
+            let m = self.leaf_distances(node, point, &mut distances);
+            for &distance in &distances[..m] {
+                if distance <= bound {
+                    near.push(distance);
+                }
+            }
+            if near.len() + LEAF > capacity {
+                near.select_nth_unstable_by(wanted - 1, f64::total_cmp);
+                near.truncate(wanted);
+                // Strictly nearer ones alone can change the result from here on.
+                bound = near[wanted - 1].next_down().max(0.0);
+                if near[wanted - 1] == 0.0 {
+                    return Some(0.0);
+                }
+            }
+        }
+        (near.len() >= wanted).then(|| *near.select_nth_unstable_by(wanted - 1, f64::total_cmp).1)
+    }
+}
+
+#[derive(Default)]
+struct Scratch {
+    near: Vec<f64>,
+    stack: Vec<(f64, usize)>,
+}
+
+fn count_nodes(n: usize) -> usize {
+    if n <= LEAF {
+        1
+    } else {
+        1 + count_nodes(n / 2) + count_nodes(n - n / 2)
+    }
+}
+
+fn build(
+    points: &[f64],
+    d: usize,
+    start: usize,
+    number: usize,
+    rows: &mut [u32],
+    nodes: &mut [Node],
+    boxes: &mut [f64],
+) {
+    let n = rows.len();
+    let (corners, below) = boxes.split_at_mut(2 * d);
+    let (low, high) = corners.split_at_mut(d);
+    low.fill(f64::INFINITY);
+    high.fill(f64::NEG_INFINITY);
+    for &row in rows.iter() {
+        for (axis, &x) in points[row as usize * d..(row as usize + 1) * d]
+            .iter()
+            .enumerate()
+        {
+            low[axis] = low[axis].min(x);
+            high[axis] = high[axis].max(x);
+        }
+    }
+    let (node, children) = nodes.split_first_mut().expect("a node for each call");
+    *node = Node {
+        start: start as u32,
+        end: (start + n) as u32,
+        right: 0,
+        least_row: rows.iter().copied().min().unwrap_or(0),
+    };
+    if n <= LEAF {
+        rows.sort_unstable();
+        return;
+    }
+    let widest = (0..d)
+        .max_by(|&a, &b| {
+            (high[a] - low[a])
+                .total_cmp(&(high[b] - low[b]))
+                .then(b.cmp(&a))
+        })
+        .unwrap_or(0);
+    let half = n / 2;
+    let key = |row: u32| points[row as usize * d + widest];
+    rows.select_nth_unstable_by(half, |&a, &b| key(a).total_cmp(&key(b)).then(a.cmp(&b)));
+    let left_nodes = count_nodes(half);
+    node.right = (number + 1 + left_nodes) as u32;
+    let (left_rows, right_rows) = rows.split_at_mut(half);
+    let (left, right) = children.split_at_mut(left_nodes);
+    let (left_boxes, right_boxes) = below.split_at_mut(left_nodes * 2 * d);
+    let mut on_left = || build(points, d, start, number + 1, left_rows, left, left_boxes);
+    let mut on_right = || {
+        build(
+            points,
+            d,
+            start + half,
+            number + 1 + left_nodes,
+            right_rows,
+            right,
+            right_boxes,
+        );
+    };
+    if n > 4096 {
+        rayon::join(on_left, on_right);
+    } else {
+        on_left();
+        on_right();
+    }
+}

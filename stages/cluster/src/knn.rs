@@ -1,0 +1,410 @@
+//! Exact nearest neighbours by blocked, symmetric matrix products; never n² memory.
+//!
+//! Products in f32 find candidates, a few more than wanted. Distances of candidates are computed anew in f64, and where
+//! the rounding of the products could have hidden a neighbour the row is searched again by brute force. So the result
+//! is exact, and the same on machines whose products round differently.
+
+use std::sync::Mutex;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+
+/// How far two rows are from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// The length of the difference.
+    Euclidean,
+    /// 1 - cosine of the angle: 0..2. Rows of zeros are at distance 0 from each other and 1 from all others.
+    Cosine,
+}
+
+/// The nearest others of each row, nearest first; equal distances by row.
+pub(crate) struct Neighbours {
+    /// Neighbours of each row.
+    pub k: usize,
+    /// `[n, k]`
+    pub index: Vec<u32>,
+    /// `[n, k]`
+    pub distance: Vec<f64>,
+}
+
+/// Rows in a block of the matrix product.
+const BLOCK: usize = 256;
+/// Candidates beyond the `k` wanted.
+const SPARE: usize = 8;
+
+/// Finds the `k` nearest others of each row of finite points `[n, d]`; `k` is at most n - 1.
+pub(crate) fn nearest(points: ArrayView2<f32>, k: usize, metric: Metric) -> Neighbours {
+    let prepared = match metric {
+        Metric::Euclidean => points.to_owned(),
+        Metric::Cosine => unit_rows(points),
+    };
+    let (n, d) = prepared.dim();
+    let exact = prepared
+        .as_slice()
+        .expect("owned arrays are in standard layout");
+    let (centred, norms, unit) = centre(&prepared);
+    let wanted = (k + SPARE).min(n - 1);
+    let blocks: Vec<Mutex<Candidates>> = (0..n)
+        .step_by(BLOCK)
+        .map(|start| Mutex::new(Candidates::new(BLOCK.min(n - start), wanted)))
+        .collect();
+    let tiles: Vec<(usize, usize)> = (0..blocks.len())
+        .flat_map(|a| (a..blocks.len()).map(move |b| (a, b)))
+        .collect();
+    let arch = pulp::Arch::new();
+    tiles.par_iter().for_each_init(
+        || vec![0f32; BLOCK * BLOCK],
+        |products, &(a, b)| {
+            let rows = |block: usize| block * BLOCK..((block + 1) * BLOCK).min(n);
+            let (left, right) = (rows(a), rows(b));
+            let (m, w) = (left.len(), right.len());
+            let products = &mut products[..m * w];
+            matmul(
+                MatMut::from_row_major_slice_mut(products, m, w),
+                Accum::Replace,
+                MatRef::from_row_major_slice(&centred[left.start * d..left.end * d], m, d),
+                MatRef::from_row_major_slice(&centred[right.start * d..right.end * d], w, d)
+                    .transpose(),
+                1.0,
+                Par::Seq,
+            );
+            let lock = |block: usize| blocks[block].lock().unwrap_or_else(|e| e.into_inner());
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for (row, i) in products.chunks_exact_mut(w).zip(left.clone()) {
+                        for (value, norm) in row.iter_mut().zip(&norms[right.clone()]) {
+                            *value = norms[i] + norm - 2.0 * *value;
+                        }
+                        if a == b {
+                            row[i - left.start] = f32::INFINITY;
+                        }
+                    }
+                    let mut of_left = lock(a);
+                    for (i, row) in products.chunks_exact(w).enumerate() {
+                        of_left.offer_row(i, row, right.start);
+                    }
+                    drop(of_left);
+                    if a != b {
+                        let mut of_right = lock(b);
+                        for (i, row) in products.chunks_exact(w).enumerate() {
+                            of_right.offer_each(row, left.start + i);
+                        }
+                    }
+                },
+            );
+        },
+    );
+    let mut result = Neighbours {
+        k,
+        index: vec![0; n * k],
+        distance: vec![0.0; n * k],
+    };
+    (result.index.par_chunks_mut(BLOCK * k))
+        .zip(result.distance.par_chunks_mut(BLOCK * k))
+        .zip(blocks)
+        .enumerate()
+        .for_each(|(block, ((index, distance), candidates))| {
+            let mut candidates = candidates.into_inner().unwrap_or_else(|e| e.into_inner());
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for i in 0..candidates.length.len() {
+                        let row = block * BLOCK + i;
+                        let found = candidates.refine(i, row, k, exact, d, norms[row], unit);
+                        for (j, (distance_to, other)) in found.into_iter().enumerate() {
+                            index[i * k + j] = other;
+                            distance[i * k + j] = match metric {
+                                Metric::Euclidean => distance_to.sqrt(),
+                                Metric::Cosine => distance_to / 2.0,
+                            };
+                        }
+                    }
+                },
+            );
+        });
+    result
+}
+
+/// The candidates of one block of rows.
+struct Candidates {
+    wanted: usize,
+    capacity: usize,
+    /// `[rows, capacity]`: squared distance as the product gives it, and row.
+    slots: Vec<(f32, u32)>,
+    length: Vec<usize>,
+    /// What a candidate may not exceed, once there are enough.
+    threshold: Vec<f32>,
+}
+
+impl Candidates {
+    fn new(rows: usize, wanted: usize) -> Self {
+        let capacity = 2 * wanted + 16;
+        Candidates {
+            wanted,
+            capacity,
+            slots: vec![(0.0, 0); rows * capacity],
+            length: vec![0; rows],
+            threshold: vec![f32::INFINITY; rows],
+        }
+    }
+
+    /// Offers the rows `first..` with these distances to row `i` of the block.
+    #[inline(always)]
+    fn offer_row(&mut self, i: usize, distances: &[f32], first: usize) {
+        for (part, distances) in distances.chunks(16).enumerate() {
+            let threshold = self.threshold[i];
+            if distances
+                .iter()
+                .fold(false, |any, &x| any | (x <= threshold))
+            {
+                for (j, &distance) in distances.iter().enumerate() {
+                    self.push(i, distance, first + part * 16 + j);
+                }
+            }
+        }
+    }
+
+    /// Offers one row at these distances to each row of the block.
+    #[inline(always)]
+    fn offer_each(&mut self, distances: &[f32], row: usize) {
+        for part in (0..distances.len()).step_by(16) {
+            let end = (part + 16).min(distances.len());
+            let thresholds = &self.threshold[part..end];
+            let any = (distances[part..end].iter().zip(thresholds))
+                .fold(false, |any, (x, threshold)| any | (x <= threshold));
+            if any {
+                for (i, &distance) in distances[part..end].iter().enumerate() {
+                    self.push(part + i, distance, row);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, i: usize, distance: f32, row: usize) {
+        // Infinity marks the row itself.
+        if distance > self.threshold[i] || distance == f32::INFINITY {
+            return;
+        }
+        let slots = &mut self.slots[i * self.capacity..(i + 1) * self.capacity];
+        slots[self.length[i]] = (distance, row as u32);
+        self.length[i] += 1;
+        if self.length[i] == self.capacity {
+            slots.select_nth_unstable_by(self.wanted - 1, by_distance_and_row);
+            self.length[i] = self.wanted;
+            self.threshold[i] = slots[self.wanted - 1].0;
+        }
+    }
+
+    /// The `k` nearest of row `i` of the block, with their exact squared distances. `norm` is the row's squared length
+    /// in the product, where squared distances are `unit` times the exact ones.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    fn refine(
+        &mut self,
+        i: usize,
+        row: usize,
+        k: usize,
+        points: &[f32],
+        d: usize,
+        norm: f32,
+        unit: f64,
+    ) -> Vec<(f64, u32)> {
+        let n = points.len() / d;
+        let slots = &mut self.slots[i * self.capacity..][..self.length[i]];
+        let mut cut = f32::INFINITY;
+        if slots.len() > self.wanted {
+            slots.select_nth_unstable_by(self.wanted - 1, by_distance_and_row);
+        }
+        let slots = &slots[..slots.len().min(self.wanted)];
+        if slots.len() < n - 1 {
+            cut = slots
+                .iter()
+                .map(|slot| slot.0)
+                .fold(f32::NEG_INFINITY, f32::max);
+        }
+        let point = &points[row * d..(row + 1) * d];
+        let to = |other: u32| {
+            (
+                squared_distance(point, &points[other as usize * d..(other as usize + 1) * d]),
+                other,
+            )
+        };
+        let mut found: Vec<(f64, u32)> = slots.iter().map(|&(_, other)| to(other)).collect();
+        found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        found.truncate(k);
+        if cut == f32::INFINITY {
+            return found;
+        }
+        // What a product of this length can be off by: the size of the terms, times the rounding of a random walk.
+        let scale = (norm.sqrt() + cut.max(0.0).sqrt()).powi(2) + norm;
+        let error = f64::from(scale) * f64::from(f32::EPSILON) * (8.0 + (d as f64).sqrt());
+        let shrink = f64::from(cut) - error;
+        let certain = found.len() == k && found[k - 1].0 * unit <= shrink;
+        if !certain {
+            found = (0..n as u32)
+                .filter(|&other| other as usize != row)
+                .map(to)
+                .collect();
+            found.select_nth_unstable_by(k - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            found.truncate(k);
+            found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        }
+        found
+    }
+}
+
+fn by_distance_and_row(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
+    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+}
+
+/// Moves each column's median to 0 and scales by a power of two into -1..1, for small rounding in the product whatever
+/// the data's place, outliers and size. Returns the points, their squared lengths, and the scale of squared distances.
+fn centre(points: &Array2<f32>) -> (Vec<f32>, Vec<f32>, f64) {
+    let (n, d) = points.dim();
+    let median: Vec<f32> = (0..d)
+        .into_par_iter()
+        .map(|column| {
+            let mut values = points.column(column).to_vec();
+            *values.select_nth_unstable_by(n / 2, f32::total_cmp).1
+        })
+        .collect();
+    let difference = |x: f32, m: f32| f64::from(x) - f64::from(m);
+    let largest = points
+        .outer_iter()
+        .flat_map(|row| {
+            row.into_iter()
+                .zip(&median)
+                .map(|(&x, &m)| difference(x, m).abs())
+        })
+        .fold(0.0, f64::max);
+    let mut scale = 1.0;
+    if largest > 0.0 {
+        scale = libm::exp2(-libm::ceil(libm::log2(largest)));
+    }
+    let mut centred = vec![0f32; n * d];
+    let mut norms = vec![0f32; n];
+    (centred
+        .par_chunks_mut(d)
+        .zip(&mut norms)
+        .zip(points.axis_iter(Axis(0)).into_par_iter()))
+    .for_each(|((into, norm), row)| {
+        let mut sum = 0.0;
+        for ((into, &x), &m) in into.iter_mut().zip(row).zip(&median) {
+            *into = (difference(x, m) * scale) as f32;
+            sum += f64::from(*into) * f64::from(*into);
+        }
+        *norm = sum as f32;
+    });
+    (centred, norms, scale * scale)
+}
+
+/// Rows of length 1, with one more column that is 1 for rows of zeros alone: half the squared distance of two rows is
+/// then their cosine distance, in every case.
+fn unit_rows(points: ArrayView2<f32>) -> Array2<f32> {
+    let (n, d) = points.dim();
+    let mut unit = Array2::zeros((n, d + 1));
+    for (mut into, row) in unit.outer_iter_mut().zip(points.outer_iter()) {
+        let length = row
+            .iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>()
+            .sqrt();
+        if length == 0.0 {
+            into[d] = 1.0;
+            continue;
+        }
+        for (into, &x) in into.iter_mut().zip(row) {
+            *into = (f64::from(x) / length) as f32;
+        }
+    }
+    unit
+}
+
+/// In eight lanes of f64, whose order of summation no machine changes.
+#[inline(always)]
+pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    let mut lanes = [0f64; 8];
+    let (a, a_rest) = a.as_chunks::<8>();
+    let (b, b_rest) = b.as_chunks::<8>();
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            let t = f64::from(a[lane]) - f64::from(b[lane]);
+            lanes[lane] += t * t;
+        }
+    }
+    for (lane, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
+        let t = f64::from(a) - f64::from(b);
+        lanes[lane] += t * t;
+    }
+    lanes.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    fn brute(points: &Array2<f32>, k: usize) -> Vec<u32> {
+        let n = points.nrows();
+        let slice = |i: usize| points.row(i).to_vec();
+        let mut all = Vec::new();
+        for i in 0..n {
+            let mut others: Vec<(f64, u32)> = (0..n)
+                .filter(|&j| j != i)
+                .map(|j| (squared_distance(&slice(i), &slice(j)), j as u32))
+                .collect();
+            others.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            all.extend(others[..k].iter().map(|o| o.1));
+        }
+        all
+    }
+
+    #[test]
+    fn neighbours_are_those_of_brute_force_with_ties_outliers_and_offsets() {
+        // Integers make many equal distances; the offset makes products round.
+        for (offset, far) in [(0.0, 0.0), (4096.0, 0.0), (0.0, 1e7)] {
+            let mut points = Array2::from_shape_fn((700, 3), |(i, j)| {
+                ((i * 7919 + j * 104_729) % 23) as f32 + offset + (i % 7) as f32 * 0.01
+            });
+            points[[650, 1]] += far;
+            assert_eq!(
+                nearest(points.view(), 12, Metric::Euclidean).index,
+                brute(&points, 12)
+            );
+        }
+    }
+
+    #[test]
+    fn equal_points_are_neighbours_by_row() {
+        let found = nearest(Array2::zeros((600, 2)).view(), 3, Metric::Euclidean);
+        assert_eq!(found.index[..6], [1, 2, 3, 0, 2, 3]);
+        assert_eq!(found.distance[0], 0.0);
+    }
+
+    #[test]
+    fn cosine_looks_at_the_angle_and_knows_zero_rows() {
+        let points = array![
+            [1f32, 0.0],
+            [5.0, 0.0],
+            [0.0, 3.0],
+            [0.0, 0.0],
+            [0.0, 0.0],
+            [-2.0, 0.0]
+        ];
+        let found = nearest(points.view(), 2, Metric::Cosine);
+        let row = |i: usize| {
+            (
+                &found.index[2 * i..2 * i + 2],
+                &found.distance[2 * i..2 * i + 2],
+            )
+        };
+        assert_eq!(row(0), (&[1u32, 2][..], &[0.0, 1.0][..]));
+        assert_eq!(row(3), (&[4u32, 0][..], &[0.0, 1.0][..]));
+        assert_eq!(row(5), (&[2u32, 3][..], &[1.0, 1.0][..]));
+    }
+}

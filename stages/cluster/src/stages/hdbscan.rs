@@ -1,0 +1,220 @@
+//! `hdbscan`: fine labels by soft density-based clustering, each coarse class by itself.
+
+use anyhow::Result;
+use flow_stage::protocol::Resources;
+use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use ndarray::{Array1, Array2};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::report::{Group, Report};
+use super::{all_cores, classes};
+use crate::{hdbscan, scores};
+
+/// Finds clusters of any shape and number, and how much each row belongs to each.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hdbscan {
+    /// The least number of rows in a cluster.
+    #[serde(default = "hundred")]
+    #[schemars(range(min = 2))]
+    min_cluster_size: u32,
+    /// The neighbour whose distance measures density around a row; as min_cluster_size where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    min_samples: Option<u32>,
+    /// `eom`: the most persistent clusters. `leaf`: the smallest, even ones.
+    #[serde(default)]
+    cluster_selection_method: Method,
+    /// Clusters that part at a distance below this are not parted.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    cluster_selection_epsilon: f64,
+    /// Whether a whole class may be one cluster with noise around it.
+    #[serde(default)]
+    allow_single_cluster: bool,
+    /// The largest cluster that `eom` may choose; 0 for no limit.
+    #[serde(default)]
+    max_cluster_size: u32,
+}
+
+/// How clusters are chosen from the hierarchy.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Method {
+    #[default]
+    Eom,
+    Leaf,
+}
+
+fn hundred() -> u32 {
+    100
+}
+
+/// One class's result: where HDBSCAN finds no cluster, the class is one fine label.
+struct Found {
+    clusters: hdbscan::Clusters,
+    labels: Array1<i32>,
+    /// Fine labels: the clusters, or 1.
+    count: usize,
+    silhouette: Option<f64>,
+}
+
+impl Stage for Hdbscan {
+    const NAME: &'static str = "hdbscan";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str = "Finds fine labels in each coarse class by soft HDBSCAN";
+    const HEADLINE: &'static [&'static str] = &["clusters"];
+
+    fn inputs() -> Vec<Port> {
+        let [data, mask] = classes::ports();
+        vec![
+            Port::new(
+                "embedding",
+                ArtifactType::Array,
+                "[n, d]; rows with NaN are left out",
+            ),
+            data,
+            mask,
+        ]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![
+            Port::new(
+                "labels",
+                ArtifactType::Labels,
+                "i32 [n], the cluster of greatest membership, numbered on through the classes; -1 in rows that are left out",
+            ),
+            Port::new(
+                "hard_labels",
+                ArtifactType::Labels,
+                "i32 [n], the same numbers by density alone; -1 for noise and in rows that are left out",
+            ),
+            Port::new(
+                "probabilities",
+                ArtifactType::Array,
+                "f64 [n], strength of the hard label, 0..1; NaN in rows that are left out",
+            ),
+            Port::new(
+                "membership",
+                ArtifactType::Array,
+                "f64 [n, K], how much a row belongs to each cluster; 0 for clusters of other classes; NaN in rows that are left out",
+            ),
+            Port::new(
+                "metrics",
+                ArtifactType::Metrics,
+                "clusters, silhouette, noise; the same by coarse class",
+            ),
+        ]
+    }
+
+    fn resources() -> Resources {
+        all_cores()
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let points = classes::read_points(context.input("embedding")?)?;
+        let n = points.nrows();
+        let classes = classes::of(context, "embedding", n, |row| classes::finite(&points, row))?;
+        let parameters = self.parameters();
+        let found = classes::each(context, &classes, |class| {
+            let points = classes::take(&points, class);
+            let clusters = parameters.fit(points.view())?;
+            let (labels, count) = match clusters.clusters() {
+                0 => {
+                    context.warning(format!(
+                        "class {}: no cluster among {} rows; the class is one fine label (a smaller min_cluster_size, or allow_single_cluster, may find some)",
+                        class.name,
+                        class.rows.len()
+                    ));
+                    (Array1::zeros(class.rows.len()), 1)
+                }
+                count => (clusters.soft_labels(), count),
+            };
+            let silhouette = scores::silhouette(points.view(), labels.view())?;
+            Ok(Found {
+                clusters,
+                labels,
+                count,
+                silhouette,
+            })
+        })?;
+        write(context, n, &classes, found)
+    }
+}
+
+impl Hdbscan {
+    fn parameters(&self) -> crate::Hdbscan {
+        let parameters = crate::Hdbscan::new()
+            .min_cluster_size(self.min_cluster_size as usize)
+            .selection(match self.cluster_selection_method {
+                Method::Eom => hdbscan::Selection::ExcessOfMass,
+                Method::Leaf => hdbscan::Selection::Leaf,
+            })
+            .cluster_selection_epsilon(self.cluster_selection_epsilon)
+            .allow_single_cluster(self.allow_single_cluster)
+            .max_cluster_size(self.max_cluster_size as usize);
+        match self.min_samples {
+            Some(k) => parameters.min_samples(k as usize),
+            None => parameters,
+        }
+    }
+}
+
+fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Found>) -> Result<()> {
+    let clusters: usize = found.iter().map(|found| found.count).sum();
+    let mut membership = Array2::from_elem((n, clusters), f64::NAN);
+    let mut probabilities = Array1::from_elem(n, f64::NAN);
+    let mut groups = Vec::new();
+    let mut first = 0;
+    for (class, found) in classes.iter().zip(&found) {
+        let hard = &found.clusters;
+        for (i, &row) in class.rows.iter().enumerate() {
+            probabilities[row] = hard.probabilities[i];
+            for column in 0..clusters {
+                membership[[row, column]] = match column.checked_sub(first) {
+                    // The one fine label of a class without clusters holds all its rows.
+                    Some(0) if hard.clusters() == 0 => 1.0,
+                    Some(own) if own < hard.clusters() => hard.membership[[i, own]],
+                    _ => 0.0,
+                };
+            }
+        }
+        first += found.count;
+        let noise = hard.labels.iter().filter(|&&label| label < 0).count();
+        groups.push(Group {
+            name: class.name.clone(),
+            rows: class.rows.len(),
+            numbers: vec![
+                ("clusters", Some(found.count as f64)),
+                ("silhouette", found.silhouette),
+                ("noise", Some(noise as f64 / class.rows.len() as f64)),
+            ],
+        });
+    }
+    let (soft, hard): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .map(|found| {
+            (
+                (found.labels, found.count),
+                (found.clusters.labels, found.count),
+            )
+        })
+        .unzip();
+    array::write(
+        &context.output("labels")?,
+        &classes::join_labels(n, classes, &soft),
+    )?;
+    array::write(
+        &context.output("hard_labels")?,
+        &classes::join_labels(n, classes, &hard),
+    )?;
+    array::write(&context.output("probabilities")?, &probabilities)?;
+    array::write(&context.output("membership")?, &membership)?;
+    Report::new(groups)
+        .total("clusters", clusters as f64)
+        .mean("silhouette")
+        .mean("noise")
+        .write(context)
+}

@@ -1,0 +1,164 @@
+//! `kmeans`: fine labels by k-means, each coarse class by itself.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use flow_stage::protocol::Resources;
+use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::all_cores;
+use super::classes::{self, Class};
+use super::report::{Group, Report};
+use crate::scores;
+
+/// Finds a given number of round clusters.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KMeans {
+    /// Clusters in each coarse class: one number, or a table of class name and number.
+    k: Count,
+    /// Starts, of which the best is kept.
+    #[serde(default = "ten")]
+    #[schemars(range(min = 1))]
+    n_init: u32,
+}
+
+/// One number for all classes, or one for each.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Count {
+    Same(#[schemars(range(min = 1))] u32),
+    ByClass(BTreeMap<String, u32>),
+}
+
+fn ten() -> u32 {
+    10
+}
+
+impl KMeans {
+    /// The number for a class, cut to its rows.
+    fn count(&self, context: &Context, class: &Class) -> Result<usize> {
+        let k = match &self.k {
+            Count::Same(k) => *k as usize,
+            Count::ByClass(table) => match table.get(&class.name) {
+                Some(k) => *k as usize,
+                None => bail!(
+                    "k names no number for this class; it names {}",
+                    names(table)
+                ),
+            },
+        };
+        if k > class.rows.len() {
+            let rows = class.rows.len();
+            context.warning(format!(
+                "class {}: k is cut from {k} to its {rows} row(s)",
+                class.name
+            ));
+        }
+        Ok(k.min(class.rows.len()))
+    }
+}
+
+fn names(table: &BTreeMap<String, u32>) -> String {
+    table
+        .keys()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl Stage for KMeans {
+    const NAME: &'static str = "kmeans";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str = "Finds fine labels in each coarse class by k-means";
+    const SEEDED: bool = true;
+
+    fn inputs() -> Vec<Port> {
+        let [data, mask] = classes::ports();
+        vec![
+            Port::new(
+                "embedding",
+                ArtifactType::Array,
+                "[n, d]; rows with NaN are left out",
+            ),
+            data,
+            mask,
+        ]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![
+            Port::new(
+                "labels",
+                ArtifactType::Labels,
+                "i32 [n], the cluster, numbered on through the classes; -1 in rows that are left out",
+            ),
+            Port::new(
+                "metrics",
+                ArtifactType::Metrics,
+                "clusters, silhouette, inertia; the same by coarse class",
+            ),
+        ]
+    }
+
+    fn resources() -> Resources {
+        all_cores()
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let points = classes::read_points(context.input("embedding")?)?;
+        let n = points.nrows();
+        let classes = classes::of(context, "embedding", n, |row| classes::finite(&points, row))?;
+        if let Count::ByClass(table) = &self.k
+            && let Some(unknown) = table.keys().find(|&k| classes.iter().all(|c| c.name != *k))
+        {
+            let known: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
+            bail!(
+                "k names the class {unknown}, which has no rows; there are {}",
+                known.join(", ")
+            );
+        }
+        let found = classes::each(context, &classes, |class| {
+            let points = classes::take(&points, class);
+            let found = crate::KMeans::new(self.count(context, class)?)
+                .starts(self.n_init as usize)
+                .seed(context.seed())
+                .fit(points.view())?;
+            let group = Group {
+                name: class.name.clone(),
+                rows: class.rows.len(),
+                numbers: vec![
+                    ("clusters", Some(found.centers.nrows() as f64)),
+                    (
+                        "silhouette",
+                        scores::silhouette(points.view(), found.labels.view())?,
+                    ),
+                    ("inertia", Some(found.inertia)),
+                ],
+            };
+            Ok(((found.labels, found.centers.nrows()), found.inertia, group))
+        })?;
+        let mut parts = Vec::new();
+        let mut groups = Vec::new();
+        let mut whole = 0.0;
+        for (part, inertia, group) in found {
+            parts.push(part);
+            whole += inertia;
+            groups.push(group);
+        }
+        array::write(
+            &context.output("labels")?,
+            &classes::join_labels(n, &classes, &parts),
+        )?;
+        Report::new(groups)
+            .total(
+                "clusters",
+                parts.iter().map(|part| part.1).sum::<usize>() as f64,
+            )
+            .mean("silhouette")
+            .total("inertia", whole)
+            .write(context)
+    }
+}

@@ -1,0 +1,35 @@
+//! The stage kinds.
+//!
+//! - `select`: the rows of lowest uncertainty
+//! - `umap`, `pca`: dimension reduction
+//! - `hdbscan`, `kmeans`: clustering
+//! - `score`: scores of a clustering
+//! - `classes`: the rows of each coarse class, which all of them work on; `report`: their metrics
+
+mod classes;
+mod hdbscan;
+mod kmeans;
+mod pca;
+mod report;
+mod score;
+mod select;
+mod umap;
+
+use flow_stage::Plugin;
+use flow_stage::protocol::Resources;
+
+/// The stage kinds of this crate.
+pub fn plugin() -> Plugin {
+    Plugin::new("flow-stages-cluster", env!("CARGO_PKG_VERSION"))
+        .stage::<select::Select>()
+        .stage::<umap::Umap>()
+        .stage::<pca::Pca>()
+        .stage::<hdbscan::Hdbscan>()
+        .stage::<kmeans::KMeans>()
+        .stage::<score::Score>()
+}
+
+/// Every core: these stages are parallel inside.
+fn all_cores() -> Resources {
+    Resources { cpus: 0 }
+}

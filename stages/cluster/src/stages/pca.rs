@@ -1,0 +1,102 @@
+//! `pca`: dimension reduction by principal components, each coarse class by itself.
+
+use anyhow::Result;
+use flow_stage::protocol::Resources;
+use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use ndarray::{Array2, s};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{all_cores, classes};
+
+/// Reduces features to the directions of greatest variance.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pca {
+    /// Columns of the embedding. A class with fewer rows or features has zeros in the columns beyond.
+    #[serde(default = "components")]
+    #[schemars(range(min = 1))]
+    n_components: u32,
+    /// Whether each column is scaled to variance 1.
+    #[serde(default)]
+    whiten: bool,
+    /// Whether each row is scaled to length 1 at the end. With `whiten` this is what DeepCluster does before k-means.
+    #[serde(default)]
+    normalize: bool,
+}
+
+fn components() -> u32 {
+    16
+}
+
+impl Stage for Pca {
+    const NAME: &'static str = "pca";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str =
+        "Reduces the features of each coarse class to principal components";
+
+    fn inputs() -> Vec<Port> {
+        let [data, mask] = classes::ports();
+        vec![
+            Port::new(
+                "features",
+                ArtifactType::Array,
+                "[n, d]; rows with NaN are left out",
+            ),
+            data,
+            mask,
+        ]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![Port::new(
+            "embedding",
+            ArtifactType::Array,
+            "f32 [n, n_components]; NaN in rows that are left out",
+        )]
+    }
+
+    fn resources() -> Resources {
+        all_cores()
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let features = array::read_matrix(context.input("features")?)?;
+        let n = features.nrows();
+        let wanted = self.n_components as usize;
+        let classes = classes::of(context, "features", n, |row| {
+            classes::finite(&features, row)
+        })?;
+        let parts = classes::each(context, &classes, |class| {
+            let points = classes::take(&features, class);
+            let possible = points.nrows().min(points.ncols()).max(1);
+            if possible < wanted {
+                context.warning(format!(
+                    "class {}: {} row(s) of {} feature(s) have {possible} components; the others are 0",
+                    class.name,
+                    points.nrows(),
+                    points.ncols()
+                ));
+            }
+            let k = wanted.min(possible);
+            let found = crate::Pca::new(k).whiten(self.whiten).fit(points.view())?;
+            context.log(format!(
+                "class {}: {:.1} % of the variance",
+                class.name,
+                100.0 * found.variance_ratio.sum()
+            ));
+            let mut padded = Array2::zeros((points.nrows(), wanted));
+            padded.slice_mut(s![.., ..k]).assign(&found.scores);
+            if self.normalize {
+                for mut row in padded.outer_iter_mut() {
+                    let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+                    if length > 0.0 {
+                        row.mapv_inplace(|x| x / length);
+                    }
+                }
+            }
+            Ok(padded)
+        })?;
+        classes::write_rows(context, "embedding", n, wanted, &classes, &parts)
+    }
+}

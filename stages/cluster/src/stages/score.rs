@@ -1,0 +1,150 @@
+//! `score`: how well fine labels fit the embedding, and the true fine labels where those are known.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use flow_stage::dataset::Rows;
+use flow_stage::protocol::Resources;
+use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use ndarray::{Array1, Array2, Axis};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::report::{Group, Report};
+use super::{all_cores, classes};
+use crate::scores;
+
+/// Scores fine labels inside coarse classes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Score {}
+
+impl Stage for Score {
+    const NAME: &'static str = "score";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str =
+        "Scores fine labels inside each coarse class, and against the true ones where known";
+    const HEADLINE: &'static [&'static str] = &[
+        "clusters",
+        "true_classes",
+        "accuracy",
+        "ari",
+        "nmi",
+        "silhouette",
+    ];
+
+    fn inputs() -> Vec<Port> {
+        let [data, _] = classes::ports();
+        vec![
+            Port::new(
+                "labels",
+                ArtifactType::Labels,
+                "[n], fine labels; -1 leaves a row out",
+            ),
+            Port::optional(
+                "embedding",
+                ArtifactType::Array,
+                "[n, d], for the silhouette; NaN leaves a row out",
+            ),
+            data,
+        ]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![Port::new(
+            "metrics",
+            ArtifactType::Metrics,
+            "clusters; with an embedding silhouette; with known fine labels true_classes, accuracy, ari, nmi, ami; the same by coarse class",
+        )]
+    }
+
+    fn resources() -> Resources {
+        all_cores()
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let labels = array::read_labels(context.input("labels")?)?;
+        let n = labels.len();
+        let embedding = match context.optional_input("embedding") {
+            Some(path) => {
+                let embedding = classes::read_points(path)?;
+                classes::same_rows("labels", n, "embedding", embedding.nrows())?;
+                Some(embedding)
+            }
+            None => None,
+        };
+        let fine = match context.optional_input("data") {
+            Some(path) => Rows::read(path)?.fine,
+            None => None,
+        };
+        let classes = classes::of(context, "labels", n, |row| labels[row] >= 0)?;
+        let groups = classes::each(context, &classes, |class| {
+            let own = labels.select(Axis(0), &class.rows);
+            let mut numbers = vec![("clusters", Some(distinct(&own) as f64))];
+            if let Some(embedding) = &embedding {
+                numbers.push(("silhouette", silhouette(embedding, &labels, &class.rows)?));
+            }
+            if let Some(fine) = &fine {
+                let truth = fine.select(Axis(0), &class.rows);
+                let (truth, own) = (truth.view(), own.view());
+                numbers.extend([
+                    ("true_classes", Some(distinct(&truth.to_owned()) as f64)),
+                    ("accuracy", Some(scores::accuracy(truth, own)?)),
+                    ("ari", Some(scores::adjusted_rand(truth, own)?)),
+                    ("nmi", Some(scores::normalized_mutual_info(truth, own)?)),
+                    ("ami", Some(scores::adjusted_mutual_info(truth, own)?)),
+                ]);
+            }
+            Ok(Group {
+                name: class.name.clone(),
+                rows: class.rows.len(),
+                numbers,
+            })
+        })?;
+        let used: BTreeSet<i32> = classes
+            .iter()
+            .flat_map(|c| c.rows.iter().map(|&row| labels[row]))
+            .collect();
+        let truths: f64 = (groups.iter().flat_map(|group| &group.numbers))
+            .filter_map(|&(name, value)| value.filter(|_| name == "true_classes"))
+            .sum();
+        let report = Report::new(groups)
+            .total("clusters", used.len() as f64)
+            .mean("silhouette");
+        let report = match fine {
+            Some(_) => report
+                .total("true_classes", truths)
+                .mean("accuracy")
+                .mean("ari")
+                .mean("nmi")
+                .mean("ami"),
+            None => report,
+        };
+        report.write(context)
+    }
+}
+
+fn distinct(labels: &Array1<i32>) -> usize {
+    labels.iter().collect::<BTreeSet<_>>().len()
+}
+
+/// The silhouette of the rows whose place is finite; none where it is not defined.
+fn silhouette(
+    embedding: &Array2<f64>,
+    labels: &Array1<i32>,
+    rows: &[usize],
+) -> Result<Option<f64>> {
+    let rows: Vec<usize> = rows
+        .iter()
+        .copied()
+        .filter(|&row| classes::finite(embedding, row))
+        .collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let points = embedding.select(Axis(0), &rows);
+    Ok(scores::silhouette(
+        points.view(),
+        labels.select(Axis(0), &rows).view(),
+    )?)
+}

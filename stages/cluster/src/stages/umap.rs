@@ -1,0 +1,123 @@
+//! `umap`: dimension reduction by UMAP, each coarse class by itself.
+
+use anyhow::Result;
+use flow_stage::protocol::Resources;
+use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{all_cores, classes};
+
+/// Reduces features to a few columns in which neighbours stay neighbours.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Umap {
+    /// Points in a neighbourhood, the point itself included. A class of that many rows or fewer uses one less than it has.
+    #[serde(default = "neighbors")]
+    #[schemars(range(min = 2))]
+    n_neighbors: u32,
+    /// How close points may lie in the embedding: 0 for dense clumps, 1 for an even spread.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    min_dist: f64,
+    /// Columns of the embedding.
+    #[serde(default = "components")]
+    #[schemars(range(min = 1, max = 64))]
+    n_components: u32,
+    /// How far rows are from each other.
+    #[serde(default)]
+    metric: Metric,
+}
+
+/// How far rows are from each other.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Metric {
+    #[default]
+    Euclidean,
+    Cosine,
+}
+
+fn neighbors() -> u32 {
+    30
+}
+
+fn components() -> u32 {
+    4
+}
+
+impl Stage for Umap {
+    const NAME: &'static str = "umap";
+    const VERSION: u32 = 1;
+    const SUMMARY: &'static str = "Reduces the features of each coarse class by UMAP";
+    const SEEDED: bool = true;
+
+    fn inputs() -> Vec<Port> {
+        let [data, mask] = classes::ports();
+        vec![
+            Port::new(
+                "features",
+                ArtifactType::Array,
+                "[n, d]; rows with NaN are left out",
+            ),
+            data,
+            mask,
+        ]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![Port::new(
+            "embedding",
+            ArtifactType::Array,
+            "f32 [n, n_components]; NaN in rows that are left out",
+        )]
+    }
+
+    fn resources() -> Resources {
+        all_cores()
+    }
+
+    fn run(self, context: &Context) -> Result<()> {
+        let features = array::read_matrix(context.input("features")?)?;
+        let n = features.nrows();
+        let classes = classes::of(context, "features", n, |row| {
+            classes::finite(&features, row)
+        })?;
+        let umap = crate::Umap::new()
+            .neighbors(self.n_neighbors as usize)
+            .min_dist(self.min_dist)
+            .components(self.n_components as usize)
+            .metric(match self.metric {
+                Metric::Euclidean => crate::Metric::Euclidean,
+                Metric::Cosine => crate::Metric::Cosine,
+            })
+            .seed(context.seed());
+        let parts = classes::each(context, &classes, |class| {
+            let points = classes::take(&features, class);
+            let embedding = umap.fit_with(points.view(), &|epoch, epochs| {
+                if epoch % 50 == 0 {
+                    context.log(format!("class {}: epoch {epoch} of {epochs}", class.name));
+                }
+            })?;
+            for warning in embedding.warnings {
+                context.warning(format!("class {}: {warning}", class.name));
+            }
+            if embedding.parts > 1 {
+                let parts = embedding.parts;
+                context.log(format!(
+                    "class {}: the neighbourhood graph has {parts} parts",
+                    class.name
+                ));
+            }
+            Ok(embedding.points)
+        })?;
+        classes::write_rows(
+            context,
+            "embedding",
+            n,
+            self.n_components as usize,
+            &classes,
+            &parts,
+        )
+    }
+}

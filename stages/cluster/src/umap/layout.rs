@@ -1,0 +1,372 @@
+//! The layout: stochastic gradient descent with negative sampling, parallel and yet deterministic.
+//!
+//! A seeded permutation puts the vertices into a fixed number of blocks. Edges belong to the pair of blocks of their
+//! ends. A round-robin tournament lets each task own two blocks: it moves its edges' ends in place, in a fixed order,
+//! and takes negative samples from the two blocks, with a generator keyed by (seed, epoch, pair). So the result does not
+//! depend on the number of threads; and since no library function is called here, not on the machine either.
+
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::graph::Graph;
+use crate::random::Stream;
+
+/// Blocks of vertices. The number is part of the result: another one gives another layout.
+const BLOCKS: usize = 16;
+/// Below this many vertices a block would hold too few to draw negative samples from: there are fewer blocks then.
+const LEAST_IN_BLOCK: usize = 32;
+/// Negative samples for each sample of an edge.
+const NEGATIVES: usize = 5;
+/// What a coordinate may move by in a step of learning rate 1.
+const CLIP: f32 = 4.0;
+
+/// Moves the points `[n, dim]`, dim at most 64, for some epochs. `each` is called after every epoch.
+pub(super) fn optimise(
+    graph: &Graph,
+    points: &mut [f32],
+    dim: usize,
+    epochs: usize,
+    curve: (f64, f64),
+    seed: u64,
+    each: &(dyn Fn(usize) + Sync),
+) {
+    // Columns of zeros beside the points' own stay zeros: only these widths need to be compiled.
+    match dim {
+        0..=2 => run::<2>(graph, points, dim, epochs, curve, seed, each),
+        3..=4 => run::<4>(graph, points, dim, epochs, curve, seed, each),
+        5..=8 => run::<8>(graph, points, dim, epochs, curve, seed, each),
+        9..=16 => run::<16>(graph, points, dim, epochs, curve, seed, each),
+        _ => run::<64>(graph, points, dim, epochs, curve, seed, each),
+    }
+}
+
+fn run<const L: usize>(
+    graph: &Graph,
+    points: &mut [f32],
+    dim: usize,
+    epochs: usize,
+    curve: (f64, f64),
+    seed: u64,
+    each: &(dyn Fn(usize) + Sync),
+) {
+    let n = graph.len();
+    let count = (n / LEAST_IN_BLOCK).clamp(1, BLOCKS);
+    // Vertex -> block and place in it.
+    let mut order: Vec<usize> = (0..n).collect();
+    let mut random = Stream::new(seed, 1);
+    for i in (1..n).rev() {
+        order.swap(i, random.below(i + 1));
+    }
+    let begin = |block: usize| block * n / count;
+    let mut home = vec![(0u32, 0u32); n];
+    let mut blocks: Vec<Mutex<Vec<[f32; L]>>> = Vec::with_capacity(count);
+    for block in 0..count {
+        let members = &order[begin(block)..begin(block + 1)];
+        let mut places = vec![[0f32; L]; members.len()];
+        for (place, &vertex) in members.iter().enumerate() {
+            home[vertex] = (block as u32, place as u32);
+            places[place][..dim].copy_from_slice(&points[vertex * dim..(vertex + 1) * dim]);
+        }
+        blocks.push(Mutex::new(places));
+    }
+    let mut rounds = tournament(count);
+    deal(graph, &home, &blocks_sizes(&blocks), &order, &mut rounds);
+    let tables = Tables::new(curve);
+
+    for epoch in 1..epochs {
+        // As the reference does: full in epoch 1, and not quite 0 in the last.
+        let rate = 1.0 - (epoch - 1) as f32 / epochs as f32;
+        for round in &mut rounds {
+            round.par_iter_mut().for_each_init(
+                || (Vec::new(), Vec::new()),
+                |(places, due), pair| {
+                    let key = (epoch as u64) << 32 | u64::from(pair.a) << 16 | u64::from(pair.b);
+                    let mut random = Stream::new(seed, key);
+                    let lock = |block: u32| {
+                        blocks[block as usize]
+                            .lock()
+                            .unwrap_or_else(|e| e.into_inner())
+                    };
+                    // No one else wants these two in this round.
+                    let mut a = lock(pair.a);
+                    places.clear();
+                    places.extend_from_slice(&a);
+                    if pair.a == pair.b {
+                        pair.step(places, due, epoch as f32, rate, &tables, &mut random);
+                        a.copy_from_slice(places);
+                    } else {
+                        let mut b = lock(pair.b);
+                        places.extend_from_slice(&b);
+                        pair.step(places, due, epoch as f32, rate, &tables, &mut random);
+                        let (left, right) = places.split_at(a.len());
+                        a.copy_from_slice(left);
+                        b.copy_from_slice(right);
+                    }
+                },
+            );
+        }
+        each(epoch);
+    }
+
+    for (block, places) in blocks.into_iter().enumerate() {
+        let places = places.into_inner().unwrap_or_else(|e| e.into_inner());
+        for (place, &vertex) in places.iter().zip(&order[begin(block)..begin(block + 1)]) {
+            points[vertex * dim..(vertex + 1) * dim].copy_from_slice(&place[..dim]);
+        }
+    }
+}
+
+fn blocks_sizes<const L: usize>(blocks: &[Mutex<Vec<[f32; L]>>]) -> Vec<usize> {
+    blocks
+        .iter()
+        .map(|block| block.lock().unwrap_or_else(|e| e.into_inner()).len())
+        .collect()
+}
+
+/// The edges between two blocks (or within one), and when each is sampled next.
+struct Pair {
+    a: u32,
+    b: u32,
+    /// Head and tail, as places in `a` followed by `b`.
+    edges: Vec<(u32, u32)>,
+    /// Epochs from one sample to the next.
+    period: Vec<f32>,
+    next: Vec<f32>,
+}
+
+impl Pair {
+    fn new(a: usize, b: usize) -> Self {
+        Pair {
+            a: a as u32,
+            b: b as u32,
+            edges: Vec::new(),
+            period: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+
+    /// One epoch of these edges.
+    fn step<const L: usize>(
+        &mut self,
+        places: &mut [[f32; L]],
+        due: &mut Vec<u32>,
+        epoch: f32,
+        rate: f32,
+        tables: &Tables,
+        random: &mut Stream,
+    ) {
+        due.resize(self.edges.len(), 0);
+        let mut count = 0;
+        for (i, (next, period)) in self.next.iter_mut().zip(&self.period).enumerate() {
+            due[count] = i as u32;
+            let now = *next <= epoch;
+            count += usize::from(now);
+            *next += if now { *period } else { 0.0 };
+        }
+        let size = places.len() as u64;
+        for &i in &due[..count] {
+            let (head, tail) = self.edges[i as usize];
+            let (head, tail) = (head as usize, tail as usize);
+            let (mut here, mut there) = (places[head], places[tail]);
+            let (apart, distance) = difference(&here, &there);
+            let pull = tables.pull.at(distance);
+            for lane in 0..L {
+                let step = (pull * apart[lane]).clamp(-CLIP, CLIP) * rate;
+                here[lane] += step;
+                there[lane] -= step;
+            }
+            places[tail] = there;
+            places[head] = here;
+            // All negative samples push from one place: their sums can overlap in the processor.
+            let draws = [random.next(), random.next(), random.next()];
+            let mut moved = [0f32; L];
+            for k in 0..NEGATIVES {
+                let draw = (draws[k / 2] >> (32 * (k % 2))) & 0xffff_ffff;
+                let other = ((draw * size) >> 32) as usize;
+                let (apart, distance) = difference(&here, &places[other]);
+                let push = tables.push.at(distance);
+                for lane in 0..L {
+                    moved[lane] += (push * apart[lane]).clamp(-CLIP, CLIP);
+                }
+            }
+            for lane in 0..L {
+                here[lane] += moved[lane] * rate;
+            }
+            places[head] = here;
+        }
+    }
+}
+
+/// The difference of two points and its squared length.
+#[inline(always)]
+fn difference<const L: usize>(a: &[f32; L], b: &[f32; L]) -> ([f32; L], f32) {
+    let mut apart = [0f32; L];
+    let mut square = [0f32; L];
+    for lane in 0..L {
+        apart[lane] = a[lane] - b[lane];
+        square[lane] = apart[lane] * apart[lane];
+    }
+    // Added up as a tree: a short chain, and one order on every machine.
+    let mut width = L / 2;
+    while width > 0 {
+        for lane in 0..width {
+            square[lane] += square[lane + width];
+        }
+        width /= 2;
+    }
+    (apart, square[0])
+}
+
+/// Who meets whom: rounds in which no block occurs twice; the first has each block with itself.
+fn tournament(count: usize) -> Vec<Vec<Pair>> {
+    let mut rounds = vec![
+        (0..count)
+            .map(|block| Pair::new(block, block))
+            .collect::<Vec<_>>(),
+    ];
+    if count < 2 {
+        return rounds;
+    }
+    // The circle method; with an odd number one block rests in each round.
+    let seats = count + count % 2;
+    for round in 0..seats - 1 {
+        let seat = |i: usize| {
+            if i == 0 {
+                0
+            } else {
+                (i - 1 + round) % (seats - 1) + 1
+            }
+        };
+        rounds.push(
+            (0..seats / 2)
+                .map(|i| (seat(i), seat(seats - 1 - i)))
+                .filter(|&(a, b)| a < count && b < count)
+                .map(|(a, b)| Pair::new(a.min(b), a.max(b)))
+                .collect(),
+        );
+    }
+    rounds
+}
+
+/// Gives each edge to the pair of its blocks, heads in the order of their places.
+fn deal(
+    graph: &Graph,
+    home: &[(u32, u32)],
+    sizes: &[usize],
+    order: &[usize],
+    rounds: &mut [Vec<Pair>],
+) {
+    let heaviest = graph.heaviest();
+    let mut place_of = vec![(0, 0); sizes.len() * sizes.len()];
+    for (round, pairs) in rounds.iter().enumerate() {
+        for (i, pair) in pairs.iter().enumerate() {
+            place_of[pair.a as usize * sizes.len() + pair.b as usize] = (round, i);
+        }
+    }
+    for &vertex in order {
+        let (block, place) = home[vertex];
+        for (other, weight) in graph.row(vertex) {
+            let (other_block, other_place) = home[other];
+            let (a, b) = (block.min(other_block), block.max(other_block));
+            let (round, i) = place_of[a as usize * sizes.len() + b as usize];
+            let pair = &mut rounds[round][i];
+            // Places of `b` follow those of `a`.
+            let shift = |block: u32, place: u32| {
+                if block == a {
+                    place
+                } else {
+                    place + sizes[a as usize] as u32
+                }
+            };
+            pair.edges
+                .push((shift(block, place), shift(other_block, other_place)));
+            pair.period.push(heaviest / weight);
+            pair.next.push(heaviest / weight);
+        }
+    }
+}
+
+/// The gradient's factors by squared distance.
+struct Tables {
+    /// -2ab d^(2b-2) / (1 + a d^2b): towards the other point.
+    pull: Table,
+    /// 2b / ((0.001 + d^2)(1 + a d^2b)): away from it.
+    push: Table,
+}
+
+impl Tables {
+    fn new((a, b): (f64, f64)) -> Self {
+        let power = |square: f64| libm::pow(square, b);
+        Tables {
+            pull: Table::new(|square| {
+                -2.0 * a * b * power(square) / square / (1.0 + a * power(square))
+            }),
+            push: Table::new(|square| 2.0 * b / ((0.001 + square) * (1.0 + a * power(square)))),
+        }
+    }
+}
+
+/// A function of a positive number, linear between 32 places in each octave from 2^-40 to 2^24; constant beyond.
+struct Table(Box<[(f32, f32); 2048]>);
+
+const LOWEST: f32 = 1.0 / (1u64 << 40) as f32;
+const HIGHEST: f32 = (1 << 24) as f32;
+
+impl Table {
+    fn new(function: impl Fn(f64) -> f64) -> Self {
+        let mut table = Box::new([(0.0, 0.0); 2048]);
+        for (i, entry) in table.iter_mut().enumerate() {
+            let place = |i: usize| f32::from_bits(LOWEST.to_bits() + ((i as u32) << 18));
+            let (left, right) = (
+                function(f64::from(place(i))),
+                function(f64::from(place(i + 1))),
+            );
+            *entry = (left as f32, (right - left) as f32);
+        }
+        Table(table)
+    }
+
+    #[inline(always)]
+    fn at(&self, x: f32) -> f32 {
+        let bits = x.clamp(LOWEST, HIGHEST.next_down()).to_bits() - LOWEST.to_bits();
+        let (value, slope) = self.0[(bits >> 18) as usize & 2047];
+        value + slope * ((bits & 0x3_ffff) as f32 * (1.0 / 262_144.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pair_of_blocks_meets_once_and_no_block_twice_in_a_round() {
+        for count in [1, 2, 5, 16] {
+            let mut met = vec![0; count * count];
+            for round in tournament(count) {
+                let mut busy = vec![false; count];
+                for pair in round {
+                    let (a, b) = (pair.a as usize, pair.b as usize);
+                    met[a * count + b] += 1;
+                    assert!(!std::mem::replace(&mut busy[a], true));
+                    assert!(a == b || !std::mem::replace(&mut busy[b], true));
+                }
+            }
+            for a in 0..count {
+                for b in 0..count {
+                    assert_eq!(met[a * count + b], usize::from(a <= b), "{count}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_is_close_to_the_function() {
+        let table = Table::new(|x| 1.0 / (1.0 + x));
+        for x in [1e-6f32, 0.01, 0.3, 1.0, 2.7, 900.0] {
+            let wanted = 1.0 / (1.0 + x);
+            assert!((table.at(x) - wanted).abs() < 3e-4 * wanted, "{x}");
+        }
+        assert!(table.at(0.0).is_finite() && table.at(f32::MAX).is_finite());
+    }
+}

@@ -1,0 +1,510 @@
+//! The stage kinds as the engine runs them: the real binary, a request on stdin, files.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use flow_stage::array::{read, write};
+use flow_stage::dataset::{Dataset, Meta, Rows, Split};
+use flow_stage::protocol::{PROTOCOL, Request};
+use ndarray::{Array1, Array2, Array4, array};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder with a data set of two coarse classes, whose fine classes are clear clusters of `embedding.npy`.
+///
+/// 240 training rows: class `round` has fine classes 0 and 1, class `flat` has 2, 3 and 4; then 10 test rows.
+struct Folder(TempDir);
+
+const TRAIN: usize = 240;
+const ROWS: usize = 250;
+
+fn fine(row: usize) -> i32 {
+    [0, 2, 1, 3, 0, 4][row % 6]
+}
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        let fine: Array1<i32> = (0..ROWS).map(fine).collect();
+        let data = Dataset {
+            meta: Meta {
+                name: "clumps".into(),
+                coarse_names: vec!["round".into(), "flat".into()],
+                fine_names: (0..5).map(|i| format!("fine {i}")).collect(),
+                mean: vec![0.5],
+                std: vec![0.5],
+            },
+            images: Array4::zeros((ROWS, 1, 1, 1)),
+            rows: Rows {
+                coarse: Some(fine.mapv(|fine| i32::from(fine >= 2))),
+                fine: Some(fine.clone()),
+                split: (0..ROWS)
+                    .map(|row| {
+                        if row < TRAIN {
+                            Split::Train
+                        } else {
+                            Split::Test
+                        }
+                    })
+                    .collect(),
+            },
+        };
+        data.write(&folder.path("data")).unwrap();
+        let embedding = Array2::from_shape_fn((ROWS, 2), |(row, axis)| {
+            // Denser in the middle of a clump.
+            let draw = |i: usize| {
+                ((i as f32 * 12.9898 + 78.233).sin() * 43758.547)
+                    .fract()
+                    .abs()
+            };
+            let jitter = draw(row * 4 + axis) + draw(row * 4 + axis + 2);
+            jitter
+                + if axis == 0 {
+                    5.0 * fine[row] as f32
+                } else {
+                    0.0
+                }
+        });
+        write(&folder.path("embedding.npy"), &embedding).unwrap();
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs a stage; `Ok` holds the warnings, `Err` the error.
+    fn run(
+        &self,
+        kind: &str,
+        parameters: Value,
+        inputs: &[(&str, &str)],
+        outputs: &[&str],
+    ) -> Result<Vec<String>, String> {
+        self.run_on(2, kind, parameters, inputs, outputs)
+    }
+
+    fn run_on(
+        &self,
+        threads: u32,
+        kind: &str,
+        parameters: Value,
+        inputs: &[(&str, &str)],
+        outputs: &[&str],
+    ) -> Result<Vec<String>, String> {
+        let paths =
+            |names: &mut dyn Iterator<Item = (String, String)>| -> BTreeMap<String, PathBuf> {
+                names.map(|(role, name)| (role, self.path(&name))).collect()
+            };
+        let request = Request {
+            protocol: PROTOCOL,
+            kind: kind.into(),
+            stage: "tested".into(),
+            parameters: parameters.as_object().unwrap().clone(),
+            inputs: paths(
+                &mut inputs
+                    .iter()
+                    .map(|&(role, name)| (role.into(), name.into())),
+            ),
+            outputs: paths(
+                &mut outputs
+                    .iter()
+                    .map(|&role| (role.into(), format!("{role}.out"))),
+            ),
+            work: self.path("work"),
+            seed: 42,
+            threads,
+            device: "cpu".into(),
+        };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flow-stages-cluster"))
+            .args(["run", kind])
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let text = serde_json::to_string(&request).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let events: Vec<Value> = String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let of = |kind: &str| {
+            (events.iter().filter(|event| event["event"] == kind))
+                .map(|event| event["message"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        if output.status.success() {
+            Ok(of("warning"))
+        } else {
+            Err(of("error").join("\n"))
+        }
+    }
+
+    fn metrics(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.path("metrics.out")).unwrap()).unwrap()
+    }
+
+    fn labels(&self, name: &str) -> Array1<i32> {
+        read(&self.path(name)).unwrap()
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+}
+
+const HDBSCAN: [&str; 5] = [
+    "labels",
+    "hard_labels",
+    "probabilities",
+    "membership",
+    "metrics",
+];
+
+#[test]
+fn select_keeps_the_most_certain_training_rows_of_each_class() {
+    let folder = Folder::new();
+    let mut uncertainty: Array1<f32> = (0..ROWS).map(|row| row as f32).collect();
+    uncertainty[6] = f32::NAN;
+    write(&folder.path("u.npy"), &uncertainty).unwrap();
+    let inputs = [("data", "data"), ("uncertainty", "u.npy")];
+    folder
+        .run("select", json!({"keep": 0.1}), &inputs, &["mask"])
+        .unwrap();
+    let mask: Array1<bool> = read(&folder.path("mask.out")).unwrap();
+    let kept: Vec<usize> = (0..ROWS).filter(|&row| mask[row]).collect();
+    // 119 rows of `round` (even ones) without row 6: floor(11.9); 120 of `flat` (odd ones): 12.
+    let mut wanted: Vec<usize> = (0..12).map(|i| 2 * i).filter(|&row| row != 6).collect();
+    wanted.extend((0..12).map(|i| 2 * i + 1));
+    wanted.sort();
+    assert_eq!(kept, wanted);
+
+    let error = folder
+        .run("select", json!({"keep": 0.001}), &inputs, &["mask"])
+        .unwrap_err();
+    assert!(
+        error.contains("class round: keep = 0.001 of 119 row(s) keeps none"),
+        "{error}"
+    );
+    let error = folder
+        .run("select", json!({"keep": 0.0}), &inputs, &["mask"])
+        .unwrap_err();
+    assert!(error.contains("keep is 0; it has to be above 0"), "{error}");
+}
+
+#[test]
+fn hdbscan_numbers_fine_labels_on_through_the_classes() {
+    let folder = Folder::new();
+    let inputs = [("embedding", "embedding.npy"), ("data", "data")];
+    folder
+        .run(
+            "hdbscan",
+            json!({"min_cluster_size": 25}),
+            &inputs,
+            &HDBSCAN,
+        )
+        .unwrap();
+    let labels = folder.labels("labels.out");
+    let membership: Array2<f64> = read(&folder.path("membership.out")).unwrap();
+    let probabilities: Array1<f64> = read(&folder.path("probabilities.out")).unwrap();
+    assert_eq!(membership.dim(), (ROWS, 5));
+    for row in 0..ROWS {
+        if row >= TRAIN {
+            assert_eq!(labels[row], -1);
+            assert!(membership.row(row).iter().all(|x| x.is_nan()) && probabilities[row].is_nan());
+            continue;
+        }
+        // First members are rows 0, 2 (round) and 1, 3, 5 (flat), of fine classes 0, 1 and 2, 3, 4.
+        assert_eq!(labels[row], fine(row), "row {row}");
+        let others = if fine(row) < 2 { 2..5 } else { 0..2 };
+        assert!(
+            others
+                .into_iter()
+                .all(|column| membership[[row, column]] == 0.0)
+        );
+        assert!((0.0..=1.0).contains(&probabilities[row]));
+        assert!(
+            membership
+                .row(row)
+                .iter()
+                .all(|x| *x <= membership[[row, labels[row] as usize]])
+        );
+    }
+    let metrics = folder.metrics();
+    assert_eq!(metrics["clusters"], 5);
+    assert_eq!(metrics["groups"]["flat"]["clusters"], 3);
+    assert!(metrics["silhouette"].as_f64().unwrap() > 0.7);
+
+    // The mask leaves one class out; a class without clusters is one fine label.
+    let mask: Array1<bool> = (0..ROWS).map(|row| row % 2 == 0).collect();
+    write(&folder.path("mask.npy"), &mask).unwrap();
+    let inputs = [
+        ("embedding", "embedding.npy"),
+        ("data", "data"),
+        ("mask", "mask.npy"),
+    ];
+    let warnings = folder.run("hdbscan", json!({}), &inputs, &HDBSCAN).unwrap();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[1].contains("class round: no cluster among 120 rows"),
+        "{warnings:?}"
+    );
+    let (labels, hard) = (
+        folder.labels("labels.out"),
+        folder.labels("hard_labels.out"),
+    );
+    let membership: Array2<f64> = read(&folder.path("membership.out")).unwrap();
+    for row in 0..ROWS {
+        let kept = row < TRAIN && row % 2 == 0;
+        assert_eq!((labels[row], hard[row]), (if kept { 0 } else { -1 }, -1));
+        assert!(if kept {
+            membership[[row, 0]] == 1.0
+        } else {
+            membership[[row, 0]].is_nan()
+        });
+    }
+    assert_eq!(folder.metrics()["clusters"], 1);
+    assert_eq!(folder.metrics()["noise"], 1);
+}
+
+#[test]
+fn reductions_fill_the_training_rows_and_the_seed_alone_decides() {
+    let folder = Folder::new();
+    let inputs = [("features", "embedding.npy"), ("data", "data")];
+    for (kind, parameters) in [
+        ("umap", json!({"n_neighbors": 10, "n_components": 3})),
+        (
+            "umap",
+            json!({"n_neighbors": 10, "n_components": 3, "metric": "cosine"}),
+        ),
+        (
+            "pca",
+            json!({"n_components": 3, "whiten": true, "normalize": true}),
+        ),
+    ] {
+        let mut first = None;
+        for threads in [1, 2, 5] {
+            folder
+                .run_on(threads, kind, parameters.clone(), &inputs, &["embedding"])
+                .unwrap();
+            let bytes = folder.bytes("embedding.out");
+            assert!(
+                *first.get_or_insert_with(|| bytes.clone()) == bytes,
+                "{kind}: {threads} threads"
+            );
+        }
+        let embedding: Array2<f32> = read(&folder.path("embedding.out")).unwrap();
+        assert_eq!(embedding.dim(), (ROWS, 3));
+        for (row, values) in embedding.outer_iter().enumerate() {
+            assert!(
+                values.iter().all(|x| x.is_finite() == (row < TRAIN)),
+                "{kind} row {row}: {values}"
+            );
+        }
+    }
+}
+
+#[test]
+fn kmeans_takes_one_number_or_one_for_each_class() {
+    let folder = Folder::new();
+    let inputs = [("embedding", "embedding.npy"), ("data", "data")];
+    let outputs = ["labels", "metrics"];
+    folder
+        .run(
+            "kmeans",
+            json!({"k": {"round": 2, "flat": 3}}),
+            &inputs,
+            &outputs,
+        )
+        .unwrap();
+    let labels = folder.labels("labels.out");
+    assert!((0..ROWS).all(|row| labels[row] == if row < TRAIN { fine(row) } else { -1 }));
+    assert_eq!(folder.metrics()["clusters"], 5);
+    folder
+        .run("kmeans", json!({"k": 2}), &inputs, &outputs)
+        .unwrap();
+    assert_eq!(folder.metrics()["groups"]["flat"]["clusters"], 2);
+    let error = folder
+        .run("kmeans", json!({"k": {"round": 2}}), &inputs, &outputs)
+        .unwrap_err();
+    assert!(
+        error.contains("class flat: k names no number for this class; it names round"),
+        "{error}"
+    );
+    let error = folder
+        .run("kmeans", json!({"k": {"oval": 2}}), &inputs, &outputs)
+        .unwrap_err();
+    assert!(
+        error.contains("k names the class oval, which has no rows; there are round, flat"),
+        "{error}"
+    );
+}
+
+#[test]
+fn score_compares_with_the_truth_inside_classes() {
+    let folder = Folder::new();
+    // Right in `round`; in `flat` two of three fine classes are one.
+    let labels: Array1<i32> = (0..ROWS)
+        .map(|row| if row < TRAIN { fine(row).min(3) } else { -1 })
+        .collect();
+    write(&folder.path("labels.npy"), &labels).unwrap();
+    let inputs = [
+        ("labels", "labels.npy"),
+        ("embedding", "embedding.npy"),
+        ("data", "data"),
+    ];
+    folder
+        .run("score", json!({}), &inputs, &["metrics"])
+        .unwrap();
+    let metrics = folder.metrics();
+    assert_eq!(
+        (&metrics["clusters"], &metrics["true_classes"]),
+        (&json!(4), &json!(5))
+    );
+    assert_eq!(metrics["groups"]["round"]["ari"], 1);
+    let accuracy = metrics["groups"]["flat"]["accuracy"].as_f64().unwrap();
+    assert!((accuracy - 2.0 / 3.0).abs() < 1e-12);
+    assert!((metrics["accuracy"].as_f64().unwrap() - (1.0 + accuracy) / 2.0).abs() < 1e-12);
+    assert!(metrics["silhouette"].as_f64().unwrap() > 0.5);
+
+    folder
+        .run("score", json!({}), &inputs[..1], &["metrics"])
+        .unwrap();
+    assert_eq!(folder.metrics()["clusters"], 4);
+    assert!(folder.metrics().get("accuracy").is_none());
+}
+
+#[test]
+fn a_bare_array_is_one_class_and_what_does_not_fit_is_refused() {
+    let folder = Folder::new();
+    let mut embedding: Array2<f32> = read(&folder.path("embedding.npy")).unwrap();
+    embedding[[3, 1]] = f32::INFINITY;
+    write(&folder.path("bare.npy"), &embedding).unwrap();
+    let parameters = json!({"min_cluster_size": 25});
+    folder
+        .run(
+            "hdbscan",
+            parameters.clone(),
+            &[("embedding", "bare.npy")],
+            &HDBSCAN,
+        )
+        .unwrap();
+    let labels = folder.labels("labels.out");
+    assert_eq!(labels[3], -1);
+    assert!(
+        (0..ROWS)
+            .filter(|&row| row != 3)
+            .all(|row| labels[row] >= 0)
+    );
+
+    write(&folder.path("short.npy"), &array![true, false]).unwrap();
+    let inputs = [("embedding", "bare.npy"), ("mask", "short.npy")];
+    let error = folder
+        .run("hdbscan", parameters.clone(), &inputs, &HDBSCAN)
+        .unwrap_err();
+    assert!(
+        error.contains("the embedding has 250 rows and the mask has 2"),
+        "{error}"
+    );
+
+    write(&folder.path("few.npy"), &Array2::<f32>::zeros((4, 2))).unwrap();
+    let inputs = [("embedding", "few.npy"), ("data", "data")];
+    let error = folder
+        .run("hdbscan", parameters.clone(), &inputs, &HDBSCAN)
+        .unwrap_err();
+    assert!(
+        error.contains("the embedding has 4 rows and the data has 250"),
+        "{error}"
+    );
+
+    write(
+        &folder.path("nan.npy"),
+        &Array2::from_elem((4, 2), f32::NAN),
+    )
+    .unwrap();
+    let error = folder
+        .run("hdbscan", parameters, &[("embedding", "nan.npy")], &HDBSCAN)
+        .unwrap_err();
+    assert!(
+        error.contains("no row of the embedding is left to work on"),
+        "{error}"
+    );
+
+    let error = folder
+        .run(
+            "umap",
+            json!({"n_neighbors": 1}),
+            &[("features", "few.npy")],
+            &["embedding"],
+        )
+        .unwrap_err();
+    assert!(
+        error.contains("n_neighbors is 1; a neighbourhood has at least 2 points"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_small_class_has_its_neighbourhood_cut() {
+    let folder = Folder::new();
+    write(
+        &folder.path("few.npy"),
+        &array![[1f32, 2.0], [3.0, 1.0], [0.0, 0.0], [9.0, 9.0]],
+    )
+    .unwrap();
+    let warnings = folder
+        .run(
+            "umap",
+            json!({}),
+            &[("features", "few.npy")],
+            &["embedding"],
+        )
+        .unwrap();
+    assert_eq!(
+        warnings,
+        ["class all: n_neighbors is cut from 30 to 3: there are 4 points"]
+    );
+    let embedding: Array2<f32> = read(&folder.path("embedding.out")).unwrap();
+    assert!(embedding.iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn every_page_describes_its_parameters() {
+    let output = Command::new(env!("CARGO_BIN_EXE_flow-stages-cluster"))
+        .arg("describe")
+        .output()
+        .unwrap();
+    let description: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kinds = description["kinds"].as_array().unwrap();
+    assert_eq!(
+        kinds
+            .iter()
+            .map(|kind| kind["name"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        ["select", "umap", "pca", "hdbscan", "kmeans", "score"]
+    );
+    for kind in kinds {
+        let Some(properties) = kind["parameters"]["properties"].as_object() else {
+            continue;
+        };
+        for (name, property) in properties {
+            assert!(
+                property["description"].is_string(),
+                "{}.{name}",
+                kind["name"]
+            );
+        }
+    }
+}
