@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use flow_cache::Store;
 use flow_engine::plan::{self, Plan};
 use flow_engine::plugin::Catalogue;
+use flow_engine::run::explain::History;
 use flow_engine::run::journal::Journal;
 use flow_engine::run::{Event, Externals, Options, Runner, Survey, runner};
 use flow_engine::view;
@@ -287,6 +288,32 @@ pub fn status(arguments: &WorkflowArguments, json: bool) -> Result<ExitCode, Fai
     show(&session, &survey, &all, json)
 }
 
+/// The records that can explain why the given instances have to run.
+fn history(session: &Session, survey: &Survey, nodes: &[NodeIndex]) -> Result<History, Failure> {
+    let stale = nodes.iter().filter(|node| survey.record(**node).is_none());
+    let stages = stale
+        .map(|&node| session.plan.graph[node].stage.as_str())
+        .collect();
+    Ok(History::of(&session.store, &stages)?)
+}
+
+/// `flow why`.
+pub fn why(arguments: &WorkflowArguments, stage: &str) -> Result<ExitCode, Failure> {
+    let mut session = Session::open(arguments)?;
+    let nodes = session.named("why", &[stage.to_string()])?;
+    let targets = session.in_order(&nodes);
+    let involved = session.plan.with_ancestors(&targets);
+    let externals = session.externals(&involved)?;
+    let survey = session.survey(&involved, &BTreeSet::new(), &externals)?;
+    let history = history(&session, &survey, &session.in_order(&involved))?;
+    let texts: Vec<String> = targets
+        .iter()
+        .map(|&node| view::status::why(&session.plan, &survey, &history, node))
+        .collect();
+    view::print(&texts.join("\n\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn show(
     session: &Session,
     survey: &Survey,
@@ -294,12 +321,18 @@ fn show(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let nodes = session.in_order(nodes);
+    let history = history(session, survey, &nodes)?;
     if json {
-        for line in view::status::json(&session.plan, survey, &nodes) {
+        for line in view::status::json(&session.plan, survey, &history, &nodes) {
             view::print(&line)?;
         }
     } else {
-        view::print(&view::status::table(&session.plan, survey, &nodes))?;
+        view::print(&view::status::table(
+            &session.plan,
+            survey,
+            &history,
+            &nodes,
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

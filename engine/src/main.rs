@@ -38,6 +38,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Says which part of a stage's key changed, or what upstream made it run.
+    Why {
+        #[command(flatten)]
+        workflow: WorkflowArguments,
+        /// The stage.
+        stage: String,
+    },
     /// Copies a stage's output out of the store.
     #[command(
         after_help = "Example:\n  flow get workflows/quickstart.toml fine_labels.labels -o labels.npy"
@@ -106,6 +113,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(arguments) => commands::run(&arguments),
         Command::Status { workflow, json } => commands::status(&workflow, json),
+        Command::Why { workflow, stage } => commands::why(&workflow, &stage),
         Command::Get {
             workflow,
             artifact,

@@ -3,6 +3,7 @@
 //! - [`key`]: what an action's key is made of; the one writer that hashing and explaining share.
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
 //! - [`survey`]: what a run would do, without doing it.
+//! - [`explain`]: which parts of a key differ from those of earlier records.
 //! - [`execute`]: one stage, from lease to commit; [`command`] is how its process is put together.
 //! - [`runner`]: the loop over ready stages inside the thread budget.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
@@ -11,6 +12,7 @@
 mod command;
 pub mod event;
 mod execute;
+pub mod explain;
 pub mod external;
 pub mod journal;
 pub mod key;
@@ -21,4 +23,4 @@ pub use event::{Event, Status};
 pub use external::Externals;
 pub use key::Manifest;
 pub use runner::{Options, Runner, Summary};
-pub use survey::{Standing, Survey};
+pub use survey::{Cause, Standing, Survey};

@@ -15,10 +15,26 @@ use crate::plugin::Catalogue;
 pub enum Standing {
     /// Its result is in the store.
     UpToDate(Box<Record>),
-    /// It has to run. Where something was in the store and is damaged, that is said.
-    WillRun(Key, Option<String>),
+    /// It has to run.
+    WillRun {
+        /// Its key.
+        key: Key,
+        /// What the key is made of.
+        manifest: Box<Manifest>,
+        /// Why it has to, where that is not a matter of the key.
+        cause: Option<Cause>,
+    },
     /// It reads from something that has to run, and will run unless that gives the bytes it gave before.
     MayRun,
+}
+
+/// Why an instance has to run although its key may be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// `--force`.
+    Forced,
+    /// Its result in the store can't be used.
+    Damaged(String),
 }
 
 /// How every instance stands.
@@ -53,14 +69,9 @@ impl Survey {
                         _ => None,
                     },
                 );
-            let standing = match manifest.map(|manifest| manifest.key()) {
+            let standing = match manifest {
                 None => Standing::MayRun,
-                Some(key) if forced(node) => Standing::WillRun(key, None),
-                Some(key) => match store.lookup(&key)? {
-                    Lookup::Hit(record) => Standing::UpToDate(Box::new(record)),
-                    Lookup::Miss => Standing::WillRun(key, None),
-                    Lookup::Damaged(why) => Standing::WillRun(key, Some(why)),
-                },
+                Some(manifest) => stand(manifest, forced(node), store)?,
             };
             standings.insert(node, standing);
         }
@@ -79,4 +90,22 @@ impl Survey {
             _ => None,
         }
     }
+}
+
+fn stand(manifest: Manifest, forced: bool, store: &Store) -> Result<Standing, Error> {
+    let key = manifest.key();
+    let cause = if forced {
+        Some(Cause::Forced)
+    } else {
+        match store.lookup(&key)? {
+            Lookup::Hit(record) => return Ok(Standing::UpToDate(Box::new(record))),
+            Lookup::Miss => None,
+            Lookup::Damaged(why) => Some(Cause::Damaged(why)),
+        }
+    };
+    Ok(Standing::WillRun {
+        key,
+        manifest: Box::new(manifest),
+        cause,
+    })
 }

@@ -59,10 +59,9 @@ impl View for Live {
             Event::Start { stages, .. } => {
                 let style = ProgressStyle::with_template("{bar:30} {pos}/{len} stages, {elapsed}")
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
-                self.overall = Some(
-                    self.bars
-                        .add(ProgressBar::new(*stages as u64).with_style(style)),
-                );
+                let bar = ProgressBar::new(*stages as u64).with_style(style);
+                bar.enable_steady_tick(Duration::from_secs(1));
+                self.overall = Some(self.bars.add(bar));
             }
             Event::Execute { label, threads } => {
                 let text = format!("{threads} thread{}", if *threads == 1 { "" } else { "s" });

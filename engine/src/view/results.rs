@@ -1,11 +1,16 @@
 //! The tables at the end of a run: each stage's figures, by what its kind says a person wants to see first.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
 use crate::plan::{Plan, Task};
 use crate::plugin::Catalogue;
+
+/// A line under the header, and one at the end.
+const STYLE: TableStyle = TableStyle::new()
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// A stage or group, and its figures.
 type Row<'a> = (String, &'a Map<String, Value>);
@@ -65,7 +70,7 @@ fn table(names: &[String], rows: &[Row<'_>]) -> String {
         !label.starts_with(' ') || shown.iter().any(|name| figures.contains_key(*name))
     });
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     let mut header = vec!["stage".to_string()];
     header.extend(shown.iter().map(|name| name.replace('_', " ")));
     table.set_header(header);
@@ -74,10 +79,15 @@ fn table(names: &[String], rows: &[Row<'_>]) -> String {
         row.extend(shown.iter().map(|name| number(figures.get(*name))));
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (i, column) in table.column_iter_mut().enumerate() {
+        if i == 0 {
+            column.set_padding((0, 0));
+        } else {
+            column.set_padding((2, 0));
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 fn number(value: Option<&Value>) -> String {
