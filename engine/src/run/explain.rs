@@ -1,0 +1,105 @@
+//! Why a stage has to run: its key's parts beside those of the nearest earlier record of that stage.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use flow_cache::{Error, Record, Store};
+
+use petgraph::graph::NodeIndex;
+
+use super::key::Manifest;
+use crate::plan::Plan;
+
+/// Earlier records, by the stage that made them.
+#[derive(Debug, Default)]
+pub struct History {
+    by_stage: HashMap<String, Vec<(Record, Manifest)>>,
+}
+
+/// One part of a key that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The part's name, such as ``parameter `keep` ``.
+    pub part: String,
+    /// What it was; none where it was not there.
+    pub then: Option<String>,
+    /// What it is; none where it is not there.
+    pub now: Option<String>,
+}
+
+impl History {
+    /// The records of the named stages. A record that can't be read explains nothing and is passed over.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub fn of(store: &Store, stages: &BTreeSet<&str>) -> Result<History, Error> {
+        let mut history = History::default();
+        if stages.is_empty() {
+            return Ok(history);
+        }
+        for record in store.records()?.flatten() {
+            let Some(stage) = record.provenance["stage"].as_str() else {
+                continue;
+            };
+            if stages.contains(stage)
+                && let Ok(manifest) = serde_json::from_value::<Manifest>(record.manifest.clone())
+            {
+                let stage = stage.to_string();
+                history
+                    .by_stage
+                    .entry(stage)
+                    .or_default()
+                    .push((record, manifest));
+            }
+        }
+        Ok(history)
+    }
+
+    /// The record of a stage that differs in the fewest parts, the newest of several; with the parts.
+    pub fn nearest(&self, stage: &str, now: &Manifest) -> Option<(&Record, Vec<Difference>)> {
+        self.by_stage
+            .get(stage)?
+            .iter()
+            .map(|(record, then)| (record, differences(then, now)))
+            .min_by(|(a, few), (b, many)| {
+                few.len()
+                    .cmp(&many.len())
+                    .then_with(|| b.finished.cmp(&a.finished))
+                    .then_with(|| a.key.cmp(&b.key))
+            })
+    }
+}
+
+impl History {
+    /// How long the given instances took when their stages last ran, in seconds; none where nothing is known of one.
+    pub fn estimate(&self, plan: &Plan, nodes: impl IntoIterator<Item = NodeIndex>) -> Option<f64> {
+        nodes
+            .into_iter()
+            .map(|node| {
+                let records = self.by_stage.get(&plan.graph[node].stage)?;
+                let (newest, _) = records
+                    .iter()
+                    .max_by(|(a, _), (b, _)| a.finished.cmp(&b.finished))?;
+                Some(newest.seconds)
+            })
+            .sum()
+    }
+}
+
+/// The parts that differ, in the order of the key.
+pub fn differences(then: &Manifest, now: &Manifest) -> Vec<Difference> {
+    let (then, now) = (then.parts(), now.parts());
+    let find = |parts: &[(String, String)]| -> BTreeMap<String, String> {
+        parts.iter().cloned().collect()
+    };
+    let (before, after) = (find(&then), find(&now));
+    let gone = then.iter().filter(|(name, _)| !after.contains_key(name));
+    now.iter()
+        .chain(gone)
+        .filter(|(name, _)| before.get(name) != after.get(name))
+        .map(|(name, _)| Difference {
+            part: name.clone(),
+            then: before.get(name).cloned(),
+            now: after.get(name).cloned(),
+        })
+        .collect()
+}
