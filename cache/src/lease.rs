@@ -263,3 +263,36 @@ impl Drop for Lock {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Each release removes the file, so that threads often lock one that has just lost its name.
+    #[test]
+    fn only_one_holds_a_lock_though_its_file_comes_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let (inside, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..3000 {
+                        let Some(lock) = Lock::try_take(&path).unwrap() else {
+                            continue;
+                        };
+                        assert!(!inside.swap(true, Ordering::SeqCst), "two hold it");
+                        std::thread::yield_now();
+                        inside.store(false, Ordering::SeqCst);
+                        taken.fetch_add(1, Ordering::Relaxed);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+        assert!(taken.into_inner() > 100);
+        assert!(!path.exists());
+    }
+}

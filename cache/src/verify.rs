@@ -211,3 +211,31 @@ impl Store {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_exchanged_since_it_was_judged_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.prepare().unwrap();
+        let path = folder.path().join("blobs/x");
+        fs::write(&path, "judged").unwrap();
+        let judged = fs::metadata(&path).unwrap();
+        let newer = folder.path().join("tmp/newer");
+        fs::write(&newer, "right").unwrap();
+        fs::rename(&newer, &path).unwrap();
+        assert!(
+            !store
+                .take_away(&path, |now| now.ino() == judged.ino())
+                .unwrap()
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"right");
+        assert!(store.take_away(&path, |_| true).unwrap());
+        assert!(!path.exists());
+        assert!(store.take_away(&path, |_| true).unwrap(), "gone is gone");
+        assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+    }
+}

@@ -163,6 +163,21 @@ fn what_a_live_process_uses_stays() {
     assert_eq!((plan.live, plan.evicted.len(), plan.kept), (0, 2, 0));
 }
 
+/// As between the moving of blobs and the writing of their record.
+#[test]
+fn blobs_of_a_commit_under_way_stay() {
+    let bench = bench();
+    let record = put(&bench.store, key(1), b"content", 1.0);
+    let blob = bench.store.blob_path(&record.outputs["out"].digest);
+    fs::remove_file(record_path(&bench, key(1))).unwrap();
+    let gc = open(bench.store.root());
+    assert_eq!(gc.gc(&at_most(0), false).unwrap().kept, 7);
+    assert!(blob.exists());
+    drop(bench.store);
+    assert_eq!(gc.gc(&at_most(0), false).unwrap().garbage, 7);
+    assert!(!blob.exists());
+}
+
 #[test]
 fn what_is_being_computed_stays() {
     let mut bench = bench();
