@@ -16,6 +16,7 @@ fn compare(name: &str, may_differ: usize, ties: usize) {
     let probabilities: Array1<f64> = load(&format!("{name}_exactref_prob"));
     let membership: Array2<f64> = load(&format!("{name}_exact_membership"));
     let found = Hdbscan::new().fit(points.view()).unwrap();
+    let soft = found.membership(points.view()).unwrap();
     // The reference numbers clusters as its tree does; ours go by the smallest member row.
     let column_of = canonical(&labels);
     assert_eq!(found.clusters(), column_of.len());
@@ -43,9 +44,7 @@ fn compare(name: &str, may_differ: usize, ties: usize) {
     // of them; and a point that joins two clusters at one lambda may belong to either.
     let (mut other_rows, mut other_directions) = (0, 0);
     for row in 0..points.nrows() {
-        let ours: Array1<f64> = (0..column_of.len())
-            .map(|c| found.membership[[row, c]])
-            .collect();
+        let ours: Array1<f64> = (0..column_of.len()).map(|c| soft[[row, c]]).collect();
         let theirs: Array1<f64> = column_of.iter().map(|&c| membership[[row, c]]).collect();
         let apart = |a: &Array1<f64>, b: &Array1<f64>| {
             (a - b).iter().fold(0.0, |most: f64, x| most.max(x.abs()))

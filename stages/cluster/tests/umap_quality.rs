@@ -4,6 +4,7 @@
 
 mod reference;
 
+use flow_stages_cluster::hdbscan::soft_labels;
 use flow_stages_cluster::{Hdbscan, Umap, scores};
 use ndarray::{Array1, Array2};
 use reference::load;
@@ -13,7 +14,8 @@ fn figures(points: &Array2<f32>, truth: &Array1<i32>, seed: u64) -> [f64; 3] {
     let embedding = Umap::new().seed(seed).fit(points.view()).unwrap();
     assert_eq!(embedding.warnings, [""; 0]);
     let places = embedding.points.mapv(f64::from);
-    let labels = Hdbscan::new().fit(places.view()).unwrap().soft_labels();
+    let clusters = Hdbscan::new().fit(places.view()).unwrap();
+    let labels = soft_labels(clusters.membership(places.view()).unwrap().view());
     [
         scores::trustworthiness(points.view(), embedding.points.view(), 15).unwrap(),
         scores::adjusted_rand(truth.view(), labels.view()).unwrap(),

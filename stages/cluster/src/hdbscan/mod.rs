@@ -14,7 +14,7 @@ mod tree;
 
 use ndarray::{Array1, Array2, ArrayView2};
 
-use crate::error::{Error, Result, check_points};
+use crate::error::{Error, Result, check_length, check_points};
 use kdtree::KdTree;
 use tree::{CondensedTree, Dendrogram};
 
@@ -64,8 +64,9 @@ pub struct Clusters {
     pub outlier_scores: Array1<f64>,
     /// Persistence of each cluster `[K]`, 0..1.
     pub persistence: Array1<f64>,
-    /// How much each row belongs to each cluster `[n, K]`; rows sum to at most 1. K may be 0.
-    pub membership: Array2<f64>,
+    tree: CondensedTree,
+    /// The tree's number of each cluster.
+    selected: Vec<usize>,
 }
 
 impl Clusters {
@@ -74,21 +75,37 @@ impl Clusters {
         self.persistence.len()
     }
 
-    /// The cluster of greatest membership of each row `[n]`, the first among equal ones; -1 where there are no clusters.
-    pub fn soft_labels(&self) -> Array1<i32> {
-        self.membership
-            .outer_iter()
-            .map(|row| {
-                let mut best = (f64::NEG_INFINITY, -1);
-                for (cluster, &value) in row.iter().enumerate() {
-                    if value > best.0 {
-                        best = (value, cluster as i32);
-                    }
-                }
-                best.1
-            })
-            .collect()
+    /// All-points membership vectors `[n, K]`: how much each of the points that were clustered belongs to each cluster.
+    /// Rows sum to at most 1, nothing is NaN, and K may be 0.
+    ///
+    /// # Errors
+    /// Where these are not as many points as were clustered, or a value is not finite.
+    pub fn membership(&self, points: ArrayView2<f64>) -> Result<Array2<f64>> {
+        check_points(points)?;
+        check_length("the array of points", points.nrows(), self.labels.len())?;
+        let points = points.as_standard_layout();
+        Ok(membership::membership(
+            points.view(),
+            &self.tree,
+            &self.selected,
+        ))
     }
+}
+
+/// The cluster of greatest membership of each row `[n]`, the first among equal ones; -1 where there are no clusters.
+pub fn soft_labels(membership: ArrayView2<f64>) -> Array1<i32> {
+    membership
+        .outer_iter()
+        .map(|row| {
+            let mut best = (f64::NEG_INFINITY, -1);
+            for (cluster, &value) in row.iter().enumerate() {
+                if value > best.0 {
+                    best = (value, cluster as i32);
+                }
+            }
+            best.1
+        })
+        .collect()
 }
 
 impl Default for Hdbscan {
@@ -206,8 +223,9 @@ impl Hdbscan {
             probabilities: select::probabilities(&tree, &clusters, &labels).into(),
             outlier_scores: select::outlier_scores(&tree).into(),
             persistence: select::persistence(&tree, &clusters, &labels).into(),
-            membership: membership::membership(points.view(), &tree, &clusters),
             labels: labels.into(),
+            selected: clusters,
+            tree,
         })
     }
 }

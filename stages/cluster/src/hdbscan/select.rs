@@ -170,7 +170,8 @@ pub(super) fn persistence(tree: &CondensedTree, clusters: &[usize], labels: &[i3
             if densest == 0.0 || densest == f64::INFINITY || size == 0 {
                 1.0
             } else {
-                tree.stability[cluster] / (f64::from(size) * densest)
+                // Above 1 where a single cluster keeps its densest points alone.
+                (tree.stability[cluster] / (f64::from(size) * densest)).min(1.0)
             }
         })
         .collect()

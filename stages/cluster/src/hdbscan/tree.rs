@@ -48,6 +48,7 @@ impl Dendrogram {
 }
 
 /// The condensed tree. Cluster 0 is the root; a cluster's number is higher than its parent's.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct CondensedTree {
     /// The cluster that each point falls out of.
     pub point_parent: Vec<u32>,

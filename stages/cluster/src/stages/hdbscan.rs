@@ -54,6 +54,7 @@ fn hundred() -> u32 {
 /// One class's result: where HDBSCAN finds no cluster, the class is one fine label.
 struct Found {
     clusters: hdbscan::Clusters,
+    membership: Array2<f64>,
     labels: Array1<i32>,
     /// Fine labels: the clusters, or 1.
     count: usize,
@@ -121,6 +122,7 @@ impl Stage for Hdbscan {
         let found = classes::each(context, &classes, |class| {
             let points = classes::take(&points, class);
             let clusters = parameters.fit(points.view())?;
+            let membership = clusters.membership(points.view())?;
             let (labels, count) = match clusters.clusters() {
                 0 => {
                     context.warning(format!(
@@ -130,11 +132,12 @@ impl Stage for Hdbscan {
                     ));
                     (Array1::zeros(class.rows.len()), 1)
                 }
-                count => (clusters.soft_labels(), count),
+                count => (hdbscan::soft_labels(membership.view()), count),
             };
             let silhouette = scores::silhouette(points.view(), labels.view())?;
             Ok(Found {
                 clusters,
+                membership,
                 labels,
                 count,
                 silhouette,
@@ -176,7 +179,7 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
                 membership[[row, column]] = match column.checked_sub(first) {
                     // The one fine label of a class without clusters holds all its rows.
                     Some(0) if hard.clusters() == 0 => 1.0,
-                    Some(own) if own < hard.clusters() => hard.membership[[i, own]],
+                    Some(own) if own < hard.clusters() => found.membership[[i, own]],
                     _ => 0.0,
                 };
             }
