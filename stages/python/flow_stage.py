@@ -102,7 +102,7 @@ class Plugin:
         path_parameters: the parameters that are paths to read; the engine hashes what they name.
         seeded: whether it draws random numbers, so that the seed is part of the key.
         checkpoints: whether it goes on from its work folder after an interruption.
-        headline: the metrics that a person wants to see first.
+        headline: the numbers of its `metrics` outputs that a person wants to see first.
         cpus: threads that it asks for; 0 is every core.
         """
         def add(function):
