@@ -24,7 +24,8 @@ use crate::{data_output, source, unpack};
 pub struct Idx {
     /// The folder of the four files, or the URL of one, whose four `…-ubyte.gz` files are then downloaded.
     source: String,
-    /// What each file, or what it unpacks to, must hash to (`sha256:…` or `blake3:…`). A URL needs all four.
+    /// What each file, or what it unpacks to, must hash to: `train_images`, `train_labels`, `test_images` and
+    /// `test_labels`, each `sha256:…` or `blake3:…`. A URL needs all four.
     #[serde(default)]
     digest: Digests,
     /// Names of the classes by label; the numbers where left out, since the files hold no names.
@@ -172,6 +173,12 @@ impl Idx {
             "`classes` names {} classes, and the data has the label {most}",
             classes.len()
         );
+        for (label, name) in classes.iter().enumerate() {
+            ensure!(
+                !classes[..label].contains(name),
+                "`classes` names \"{name}\" twice; each class needs a name of its own"
+            );
+        }
         Ok(classes.clone())
     }
 }
