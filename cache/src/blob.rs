@@ -1,6 +1,6 @@
 //! Blobs: how they are sealed, and whether one still is what it was.
 //!
-//! A blob is read-only and its modification time is the first second of 1970. Whoever writes to it, even through a
+//! A blob is read-only, and its modification time is one second past the beginning of 1970. Whoever writes to it, even through a
 //! hard link and as root, changes that time: so one `stat` shows that it is untouched, and only what is not gets hashed.
 
 use std::fs::{self, File, Metadata, Permissions};
@@ -23,9 +23,9 @@ pub(crate) fn seal(file: &File) -> io::Result<()> {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(SEAL as u64))
 }
 
-/// Whether nobody has written to a blob since it was sealed.
-pub(crate) fn is_sealed(stat: &Metadata) -> bool {
-    stat.mtime() == SEAL && stat.mtime_nsec() == 0 && stat.mode() & 0o222 == 0
+/// Whether nobody has written to a blob since it was sealed. (Its mode says nothing: some file systems keep none.)
+fn is_sealed(stat: &Metadata) -> bool {
+    stat.mtime() == SEAL && stat.mtime_nsec() == 0
 }
 
 /// Whether a file's content is what the blob's name says: a file's digest, or a tree's.
@@ -74,6 +74,10 @@ impl Store {
             return damaged(&format!("has {} bytes in place of {size}", stat.len()));
         }
         let sealed = is_sealed(&stat);
+        if stat.mode() & 0o222 != 0 {
+            // Not its content, but its protection was changed.
+            let _ = fs::set_permissions(&path, Permissions::from_mode(0o444));
+        }
         if sealed && !self.wants_hash(digest) {
             return Ok(());
         }

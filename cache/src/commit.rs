@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::blob::{is_sealed, seal};
+use crate::blob::seal;
 use crate::error::{At, Error};
 use crate::record::wrap_json;
 use crate::store::sync;
@@ -196,9 +196,14 @@ impl Store {
             file = File::open(&from).at("reading", &from)?;
         }
         seal(&file).at("protecting", &from)?;
+        let state = || {
+            file.metadata()
+                .map(|stat| (stat.mtime(), stat.mtime_nsec(), stat.len()))
+                .at("reading", &from)
+        };
+        let before = state()?;
         let digest = Digest::of_file(&file).at("hashing", &from)?;
-        let after = file.metadata().at("reading", &from)?;
-        if !is_sealed(&after) || after.len() != size {
+        if before != state()? || before.2 != size {
             return Err(Error::Io {
                 doing: "storing",
                 path: path.to_owned(),

@@ -324,11 +324,16 @@ impl Store {
                 continue;
             };
             if changed(&stat) + Duration::from_secs(3600) < used_since {
+                match if dry_run {
+                    Ok(())
+                } else {
+                    fs::remove_file(&path)
+                } {
+                    Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                    done => done.at("removing", &path)?,
+                }
                 plan.freed += stat.len();
                 plan.garbage += stat.len();
-                if !dry_run {
-                    fs::remove_file(&path).at("removing", &path)?;
-                }
             }
         }
         let max_age = budget.max_age.unwrap_or(ABANDONED).min(ABANDONED);
@@ -358,7 +363,8 @@ impl Store {
         if !dry_run {
             for path in list_folder(&self.root().join("locks"))? {
                 if path != self.gc_lock_path() {
-                    drop(Lock::try_take(&path)?);
+                    // Taking it and letting go removes it. Another user's may not be ours to take.
+                    drop(Lock::try_take(&path));
                 }
             }
         }

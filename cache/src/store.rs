@@ -144,6 +144,8 @@ impl Store {
         let format = self.root().join("format");
         if !format.exists() {
             self.write_atomically(&format, format!("{FORMAT}\n").as_bytes())?;
+            // The store's own name. A folder that we may write but not read can't be synced, which is no reason to stop.
+            let _ = self.root().parent().map(sync);
         }
         self.inner.ready.store(true, Ordering::Release);
         Ok(())

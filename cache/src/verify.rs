@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::blob::{has_digest, is_sealed, seal};
+use crate::blob::{has_digest, seal};
 use crate::error::{At, Error};
 use crate::lease::Lock;
 use crate::record::unwrap_json;
@@ -114,7 +114,7 @@ impl Store {
         };
         let right = has_digest(path, &digest);
         if let Ok(true) = right {
-            if fix && !is_sealed(&stat) {
+            if fix {
                 fs::File::open(path)
                     .and_then(|file| seal(&file))
                     .at("protecting", path)?;
@@ -143,9 +143,16 @@ impl Store {
                 None => return Ok(None),
                 Some(what) => what,
             },
-            Err(Error::Damaged { what }) => what,
+            Err(Error::Damaged { what }) => {
+                let which = format!("the record {} ", path.display());
+                what.strip_prefix(&which).unwrap_or(&what).to_owned()
+            }
             Err(e) => return Err(e),
         };
+        // Evicted by a gc since it was read, and its blobs after it: then nothing is wrong.
+        if !path.exists() {
+            return Ok(None);
+        }
         let key = path
             .file_stem()
             .and_then(|name| name.to_str()?.parse::<Key>().ok());
@@ -187,7 +194,12 @@ impl Store {
             };
             wrong.get_or_insert_with(|| format!("names the blob {digest}, which {why}"));
         });
-        wrong.or_else(|| listed.err().map(|e| e.to_string()))
+        wrong.or_else(|| {
+            listed.err().map(|e| match e {
+                Error::Damaged { what } => what,
+                other => other.to_string(),
+            })
+        })
     }
 
     /// Removes a file unless it was exchanged or touched since it was judged: it is taken aside first, looked at again with

@@ -56,6 +56,7 @@ fn older_than(max: Duration) -> Budget {
 /// The dry run says what then happens; afterwards the store is whole.
 fn collect_garbage(bench: &mut Bench, budget: &Budget) -> Plan {
     bench.reopen();
+    wait_until_unused(&bench.store);
     let before = bench.files();
     let dry = bench.store.gc(budget, true).unwrap();
     assert_eq!(bench.files(), before, "a dry run removes nothing");
@@ -140,10 +141,10 @@ fn what_a_live_process_uses_stays() {
         put(&bench.store, key(n), &[n as u8; 10], 1.0);
         age(&bench, key(n), DAY);
     }
-    drop(open(bench.store.root()));
     let root = bench.store.root().to_owned();
     let Bench { folder, store } = bench;
     drop(store);
+    wait_until_unused(&open(&root));
     let run = open(&root);
     assert!(is_hit(&run, key(2)));
     let output = hit(&run, key(2)).outputs["out"].clone();
@@ -159,6 +160,7 @@ fn what_a_live_process_uses_stays() {
     assert_eq!(run.read(&new.outputs["out"]).unwrap(), b"new");
 
     drop(run);
+    wait_until_unused(&gc);
     let plan = gc.gc(&at_most(0), false).unwrap();
     assert_eq!((plan.live, plan.evicted.len(), plan.kept), (0, 2, 0));
 }
@@ -171,9 +173,14 @@ fn blobs_of_a_commit_under_way_stay() {
     let blob = bench.store.blob_path(&record.outputs["out"].digest);
     fs::remove_file(record_path(&bench, key(1))).unwrap();
     let gc = open(bench.store.root());
-    assert_eq!(gc.gc(&at_most(0), false).unwrap().kept, 7);
-    assert!(blob.exists());
+    let plan = gc.gc(&at_most(0), false).unwrap();
+    assert_eq!(
+        (plan.live, plan.kept, blob.exists()),
+        (1, 7, true),
+        "{plan:?}"
+    );
     drop(bench.store);
+    wait_until_unused(&gc);
     assert_eq!(gc.gc(&at_most(0), false).unwrap().garbage, 7);
     assert!(!blob.exists());
 }

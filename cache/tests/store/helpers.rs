@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use std::time::{Duration, Instant};
+
 use flow_cache::{Acquired, Digest, Draft, DraftOutput, Holder, Key, Lease, Lookup, Record, Store};
 use serde_json::json;
 
@@ -136,6 +138,19 @@ pub fn problems(store: &Store) -> Vec<PathBuf> {
 pub fn verifies_clean(store: &Store) {
     let found = store.verify(false).unwrap();
     assert!(found.problems.is_empty(), "{:#?}", found.problems);
+}
+
+/// Waits until no process has a slot. A slot that was dropped stays locked for a moment where another test's thread was
+/// just starting a process: between its fork and its exec the child has the file open too.
+pub fn wait_until_unused(store: &Store) {
+    let start = Instant::now();
+    while store.stats().unwrap().live > 0 {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "someone uses the store"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// The ignored test `name` of this binary, to be run in a process of its own.
