@@ -155,7 +155,7 @@ fn metrics(model: &Model, data: &Data, answers: &Answers) -> Value {
         }
         metrics.insert("subclass_accuracy".into(), subclasses.into());
     }
-    metrics.insert("groups".into(), groups.into());
+    metrics.insert("classes".into(), groups.into());
     // Rows are the true coarse classes, columns the predicted ones.
     metrics.insert("confusion".into(), json!(confusion));
     metrics.into()

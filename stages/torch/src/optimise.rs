@@ -103,19 +103,24 @@ impl Optimiser {
     }
 
     /// `v = momentum * v + g + weight_decay * p`, `p = p - rate * v`.
+    ///
+    /// Each sum with a product is one `addcmul`, which rounds once, as PyTorch's own optimiser does: the steps are
+    /// then the same to the bit.
     fn sgd(&mut self, rate: f64) {
         for (name, parameter) in &mut self.parameters {
             let mut gradient = parameter.grad();
             if !gradient.defined() {
                 continue;
             }
+            let scalar = |value: f64| Tensor::from(value).to_kind(parameter.kind());
             if self.weight_decay != 0.0 {
-                gradient += &*parameter * self.weight_decay;
+                let _ = gradient.addcmul_(parameter, &scalar(self.weight_decay));
             }
+            let step = scalar(-rate);
             if let Some(velocity) = self.state.get_mut(&format!("momentum.{name}")) {
                 let _ = velocity.g_mul_scalar_(self.momentum);
-                *velocity += gradient;
-                *parameter -= &*velocity * rate;
+                let _ = velocity.g_add_(&gradient);
+                let _ = parameter.addcmul_(velocity, &step);
             }
         }
     }

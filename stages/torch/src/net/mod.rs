@@ -6,6 +6,8 @@
 
 mod cnn;
 mod layers;
+#[cfg(test)]
+mod reference;
 mod resnet;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use flow_stage::dataset::{Dataset, Meta, Rows, Split};
@@ -58,16 +58,10 @@ fn dataset() -> Dataset {
     }
 }
 
-/// libtorch has one number of threads for the whole process, so the tests that depend on it take turns.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(|error| error.into_inner())
-}
-
 /// A folder with a data set, in which stages are run.
 struct Place {
     folder: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    threads: u32,
 }
 
 /// Events, to be read after the run. At the one that holds `fatal`, the run breaks off.
@@ -99,10 +93,7 @@ impl Place {
     fn with(data: &Dataset) -> Self {
         let folder = tempfile::tempdir().unwrap();
         data.write(&folder.path().join("data")).unwrap();
-        Place {
-            folder,
-            _turn: turn(),
-        }
+        Place { folder, threads: 1 }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -128,7 +119,7 @@ impl Place {
                 .collect(),
             work,
             seed: 42,
-            threads: 1,
+            threads: self.threads,
             device: "cpu".into(),
         }
     }

@@ -24,7 +24,7 @@ fn a_coarse_training_learns_and_tells_what_it_did() {
         json!((confusion[0][0] + confusion[1][1]) / 40.0)
     );
     assert_eq!(
-        metrics["groups"]["left"]["test_accuracy"],
+        metrics["classes"]["left"]["test_accuracy"],
         json!(confusion[0][0] / 20.0)
     );
     let subclasses = metrics["subclass_accuracy"].as_object().unwrap();
@@ -45,13 +45,22 @@ fn a_coarse_training_learns_and_tells_what_it_did() {
 
 #[test]
 fn the_same_training_gives_the_same_bytes() {
-    let place = Place::new();
-    for name in ["one", "two"] {
-        place
-            .run::<Train>(name, &[DATA], small(2, json!({})))
-            .unwrap();
+    for threads in [1, 2] {
+        let place = Place {
+            threads,
+            ..Place::new()
+        };
+        for name in ["one", "two"] {
+            place
+                .run::<Train>(
+                    name,
+                    &[DATA],
+                    small(2, json!({ "arch": "resnet", "depth": 8 })),
+                )
+                .unwrap();
+        }
+        assert_eq!(place.bytes("one"), place.bytes("two"), "{threads} threads");
     }
-    assert_eq!(place.bytes("one"), place.bytes("two"));
 }
 
 #[test]

@@ -1,0 +1,81 @@
+"""Writes pytorch.json beside this file: what PyTorch computes from the weights and images that the tests make too.
+
+    pip install torch==2.13.0 torchvision && python pytorch.py
+
+Weights and images come from a formula on integers, so that both sides have them to the bit without a file of 45 MB.
+"""
+
+import json
+import math
+import pathlib
+
+import numpy
+import torch
+import torchvision
+
+STEPS = 20
+
+
+def values(name, shape):
+    """Numbers in [-0.5, 0.5) that depend on the name and the index alone."""
+    start = 0
+    for byte in name.encode():
+        start = (start * 31 + byte) % 2**32
+    x = (numpy.arange(math.prod(shape), dtype=numpy.uint64) + numpy.uint64(start)) & numpy.uint64(0xFFFFFFFF)
+    for _ in range(2):
+        x = (x ^ (x >> numpy.uint64(16))) * numpy.uint64(0x45D9F3B) & numpy.uint64(0xFFFFFFFF)
+    x = x ^ (x >> numpy.uint64(16))
+    return torch.from_numpy((x.astype(numpy.float64) / 2**32 - 0.5).astype(numpy.float32)).reshape(shape)
+
+
+def weights(name, shape):
+    """A network's tensor: convolutions and linear layers scaled by fan-in, batch norms near the identity."""
+    drawn = values(name, shape)
+    if len(shape) > 1:
+        return drawn * numpy.float32(math.sqrt(12.0 / math.prod(shape[1:])))
+    if name.endswith("running_var") or ("bn" in name or "downsample" in name) and name.endswith("weight"):
+        return drawn * numpy.float32(0.25) + 1
+    return drawn * numpy.float32(0.25)
+
+
+def main():
+    torch.set_num_threads(1)
+    net = torchvision.models.resnet18(num_classes=5)
+    net.conv1 = torch.nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+    net.maxpool = torch.nn.Identity()
+    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    shapes = {name: list(tensor.shape) for name, tensor in state.items()}
+    net.load_state_dict({name: weights(name, shape) for name, shape in shapes.items()}, strict=False)
+    batch = lambda step: 4 * values(f"images {step}", [8, 3, 16, 16])
+    labels = torch.arange(8) % 5
+
+    net.eval()
+    with torch.no_grad():
+        logits = net(batch(0))
+
+    net.train()
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.0001, momentum=0.9, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, T_0=10, eta_min=1e-6)
+    losses, rates = [], []
+    for step in range(STEPS):
+        rates.append(optimiser.param_groups[0]["lr"])
+        loss = torch.nn.functional.cross_entropy(net(batch(step)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+
+    reference = {
+        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": numpy.__version__},
+        "shapes": shapes,
+        "logits": logits.tolist(),
+        "rates": rates,
+        "losses": losses,
+    }
+    text = json.dumps(reference, indent=1)
+    pathlib.Path(__file__).with_name("pytorch.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
