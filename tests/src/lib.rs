@@ -1,1 +1,448 @@
-//! To be written.
+//! End-to-end tests of flow: each is a sentence that drives the real binaries in a folder of its own.
+//!
+//! ```no_run
+//! use flow_tests::Test;
+//! Test::new()
+//!     .file("flow.toml", "[stages.a]\nrun = 'echo 1 > ${outputs.o}'\noutputs = { o = 'o' }")
+//!     .run("")
+//!     .ran("a")
+//!     .check()
+//!     .run("")
+//!     .cached("a")
+//!     .check();
+//! ```
+//!
+//! What a test does not state is expected not to be: the exit status is 0, stdout and stderr are empty. A call gets an
+//! environment without `FLOW_…` and a cache folder of the tests' own. `FLOW_TEST_KEEP=1` keeps the folders and prints
+//! their paths; `FLOW_TEST_BIN` names a folder with other binaries than those of this build.
+//!
+//! - [`binaries`]: where the binaries under test are.
+//! - [`outcome`]: what a call printed, and what of it is compared.
+//! - [`store`]: a store read by its public format alone.
+
+pub mod binaries;
+mod outcome;
+pub mod store;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use outcome::{Expected, Text};
+pub use outcome::{Outcome, Stage};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+/// After this a call counts as hung; the slowest test trains networks for a minute.
+const LIMIT: Duration = Duration::from_secs(900);
+/// The workflow file that [`Test::run`] and its like mean.
+pub const WORKFLOW: &str = "flow.toml";
+
+/// A folder, and the next call of flow in it.
+pub struct Test {
+    folder: Arc<Folder>,
+    /// The `flow` that is called.
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    expected: Expected,
+    last: Option<Outcome>,
+}
+
+/// The temporary folder of a test: the project, and beside it what calls print.
+struct Folder {
+    root: Option<tempfile::TempDir>,
+    project: PathBuf,
+    calls: AtomicUsize,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(root) = self.root.take()
+            && std::env::var_os("FLOW_TEST_KEEP").is_some()
+        {
+            eprintln!("kept {}", root.keep().display());
+        }
+    }
+}
+
+impl Default for Test {
+    fn default() -> Self {
+        Test::new()
+    }
+}
+
+impl Test {
+    /// An empty folder.
+    pub fn new() -> Test {
+        let root = tempfile::Builder::new()
+            .prefix("flow-test-")
+            .tempdir()
+            .unwrap();
+        let project = root.path().canonicalize().unwrap().join("project");
+        fs::create_dir(&project).unwrap();
+        let folder = Folder {
+            root: Some(root),
+            project,
+            calls: AtomicUsize::new(0),
+        };
+        Test::within(Arc::new(folder), binaries::find("flow"))
+    }
+
+    /// Another call in the same folder, for two that go on at once.
+    pub fn beside(&self) -> Test {
+        Test::within(Arc::clone(&self.folder), self.program.clone())
+    }
+
+    fn within(folder: Arc<Folder>, program: PathBuf) -> Test {
+        Test {
+            folder,
+            program,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            expected: Expected::default(),
+            last: None,
+        }
+    }
+
+    /// Writes a file, and the folders it lies in.
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Test {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    /// Writes a file that can be executed.
+    pub fn executable(self, name: &str, content: &str) -> Test {
+        let test = self.file(name, content);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(test.path(name), mode).unwrap();
+        test
+    }
+
+    /// Writes the workflow file.
+    pub fn workflow(self, text: &str) -> Test {
+        self.file(WORKFLOW, text)
+    }
+
+    /// Replaces a piece of text, which has to be there once, in the workflow file.
+    pub fn edit(self, from: &str, to: &str) -> Test {
+        let text = self.read(WORKFLOW);
+        assert_eq!(text.matches(from).count(), 1, "`{from}` in\n{text}");
+        self.workflow(&text.replace(from, to))
+    }
+
+    /// From now on calls a `flow` that stands alone with plugins that note each of their starts in the file `starts`.
+    pub fn counting_plugins(mut self) -> Test {
+        let folder = self.folder.project.with_file_name("bin");
+        self.program = binaries::counted(&folder, &self.path("starts"));
+        self
+    }
+
+    /// `flow` with these arguments, split at white space.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn flow(mut self, arguments: &str) -> Test {
+        self.arguments
+            .extend(arguments.split_whitespace().map(OsString::from));
+        self
+    }
+
+    /// `flow run flow.toml --json` with more arguments, split at white space.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn run(self, arguments: &str) -> Test {
+        self.flow(&format!("run {WORKFLOW} --json")).flow(arguments)
+    }
+
+    /// One more argument, as it is.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Test {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// A variable for this call.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Test {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Expects an exit status.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn status(mut self, status: i32) -> Test {
+        self.expected.status = status;
+        self
+    }
+
+    /// Expects stdout to be this. The folder reads `DIR`, a run's id `RUN`, a length of time `TIME`.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn stdout(mut self, text: &str) -> Test {
+        self.expected.stdout = Text::Is(text.into());
+        self
+    }
+
+    /// Expects stdout to hold this, among other things.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn stdout_has(mut self, text: &str) -> Test {
+        self.expected.stdout.also(text);
+        self
+    }
+
+    /// Expects stderr to be this; see [`Test::stdout`].
+    #[must_use = "nothing is tested before `check`"]
+    pub fn stderr(mut self, text: &str) -> Test {
+        self.expected.stderr = Text::Is(text.into());
+        self
+    }
+
+    /// Expects stderr to hold this, among other things.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn stderr_has(mut self, text: &str) -> Test {
+        self.expected.stderr.also(text);
+        self
+    }
+
+    /// Expects that these stages, and no others, ran.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn ran(self, labels: &str) -> Test {
+        self.stages("ran", labels)
+    }
+
+    /// Expects that these stages, and no others, were cached.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn cached(self, labels: &str) -> Test {
+        self.stages("cached", labels)
+    }
+
+    /// Expects of these stages, by label, that they ended so; every stage of the run has to be named.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn stages(mut self, status: &str, labels: &str) -> Test {
+        let labels = labels.split_whitespace();
+        let stages = self.expected.stages.get_or_insert_default();
+        stages.extend(labels.map(|label| (label.to_string(), status.to_string())));
+        self
+    }
+
+    /// Expects the file `starts` to hold these lines after the call, in any order; none if the text is empty. The file
+    /// is removed before each call.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn starts(mut self, lines: &str) -> Test {
+        let mut lines: Vec<String> = lines.lines().map(|line| line.trim().into()).collect();
+        lines.sort();
+        self.expected.starts = Some(lines);
+        self
+    }
+
+    /// Runs flow and compares; the next sentence follows in the same folder.
+    #[track_caller]
+    pub fn check(self) -> Test {
+        self.start().finish()
+    }
+
+    /// Starts flow and does not wait for it.
+    pub fn start(self) -> Running {
+        let _ = fs::remove_file(self.path("starts"));
+        let number = self.folder.calls.fetch_add(1, Ordering::Relaxed);
+        let printed = |stream: &str| {
+            let name = format!("{stream}-{number}");
+            self.folder.project.with_file_name(name)
+        };
+        let (stdout, stderr) = (printed("stdout"), printed("stderr"));
+        let mut command = Command::new(&self.program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("FLOW_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
+            .args(&self.arguments)
+            .current_dir(&self.folder.project)
+            .env("XDG_CACHE_HOME", binaries::cache_folder())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        Running {
+            test: Some(self),
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// The path of something in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.project.join(name)
+    }
+
+    /// Whether something is in the folder.
+    pub fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// The text of a file in the folder.
+    #[track_caller]
+    pub fn read(&self, name: &str) -> String {
+        let path = self.path(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// What the last call printed, and how its stages ended.
+    #[track_caller]
+    pub fn last(&self) -> &Outcome {
+        self.last.as_ref().unwrap()
+    }
+
+    /// The bytes of an output, as the store has it now; the last call named it in its `--json`.
+    #[track_caller]
+    pub fn output(&self, stage: &str, output: &str) -> Vec<u8> {
+        let digest = &self.last().stages[stage].outputs[output];
+        fs::read(store::blob(&self.path(".flow"), digest)).unwrap()
+    }
+}
+
+/// A call that goes on.
+#[must_use = "a call is finished or killed"]
+pub struct Running {
+    test: Option<Test>,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Running {
+    /// Waits until a stage has written a line to this file of the folder, and gives the file's text.
+    #[track_caller]
+    pub fn wait_for(&mut self, name: &str) -> String {
+        let path = self.path(name);
+        self.wait_until(&path, |text| text.ends_with('\n'))
+    }
+
+    /// Waits until flow has written this to stderr.
+    #[track_caller]
+    pub fn wait_for_stderr(&mut self, piece: &str) {
+        let path = self.stderr.clone();
+        self.wait_until(&path, |text| text.contains(piece));
+    }
+
+    #[track_caller]
+    fn wait_until(&mut self, path: &Path, enough: impl Fn(&str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            if let Ok(text) = fs::read_to_string(path)
+                && enough(&text)
+            {
+                return text;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < LIMIT,
+                "flow wrote to {} not what was waited for:\n{}",
+                path.display(),
+                fs::read_to_string(&self.stderr).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The path of something in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.test.as_ref().unwrap().path(name)
+    }
+
+    /// Sends flow, and not its stages, a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        // Where it has just ended by itself there is nobody to tell.
+        let _ = kill_process(pid, signal);
+    }
+
+    /// Ends flow with SIGKILL. Nothing is compared.
+    pub fn kill(mut self) -> Test {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.next()
+    }
+
+    /// Waits for the end and compares.
+    #[track_caller]
+    pub fn finish(mut self) -> Test {
+        let status = self.wait();
+        let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        let (stdout, stderr) = (read(&self.stdout), read(&self.stderr));
+        let test = self.test.as_ref().unwrap();
+        let outcome = Outcome::new(status, stdout, stderr, &test.folder.project);
+        let starts = fs::read_to_string(test.path("starts")).unwrap_or_default();
+        let differences = test.expected.differences(&outcome, &starts);
+        assert!(
+            differences.is_empty(),
+            "flow {}\n{}\n--- stdout\n{}\n--- stderr\n{}",
+            test.arguments.join(&OsString::from(" ")).to_string_lossy(),
+            differences.join("\n"),
+            outcome.stdout,
+            outcome.stderr,
+        );
+        let mut next = self.next();
+        next.last = Some(outcome);
+        next
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                began.elapsed() < LIMIT,
+                "flow hangs:\n{}",
+                fs::read_to_string(&self.stderr).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn next(&mut self) -> Test {
+        let test = self.test.take().unwrap();
+        Test {
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            expected: Expected::default(),
+            ..test
+        }
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails while flow goes on leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a process is there and not merely waiting to be reaped.
+pub fn is_alive(pid: &str) -> bool {
+    let pid = pid.trim();
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => !stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .trim_start()
+            .starts_with('Z'),
+        Err(_) if Path::new("/proc/self").exists() => false,
+        Err(_) => {
+            let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+            rustix::process::test_kill_process(pid).is_ok()
+        }
+    }
+}

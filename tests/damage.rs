@@ -1,0 +1,194 @@
+//! A store that was damaged behind flow's back: said aloud, computed again, never served.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use flow_tests::{Test, store};
+
+const TWO: &str = r#"
+[stages.a]
+run = "echo a >> starts; cat ${inputs.text} > ${outputs.o}"
+inputs = { text = { path = "text.txt" } }
+outputs = { o = "o.txt" }
+
+[stages.b]
+run = "echo b >> starts; tr a-z A-Z < ${inputs.a} > ${outputs.o}"
+inputs = { a = "a" }
+outputs = { o = "o.txt" }
+"#;
+
+fn two() -> Test {
+    Test::new()
+        .workflow(TWO)
+        .file("text.txt", "some text\n")
+        .run("")
+        .ran("a b")
+        .check()
+}
+
+/// Changes a file of the store as a careless root would.
+fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    let mode = fs::metadata(path).unwrap().permissions();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, mode).unwrap();
+}
+
+/// The blob of a stage's output.
+fn blob_of(test: &Test, stage: &str) -> std::path::PathBuf {
+    let digest = &test.last().stages[stage].outputs["o"];
+    store::blob(&test.path(".flow"), digest)
+}
+
+fn record_of(test: &Test, stage: &str) -> std::path::PathBuf {
+    let key = test.last().stages[stage].key.as_ref().unwrap();
+    store::record(&test.path(".flow"), key)
+}
+
+/// `a` is damaged: it says so, runs again and mends the store, and `b` is as it was.
+#[track_caller]
+fn a_runs_again(test: Test) {
+    let test = test
+        .run("")
+        .stderr_has("warning: a: its result in the store can't be used, so it runs again:")
+        .ran("a")
+        .cached("b")
+        .starts("a")
+        .check();
+    assert_eq!(test.output("b", "o"), b"SOME TEXT\n");
+    assert_eq!(test.output("a", "o"), b"some text\n");
+    store::assert_sound(&test.path(".flow"));
+    test.run("").cached("a b").starts("").check();
+}
+
+#[test]
+fn a_flipped_byte_of_a_blob() {
+    let test = two();
+    damage(&blob_of(&test, "a"), |bytes| bytes[0] ^= 1);
+    a_runs_again(test);
+}
+
+#[test]
+fn a_truncated_blob() {
+    let test = two();
+    damage(&blob_of(&test, "a"), |bytes| bytes.truncate(3));
+    a_runs_again(test);
+}
+
+#[test]
+fn an_empty_blob() {
+    let test = two();
+    damage(&blob_of(&test, "a"), Vec::clear);
+    a_runs_again(test);
+}
+
+#[test]
+fn a_lost_blob() {
+    let test = two();
+    fs::remove_file(blob_of(&test, "a")).unwrap();
+    a_runs_again(test);
+}
+
+#[test]
+fn a_flipped_byte_of_a_record() {
+    let test = two();
+    damage(&record_of(&test, "a"), |bytes| {
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+    });
+    a_runs_again(test);
+}
+
+#[test]
+fn a_truncated_record() {
+    let test = two();
+    damage(&record_of(&test, "a"), |bytes| {
+        bytes.truncate(bytes.len() / 2);
+    });
+    a_runs_again(test);
+}
+
+#[test]
+fn an_empty_record() {
+    let test = two();
+    damage(&record_of(&test, "a"), Vec::clear);
+    a_runs_again(test);
+}
+
+#[test]
+fn a_record_under_another_key_is_not_believed() {
+    let test = two();
+    fs::rename(record_of(&test, "b"), record_of(&test, "a")).unwrap();
+    let test = test
+        .run("")
+        .stderr_has("warning: a: its result in the store can't be used, so it runs again:")
+        .ran("a b")
+        .check();
+    assert_eq!(test.output("b", "o"), b"SOME TEXT\n");
+}
+
+#[test]
+fn a_lost_record_is_only_a_miss() {
+    let test = two();
+    fs::remove_file(record_of(&test, "a")).unwrap();
+    test.run("").ran("a").cached("b").starts("a").check();
+}
+
+/// `get` reads the content, whatever its stat says.
+#[test]
+fn get_does_not_hand_out_damaged_content() {
+    let test = two();
+    damage(&blob_of(&test, "b"), |bytes| bytes[0] ^= 1);
+    let test = test
+        .flow("get flow.toml b -o copy.txt")
+        .status(1)
+        .stderr_has("error: ")
+        .check();
+    assert!(!test.has("copy.txt"));
+}
+
+#[test]
+fn a_stage_that_writes_into_its_input_harms_nobody() {
+    // Root may write read-only files, so where inputs are hard links the blob itself is changed: it must not be served.
+    let test = Test::new()
+        .workflow(&TWO.replace(
+            "tr a-z A-Z < ${inputs.a}",
+            "chmod u+w ${inputs.a}; echo x >> ${inputs.a}; tr a-z A-Z < ${inputs.a}",
+        ))
+        .file("text.txt", "some text\n")
+        .run("")
+        .ran("a b")
+        .check();
+    let changed = fs::read(blob_of(&test, "a")).unwrap() != b"some text\n";
+    let get = test.flow("get flow.toml a -o copy.txt");
+    if changed {
+        let test = get.status(1).stderr_has("error: ").check();
+        assert!(!test.has("copy.txt"));
+    } else {
+        let test = get.stdout("copy.txt").check();
+        assert_eq!(test.read("copy.txt"), "some text\n");
+    }
+}
+
+#[test]
+fn the_workflow_beside_a_store_of_another_format_is_refused() {
+    let test = two();
+    let format = test.path(".flow/format");
+    damage(&format, |bytes| *bytes = b"flow-cache 99\n".to_vec());
+    test.run("").status(2).stderr_has("flow-cache 99").check();
+}
+
+#[test]
+fn deleting_the_memo_costs_only_time() {
+    let test = two();
+    let memo = test.path(".flow/memo");
+    if memo.exists() {
+        damage(&memo, |bytes| bytes.truncate(bytes.len() / 2));
+    } else {
+        fs::write(&memo, "rubbish\n").unwrap();
+    }
+    test.run("").cached("a b").starts("").check();
+}

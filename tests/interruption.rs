@@ -1,0 +1,293 @@
+//! Runs that end early, by Ctrl-C or `kill -9`, and runs that go on at once.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use flow_tests::{Signal, Test, is_alive, store};
+
+/// `quick` ends at once; `slow` says its process id and a child's, and goes on for a minute.
+const SLOW: &str = r#"
+[stages.quick]
+run = "echo quick >> starts; echo 1 > ${outputs.o}"
+outputs = { o = "o" }
+
+[stages.slow]
+run = "sleep 60 & echo $$ $! > pids; wait; echo 2 > ${outputs.o}"
+inputs = { quick = "quick" }
+outputs = { o = "o" }
+"#;
+
+#[track_caller]
+fn ends_soon(pids: &str) {
+    for pid in pids.split_whitespace() {
+        let ended = (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            !is_alive(pid)
+        });
+        assert!(ended, "process {pid} is still there");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_the_stages_and_says_what_is_kept() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut running = Test::new()
+            .workflow(SLOW)
+            .flow("run flow.toml")
+            .status(130)
+            .stderr(
+                "ran       quick TIME\n\
+                 interrupted: the 1 finished stage(s) are in the store, and a training goes on from its last \
+                 checkpoint; run the same command again to go on\n\
+                 run RUN: 1 ran, 0 cached, 1 not run, TIME\n",
+            )
+            .start();
+        let pids = running.wait_for("pids");
+        running.signal(signal);
+        let test = running.finish();
+        ends_soon(&pids);
+        store::assert_sound(&test.path(".flow"));
+        test.edit("sleep 60", "sleep 0")
+            .run("")
+            .cached("quick")
+            .ran("slow")
+            .check();
+    }
+}
+
+#[test]
+fn ctrl_c_in_json() {
+    let mut running = Test::new()
+        .workflow(SLOW)
+        .run("")
+        .status(130)
+        .ran("quick")
+        .stages("cancelled", "slow")
+        .start();
+    running.wait_for("pids");
+    running.signal(Signal::INT);
+    let test = running.finish();
+    assert_eq!(test.last().run.as_ref().unwrap()["status"], "cancelled");
+}
+
+#[test]
+fn a_stage_that_ignores_the_request_to_end_is_killed() {
+    let stubborn = SLOW
+        .replace("sleep 60 &", "trap '' TERM; sleep 60 &")
+        .replace("; wait;", "; wait; sleep 60;");
+    let mut running = Test::new()
+        .workflow(&stubborn)
+        .run("")
+        .status(130)
+        .ran("quick")
+        .stages("cancelled", "slow")
+        .start();
+    let pids = running.wait_for("pids");
+    running.signal(Signal::INT);
+    running.finish();
+    ends_soon(&pids);
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait() {
+    let stubborn = SLOW
+        .replace("sleep 60 &", "trap '' TERM; sleep 60 &")
+        .replace("; wait;", "; wait; sleep 60;");
+    let mut running = Test::new()
+        .workflow(&stubborn)
+        .flow("run flow.toml")
+        .status(130)
+        .stderr("ran       quick TIME\n")
+        .start();
+    let pids = running.wait_for("pids");
+    running.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(100));
+    running.signal(Signal::INT);
+    running.finish();
+    // On Linux the kernel ends a stage's own process with flow's.
+    if cfg!(target_os = "linux") {
+        ends_soon(pids.split_whitespace().next().unwrap());
+    }
+}
+
+#[test]
+fn nothing_is_started_after_ctrl_c() {
+    let mut running = Test::new()
+        .workflow(&format!(
+            "{SLOW}[stages.later]\nrun = 'echo later >> starts; echo 3 > ${{outputs.o}}'\n\
+             inputs = {{ slow = 'slow' }}\noutputs = {{ o = 'o' }}\n"
+        ))
+        .run("")
+        .status(130)
+        .ran("quick")
+        .stages("cancelled", "slow later")
+        .starts("quick")
+        .start();
+    running.wait_for("pids");
+    running.signal(Signal::INT);
+    running.finish();
+}
+
+/// A ladder of short stages with a fan in the middle; what it comes to is fixed.
+fn ladder() -> String {
+    let mut text = String::from(
+        "[stages.s0]\nrun = 'echo s0 >> log; echo 0 > ${outputs.o}'\noutputs = { o = 'o' }\n",
+    );
+    for i in 1..10 {
+        // Each reads the two before it.
+        let (one, two) = (i - 1, if i > 1 { i - 2 } else { 0 });
+        text += &format!(
+            "[stages.s{i}]\nrun = 'echo s{i} >> log; sleep 0.01; \
+             cat ${{inputs.a}} ${{inputs.b}} > ${{outputs.o}}; echo {i} >> ${{outputs.o}}'\n\
+             inputs = {{ a = 's{one}', b = 's{two}' }}\noutputs = {{ o = 'o' }}\n"
+        );
+    }
+    text
+}
+const LADDER: &str = "s0 s1 s2 s3 s4 s5 s6 s7 s8 s9";
+
+#[test]
+fn kill_at_any_moment_and_run_again() {
+    let seed = match std::env::var("FLOW_TEST_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    };
+    eprintln!("FLOW_TEST_SEED={seed}");
+    let undisturbed = Test::new().workflow(&ladder()).run("").ran(LADDER);
+    let began = std::time::Instant::now();
+    let undisturbed = undisturbed.check();
+    let whole = began.elapsed();
+    let expected = undisturbed.output("s9", "o");
+    for round in 0..20u64 {
+        // The moments are spread over the whole run, and jitter inside their part by the seed.
+        let jitter = mix(seed ^ round) % 1000;
+        let moment = whole.mul_f64((round as f64 + jitter as f64 / 1000.0) / 20.0);
+        let running = Test::new().workflow(&ladder()).run("").start();
+        std::thread::sleep(moment);
+        let test = running.kill();
+        let finished = store::keys(&test.path(".flow")).len();
+        store::assert_sound(&test.path(".flow"));
+        let _ = std::fs::remove_file(test.path("log"));
+        let test = test
+            .flow("run flow.toml --json")
+            .stdout_has("\"status\":\"ok\"")
+            .check();
+        let ran = test
+            .last()
+            .stages
+            .values()
+            .filter(|s| s.status == "ran")
+            .count();
+        let started = std::fs::read_to_string(test.path("log")).unwrap_or_default();
+        // What a record was written for is not computed again, everything else is, once.
+        assert_eq!(
+            (ran, started.lines().count()),
+            (10 - finished, 10 - finished),
+            "{moment:?}"
+        );
+        assert_eq!(test.output("s9", "o"), expected, "{moment:?}");
+        for (label, stage) in &test.last().stages {
+            let undisturbed = &undisturbed.last().stages[label];
+            assert_eq!(
+                (&stage.key, &stage.outputs),
+                (&undisturbed.key, &undisturbed.outputs)
+            );
+        }
+        store::assert_sound(&test.path(".flow"));
+        assert_no_leftovers(&test);
+        test.run("").cached(LADDER).check();
+    }
+}
+
+/// The output function of SplitMix64.
+fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// No attempt is left of what ran. (Of what was committed at the moment of the kill there may be; that is for the gc.)
+#[track_caller]
+fn assert_no_leftovers(test: &Test) {
+    for stage in test.last().stages.values().filter(|s| s.status == "ran") {
+        let work = test.path(".flow/work").join(stage.key.as_ref().unwrap());
+        assert!(!work.exists(), "{:?}", store::files(&work));
+    }
+}
+
+#[test]
+fn a_killed_flow_takes_its_stage_with_it() {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: only Linux ends a child with its parent");
+        return;
+    }
+    let mut running = Test::new().workflow(SLOW).run("").start();
+    let pids = running.wait_for("pids");
+    running.kill();
+    ends_soon(pids.split_whitespace().next().unwrap());
+}
+
+#[test]
+fn two_runs_at_once_compute_each_key_once() {
+    let test = Test::new().workflow(&ladder());
+    let other = test.beside();
+    let one = test
+        .flow("run flow.toml --json")
+        .stdout_has("\"status\":\"ok\"")
+        .start();
+    let two = other
+        .flow("run flow.toml --json")
+        .stdout_has("\"status\":\"ok\"")
+        .start();
+    let (one, two) = (one.finish(), two.finish());
+    let ran = |test: &Test| {
+        test.last()
+            .stages
+            .values()
+            .filter(|s| s.status == "ran")
+            .count()
+    };
+    assert_eq!(ran(&one) + ran(&two), 10);
+    assert_eq!(one.read("log").lines().count(), 10);
+    for (label, stage) in &one.last().stages {
+        assert_eq!(stage.outputs, two.last().stages[label].outputs);
+    }
+    store::assert_sound(&one.path(".flow"));
+}
+
+#[test]
+fn a_run_says_for_whom_it_waits() {
+    let waiting = "[stages.a]\nrun = 'echo > began; until test -e go; do sleep 0.02; done; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }";
+    let test = Test::new().workflow(waiting);
+    let other = test.beside().flow("run flow.toml");
+    let mut first = test.run("").ran("a").start();
+    first.wait_for("began");
+    let mut second = other
+        .stderr_has("waiting   a for process ")
+        .stderr_has("of flow), which computes it")
+        .stderr_has("cached    a")
+        .start();
+    second.wait_for_stderr("which computes it");
+    std::fs::write(first.path("go"), "").unwrap();
+    first.finish();
+    second.finish();
+}
+
+#[test]
+fn the_waiting_run_takes_over_from_a_killed_one() {
+    let waiting = "[stages.a]\nrun = 'echo >> began; until test -e go; do sleep 0.02; done; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }";
+    let test = Test::new().workflow(waiting);
+    let other = test.beside().flow("run flow.toml");
+    let mut first = test.run("").start();
+    first.wait_for("began");
+    let mut second = other.stderr_has("ran       a").start();
+    second.wait_for_stderr("which computes it");
+    let test = first.kill();
+    std::fs::write(test.path("go"), "").unwrap();
+    let test = second.finish();
+    assert_eq!(test.read("began").lines().count(), 2);
+    test.run("").cached("a").check();
+}

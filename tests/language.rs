@@ -1,0 +1,348 @@
+//! What a workflow file means: parameters, matrices, references, globs, quoting.
+
+use flow_tests::Test;
+
+/// A plugin whose one kind writes the request's parameters to its output.
+const ECHO: &str = r#"#!/bin/sh
+if [ "$1" = describe ]; then
+cat <<'END'
+{"protocol": 1, "plugin": "echo", "version": "1", "kinds": [{
+  "name": "echo", "version": 1, "summary": "Writes its parameters",
+  "parameters": {"type": "object", "additionalProperties": false, "properties": {
+    "text": {"type": "string"}, "whole": {"type": "integer"}, "number": {"type": "number"},
+    "yes": {"type": "boolean"}, "list": {"type": "array", "items": {"type": "number"}},
+    "epochs": {"type": "object", "default": {"min": 30, "max": 50}, "properties": {
+      "min": {"type": "integer", "default": 30}, "max": {"type": "integer", "default": 50}}}}},
+  "outputs": [{"name": "request", "type": "file"}]}]}
+END
+else
+  read -r request
+  output=$(printf %s "$request" | sed 's/.*"outputs":{"request":"\([^"]*\)".*/\1/')
+  printf %s "$request" | sed 's/.*"parameters":\({.*}\),"inputs".*/\1/' > "$output"
+fi
+"#;
+
+/// The parameters that stage `a` of kind `echo` got.
+#[track_caller]
+fn parameters(test: &Test, label: &str) -> String {
+    String::from_utf8(test.output(label, "request")).unwrap()
+}
+
+fn echo(workflow: &str) -> Test {
+    Test::new()
+        .executable("plugin", ECHO)
+        .workflow(&format!("[plugins]\nmine = 'plugin'\n{workflow}"))
+}
+
+#[test]
+fn a_lone_reference_keeps_the_type_and_a_longer_string_formats() {
+    let test = echo(
+        "[params]\nword = 'w'\nwhole = 3\nnumber = 0.5\nyes = true\nlist = [1, 2.5]\nnested = { deep = { x = 7 } }\n\
+         [stages.a]\nuses = 'echo'\nwith = { text = '${word}-${whole}-${number}-${yes}-${nested.deep.x}', whole = '${whole}', \
+         number = '${number}', yes = '${yes}', list = '${list}', epochs = { max = '${nested.deep.x}' } }",
+    )
+    .run("")
+    .ran("a")
+    .check();
+    assert_eq!(
+        parameters(&test, "a"),
+        r#"{"epochs":{"max":7,"min":30},"list":[1.0,2.5],"number":0.5,"text":"w-3-0.5-true-7","whole":3,"yes":true}"#
+    );
+}
+
+#[test]
+fn a_parameter_left_out_is_its_default_and_gives_the_same_key() {
+    let a = "[stages.a]\nuses = 'echo'\nwith = { number = 1 }";
+    let test = echo(a).run("").ran("a").check();
+    assert_eq!(
+        parameters(&test, "a"),
+        r#"{"epochs":{"max":50,"min":30},"number":1.0}"#
+    );
+    // A default written out, a whole number written as a float, and another order are the same.
+    test.edit("{ number = 1 }", "{ epochs = { max = 50 }, number = 1.0 }")
+        .run("")
+        .cached("a")
+        .check();
+}
+
+#[test]
+fn set_takes_toml_and_words() {
+    let text = "[params]\nword = 'w'\nwhole = 1\nepochs = { min = 1 }\n\
+                [stages.a]\nuses = 'echo'\nwith = { text = '${word}', whole = '${whole}', epochs = '${epochs}' }";
+    let test = echo(text)
+        .run("--set word=hello --set whole=-5 --set epochs={min=2,max=3}")
+        .ran("a")
+        .check();
+    assert_eq!(
+        parameters(&test, "a"),
+        r#"{"epochs":{"max":3,"min":2},"text":"hello","whole":-5}"#
+    );
+    let test = test
+        .run("--set word='3'")
+        .arg("--set")
+        .arg("word=two words = 1")
+        .ran("a")
+        .check();
+    assert!(parameters(&test, "a").contains(r#""text":"two words = 1""#));
+}
+
+#[test]
+fn a_matrix_has_an_instance_for_each_combination_and_fans_out() {
+    let text = r#"
+[params]
+base = 10
+
+[stages.data]
+run = "echo data >> starts; echo ${base} > ${outputs.o}"
+outputs = { o = "o" }
+
+[stages.multi]
+run = "cat ${inputs.data} > ${outputs.o}; echo ${matrix.alpha} ${matrix.arch} >> ${outputs.o}"
+inputs = { data = "data" }
+matrix = { alpha = [0.1, 0.9], arch = ["cnn", "resnet"] }
+outputs = { o = "o" }
+
+[stages.score]
+run = "tail -n 1 ${inputs.model} > ${outputs.o}"
+inputs = { model = "multi" }
+outputs = { o = "o" }
+
+[stages.one]
+run = "cat ${inputs.model} > ${outputs.o}"
+inputs = { model = "multi[alpha=0.1].o" }
+outputs = { o = "o" }
+
+[stages.pair]
+run = "cat ${inputs.a} ${inputs.b} > ${outputs.o}"
+inputs = { a = "multi[alpha=0.9,arch=cnn].o", b = "score[alpha=0.1,arch=cnn]" }
+outputs = { o = "o" }
+"#;
+    let points = |stage: &str| {
+        format!(
+            "{stage}[alpha=0.1,arch=cnn] {stage}[alpha=0.1,arch=resnet] {stage}[alpha=0.9,arch=cnn] \
+             {stage}[alpha=0.9,arch=resnet] "
+        )
+    };
+    let all = format!(
+        "data {}{}one[arch=cnn] one[arch=resnet] pair",
+        points("multi"),
+        points("score")
+    );
+    let test = Test::new()
+        .workflow(text)
+        .run("")
+        .ran(&all)
+        .starts("data")
+        .check();
+    assert_eq!(
+        test.output("score[alpha=0.9,arch=resnet]", "o"),
+        b"0.9 resnet\n"
+    );
+    assert_eq!(test.output("one[arch=resnet]", "o"), b"10\n0.1 resnet\n");
+    assert_eq!(test.output("pair", "o"), b"10\n0.9 cnn\n0.1 cnn\n");
+    // One more value is one more instance of each stage that has the axis.
+    let test = test
+        .edit("arch = [\"cnn\", \"resnet\"]", "arch = [\"cnn\", \"resnet\", \"mlp\"]")
+        .run("")
+        .cached(&all)
+        .ran("multi[alpha=0.1,arch=mlp] multi[alpha=0.9,arch=mlp] score[alpha=0.1,arch=mlp] score[alpha=0.9,arch=mlp] one[arch=mlp]")
+        .starts("")
+        .check();
+    // An option may name one instance.
+    test.run("--until multi[alpha=0.1,arch=cnn] --force multi[alpha=0.1,arch=cnn]")
+        .cached("data")
+        .ran("multi[alpha=0.1,arch=cnn]")
+        .check();
+}
+
+#[test]
+fn two_inputs_from_one_matrix_agree_and_those_of_two_multiply() {
+    let text = r#"
+[stages.x]
+run = "echo ${matrix.n} > ${outputs.o}"
+matrix = { n = [1, 2] }
+outputs = { o = "o" }
+[stages.y]
+run = "echo ${matrix.m} > ${outputs.o}"
+matrix = { m = ["p", "q"] }
+outputs = { o = "o" }
+[stages.twice]
+run = "cat ${inputs.a} > ${outputs.o}"
+inputs = { a = "x" }
+outputs = { o = "o" }
+[stages.same]
+run = "cat ${inputs.a} ${inputs.b} > ${outputs.o}"
+inputs = { a = "x", b = "twice" }
+outputs = { o = "o" }
+[stages.product]
+run = "cat ${inputs.a} ${inputs.b} > ${outputs.o}"
+inputs = { a = "same", b = "y" }
+outputs = { o = "o" }
+"#;
+    let test = Test::new()
+        .workflow(text)
+        .run("")
+        .ran(
+            "x[n=1] x[n=2] y[m=p] y[m=q] twice[n=1] twice[n=2] same[n=1] same[n=2] \
+             product[m=p,n=1] product[m=p,n=2] product[m=q,n=1] product[m=q,n=2]",
+        )
+        .check();
+    assert_eq!(test.output("same[n=2]", "o"), b"2\n2\n");
+    assert_eq!(test.output("product[m=q,n=1]", "o"), b"1\n1\nq\n");
+}
+
+/// Values that a careless shell would run, split or swallow.
+const HOSTILE: &[&str] = &[
+    "plain",
+    "two words",
+    "it's",
+    "\"double\"",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "; touch pwned",
+    "a\nb",
+    "$HOME",
+    "*",
+    "-n",
+    "\\",
+    "ünïcödé ☃",
+    "",
+];
+
+#[test]
+fn values_are_quoted_for_the_shell() {
+    for value in HOSTILE {
+        // Rust's escapes of these are TOML's.
+        let text = format!(
+            "[params]\nvalue = {value:?}\n\
+             [stages.shell]\nrun = \"printf '<%s>' ${{value}} > ${{outputs.o}}\"\noutputs = {{ o = \"o\" }}\n\
+             [stages.inside]\nrun = \"printf '<%s>' x${{value}}y > ${{outputs.o}}\"\noutputs = {{ o = \"o\" }}\n\
+             [stages.list]\nrun = [\"sh\", \"-c\", \"printf '<%s>' \\\"$1\\\" > \\\"$2\\\"\", \"sh\", \"${{value}}\", \
+             \"${{outputs.o}}\"]\noutputs = {{ o = \"o\" }}\n"
+        );
+        let test = Test::new()
+            .workflow(&text)
+            .run("")
+            .ran("shell inside list")
+            .check();
+        assert_eq!(
+            test.output("shell", "o"),
+            format!("<{value}>").as_bytes(),
+            "{value:?}"
+        );
+        assert_eq!(
+            test.output("inside", "o"),
+            format!("<x{value}y>").as_bytes(),
+            "{value:?}"
+        );
+        assert_eq!(
+            test.output("list", "o"),
+            format!("<{value}>").as_bytes(),
+            "{value:?}"
+        );
+        assert!(!test.has("pwned"), "{value:?}");
+    }
+}
+
+#[test]
+fn file_names_are_quoted_for_the_shell() {
+    let odd = [
+        "two words",
+        "it's",
+        "$(touch pwned)",
+        "a\nb",
+        "; touch pwned",
+        "-n",
+        "ünïcödé",
+    ];
+    let mut test = Test::new();
+    for (i, name) in odd.iter().enumerate() {
+        test = test.file(&format!("raw/{name}"), format!("{i}"));
+    }
+    let text = "[stages.all]\nrun = 'cat ${inputs.raw} > ${outputs.o}'\ninputs = { raw = { path = 'raw/*' } }\n\
+                outputs = { o = 'it is.txt' }\n\
+                [stages.list]\nrun = ['sh', '-c', 'printf \"%s.\" $# > \"$0\"', '${outputs.o}', '${inputs.raw}']\n\
+                inputs = { raw = { path = 'raw/*' } }\noutputs = { o = '$(touch pwned)' }\n\
+                [stages.one]\nrun = 'cat ${inputs.o} > ${outputs.o}'\ninputs = { o = { path = 'raw/a\nb' } }\noutputs = { o = 'o' }\n";
+    let text = text.replace("'raw/a\nb'", "\"raw/a\\nb\"");
+    let test = test.workflow(&text).run("").ran("all list one").check();
+    assert_eq!(test.output("list", "o"), b"7.");
+    assert_eq!(test.output("all", "o").len(), 7);
+    assert_eq!(test.output("one", "o"), b"3");
+    assert!(!test.has("pwned"));
+}
+
+#[test]
+fn a_folder_with_an_odd_name_works() {
+    let text = "[stages.a]\nrun = 'cat ${inputs.x} ${inputs.g} > ${outputs.o}; pwd > where'\n\
+                inputs = { x = { path = 'x.txt' }, g = { path = '*.csv' } }\noutputs = { o = 'o' }";
+    let folder = "it's [a] $(touch pwned) folder";
+    let test = Test::new()
+        .file(&format!("{folder}/w.toml"), text)
+        .file(&format!("{folder}/x.txt"), "1")
+        .file(&format!("{folder}/y.csv"), "2")
+        .flow("run")
+        .arg(format!("{folder}/w.toml"))
+        .arg("--json")
+        .ran("a")
+        .check();
+    // A run stage works in the workflow's folder, and the store lies there.
+    let pwd = test.read(&format!("{folder}/where"));
+    assert!(pwd.trim_end().ends_with(folder), "{pwd}");
+    assert!(test.has(&format!("{folder}/.flow")));
+    assert!(!test.has("pwned") && !test.has(&format!("{folder}/pwned")));
+}
+
+#[test]
+fn a_doubled_dollar_is_the_shells() {
+    let test = Test::new()
+        .workflow("[stages.a]\nrun = 'x=1; echo $x $${x} \"$(echo 2)\" ${work} > ${outputs.o}; test -d ${work}'\noutputs = { o = 'o' }")
+        .run("")
+        .ran("a")
+        .check();
+    let text = String::from_utf8(test.output("a", "o")).unwrap();
+    assert!(text.starts_with("1 1 2 /"), "{text}");
+}
+
+#[test]
+fn outputs_may_lie_in_folders() {
+    let test = Test::new()
+        .workflow("[stages.a]\nrun = 'echo 1 > ${outputs.x}; echo 2 > ${outputs.y}'\noutputs = { x = 'deep/er/x.txt', y = 'deep/y.txt' }")
+        .run("")
+        .ran("a")
+        .check();
+    assert_eq!(test.output("a", "x"), b"1\n");
+    assert_eq!(test.output("a", "y"), b"2\n");
+}
+
+#[test]
+fn an_unused_param_is_a_warning() {
+    Test::new()
+        .workflow(
+            "[params]\nunused = 1\n[stages.a]\nrun = 'echo > ${outputs.o}'\noutputs = { o = 'o' }",
+        )
+        .run("")
+        .stderr(
+            "warning: the param `unused` is never used\n \
+             --> flow.toml:2:1\n  \
+             |\n\
+             2 | unused = 1\n  \
+             | ^^^^^^\n  \
+             |\n  \
+             = help: delete it, or refer to it as ${name}\n",
+        )
+        .ran("a")
+        .check();
+}
+
+#[test]
+fn a_seed_counts_for_seeded_kinds_alone() {
+    let text = "[workflow]\nseed = 1\n[stages.data]\nuses = 'digits'\nwith = { limit = 50 }\n\
+                [stages.plain]\nrun = 'echo > ${outputs.o}'\noutputs = { o = 'o' }";
+    let test = Test::new().workflow(text).run("").ran("data plain").check();
+    test.edit("seed = 1", "seed = 2")
+        .run("")
+        .ran("data")
+        .cached("plain")
+        .check();
+}
