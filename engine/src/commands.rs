@@ -14,7 +14,7 @@ use flow_engine::run::journal::Journal;
 use flow_engine::run::{Event, Externals, Options, Runner, Survey, runner};
 use flow_engine::view;
 use flow_engine::workflow::problem::Problems;
-use flow_engine::workflow::{self, Reference, Report, Sources, Workflow};
+use flow_engine::workflow::{self, Overrides, Reference, Report, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 
 use crate::{RunArguments, WorkflowArguments};
@@ -80,7 +80,7 @@ struct Session {
 impl Session {
     fn open(arguments: &WorkflowArguments) -> Result<Session, Failure> {
         let (workflow, sources) =
-            workflow::load(&arguments.workflow, &arguments.set).map_err(report)?;
+            workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
         let mut problems = Problems::default();
         let catalogue = Catalogue::find(Some(&workflow), &mut problems);
         let plan = plan::expand(&workflow, &catalogue, &mut problems);
@@ -231,7 +231,11 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         jobs: arguments.jobs.unwrap_or_else(runner::cores),
         keep_going: arguments.keep_going,
     };
-    let mut journal = Journal::begin(&session.store, &session.workflow, &arguments.workflow.set)?;
+    let mut journal = Journal::begin(
+        &session.store,
+        &session.workflow,
+        &arguments.workflow.overrides(),
+    )?;
     let store = session.store.clone().with_note(format!(
         "run {} of {}",
         journal.id(),
@@ -406,7 +410,7 @@ pub fn get(
 /// `flow stages`.
 pub fn stages(kind: Option<&str>, workflow: Option<&Path>) -> Result<ExitCode, Failure> {
     let loaded = workflow
-        .map(|path| workflow::load(path, &[]))
+        .map(|path| workflow::load(path, &Overrides::default()))
         .transpose()
         .map_err(report)?;
     let mut problems = Problems::default();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use flow_engine::workflow::Overrides;
 
 /// Runs declarative machine-learning workflows; only what changed runs again.
 #[derive(Parser)]
@@ -73,12 +74,28 @@ enum Command {
 struct WorkflowArguments {
     /// The workflow file.
     workflow: PathBuf,
-    /// Give a param another value, as TOML: --set keep=0.8
+    /// Give a param another value, as TOML: --set keep=0.8; also stages.NAME.uses and stages.NAME.with.PARAMETER
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Choose a variant of the workflow.
+    #[arg(long, value_name = "GROUP=NAME")]
+    variant: Vec<String>,
+    /// A TOML file of params, which win over the workflow's.
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
     /// The folder that holds all results; by default .flow beside the workflow file.
     #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
     store: Option<PathBuf>,
+}
+
+impl WorkflowArguments {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            params: self.params.clone(),
+            variants: self.variant.clone(),
+            set: self.set.clone(),
+        }
+    }
 }
 
 #[derive(Args)]

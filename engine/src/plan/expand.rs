@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use flow_stage::ArtifactType;
-use flow_stage::protocol::Port;
-use petgraph::algo::tarjan_scc;
-use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
 use super::coordinates::{self, Coordinates, Row};
-use super::{Command, Input, Instance, Origin, Output, Plan, Task, Wanted, parameters, plain_text};
+use super::{
+    Command, Input, Instance, Origin, Output, Plan, Task, Wanted, label, parameters, plain_text,
+    wiring,
+};
 use crate::plugin::{Catalogue, Kind};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{
@@ -19,41 +19,28 @@ use crate::workflow::{
 /// Builds the plan. What is wrong goes to `problems`; where anything but warnings is found, the plan is incomplete and
 /// must not be run.
 pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
+    let wiring = wiring::wire(workflow, catalogue, problems);
     let mut expander = Expander {
         workflow,
-        catalogue,
         problems,
-        by_name: workflow
-            .stages
-            .iter()
-            .enumerate()
-            .map(|(i, stage)| (stage.name.value.as_str(), i))
-            .collect(),
         plan: Plan::default(),
         instances: HashMap::new(),
         used: BTreeSet::new(),
     };
-    let kinds: Vec<Option<&Kind>> = workflow.stages.iter().map(|s| expander.kind(s)).collect();
-    let mut sound = true;
-    for (stage, kind) in workflow.stages.iter().zip(&kinds) {
-        sound &= expander.check_inputs(stage, *kind, &kinds);
-    }
-    if let Some(order) = expander.order() {
-        for index in order {
-            let stage = &workflow.stages[index];
-            if sound {
-                expander.instantiate(stage, kinds[index]);
-            } else if let Some(kind) = kinds[index] {
-                // The wiring is wrong, so there are no instances; the parameters can be looked at all the same.
-                let point = stage.matrix.iter().map(|(axis, values)| {
-                    (
-                        (stage.name.value.clone(), axis.value.clone()),
-                        values[0].value.json(),
-                    )
-                });
-                let point: Coordinates = point.collect();
-                expander.parameters(stage, kind, &point);
-            }
+    for index in wiring.order.iter().flatten().copied() {
+        let stage = &workflow.stages[index];
+        if wiring.sound {
+            expander.instantiate(stage, wiring.kinds[index], &wiring.outputs[index]);
+        } else if let Some(kind) = wiring.kinds[index] {
+            // The wiring is wrong, so there are no instances; the parameters can be looked at all the same.
+            let point = stage.matrix.iter().map(|(axis, values)| {
+                (
+                    (stage.name.value.clone(), axis.value.clone()),
+                    values[0].value.json(),
+                )
+            });
+            let point: Coordinates = point.collect();
+            expander.parameters(stage, kind, &point);
         }
     }
     expander.unused();
@@ -62,9 +49,7 @@ pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problem
 
 struct Expander<'a> {
     workflow: &'a Workflow,
-    catalogue: &'a Catalogue,
     problems: &'a mut Problems,
-    by_name: HashMap<&'a str, usize>,
     plan: Plan,
     /// The instances of each stage, with their coordinates.
     instances: HashMap<&'a str, Vec<(Coordinates, NodeIndex)>>,
@@ -73,204 +58,10 @@ struct Expander<'a> {
 }
 
 impl<'a> Expander<'a> {
-    fn kind(&mut self, stage: &Stage) -> Option<&'a Kind> {
-        let Action::Uses(name) = &stage.action else {
-            return None;
-        };
-        let kind = self.catalogue.get(&name.value);
-        if kind.is_none() {
-            let known = self.catalogue.kinds().map(|k| k.description.name.clone());
-            let problem = Problem::UnknownKind {
-                kind: name.value.clone(),
-                known: known.collect(),
-            };
-            self.problems.add(problem, name.span);
-        }
-        kind
-    }
-
-    /// Checks roles, references and artifact types of a stage's inputs.
-    fn check_inputs(
-        &mut self,
-        stage: &Stage,
-        kind: Option<&Kind>,
-        kinds: &[Option<&Kind>],
-    ) -> bool {
-        let uses = matches!(stage.action, Action::Uses(_));
-        let mut sound = !uses || kind.is_some();
-        for (role, origin) in &stage.inputs {
-            let port = kind.and_then(|kind| {
-                kind.description
-                    .inputs
-                    .iter()
-                    .find(|p| p.name == role.value)
-            });
-            if let (Some(kind), None) = (kind, port) {
-                let problem = Problem::UnknownInput {
-                    kind: kind.description.name.clone(),
-                    role: role.value.clone(),
-                    known: kind
-                        .description
-                        .inputs
-                        .iter()
-                        .map(|p| p.name.clone())
-                        .collect(),
-                };
-                self.problems.add(problem, role.span);
-                sound = false;
-            }
-            if let workflow::Origin::Stage(reference) = origin {
-                sound &= self.check_reference(reference, port, kinds);
-            }
-        }
-        for port in kind.iter().flat_map(|kind| &kind.description.inputs) {
-            if !port.optional && !stage.inputs.iter().any(|(role, _)| role.value == port.name) {
-                let problem = Problem::MissingInput {
-                    stage: stage.name.value.clone(),
-                    kind: kind.map_or_else(String::new, |k| k.description.name.clone()),
-                    role: port.name.clone(),
-                    summary: port.summary.clone(),
-                };
-                self.problems.add(problem, stage.name.span);
-                sound = false;
-            }
-        }
-        sound
-    }
-
-    fn check_reference(
-        &mut self,
-        reference: &Located<Reference>,
-        port: Option<&Port>,
-        kinds: &[Option<&Kind>],
-    ) -> bool {
-        let name = &reference.value.stage;
-        let Some(&index) = self.by_name.get(name.as_str()) else {
-            let problem = Problem::UnknownStage {
-                stage: name.clone(),
-                known: self.by_name.keys().map(|&k| k.into()).collect(),
-            };
-            self.problems.add(problem, reference.span);
-            return false;
-        };
-        let stage = &self.workflow.stages[index];
-        let outputs = outputs(stage, kinds[index]);
-        if outputs.is_empty() {
-            // Its kind is unknown, which is said already.
-            return false;
-        }
-        let found = match &reference.value.output {
-            None => outputs.first(),
-            Some(output) => outputs.iter().find(|o| o.role == *output),
-        };
-        let Some(found) = found else {
-            let problem = Problem::UnknownOutput {
-                stage: name.clone(),
-                output: reference.value.output.clone().unwrap_or_default(),
-                known: outputs.iter().map(|o| o.role.clone()).collect(),
-            };
-            self.problems.add(problem, reference.span);
-            return false;
-        };
-        match port {
-            Some(port) if !found.artifact.fits(port.artifact) => {
-                let problem = Problem::WrongArtifact {
-                    role: port.name.clone(),
-                    wanted: port.artifact.to_string(),
-                    reference: format!("{name}.{}", found.role),
-                    found: found.artifact.to_string(),
-                };
-                self.problems.add(problem, reference.span);
-                false
-            }
-            _ => true,
-        }
-    }
-
-    /// The stages, none before what it reads from, otherwise in file order; `None` where there is a cycle.
-    fn order(&mut self) -> Option<Vec<usize>> {
-        let mut graph: DiGraph<usize, ()> = DiGraph::new();
-        for index in 0..self.workflow.stages.len() {
-            graph.add_node(index);
-        }
-        for (index, stage) in self.workflow.stages.iter().enumerate() {
-            for source in self.sources(stage) {
-                graph.update_edge(NodeIndex::new(source), NodeIndex::new(index), ());
-            }
-        }
-        let mut acyclic = true;
-        for component in tarjan_scc(&graph) {
-            if component.len() > 1 || graph.contains_edge(component[0], component[0]) {
-                self.report_cycle(&graph, &component);
-                acyclic = false;
-            }
-        }
-        if !acyclic {
-            return None;
-        }
-        let mut waits: Vec<usize> = graph
-            .node_indices()
-            .map(|node| graph.neighbors_directed(node, petgraph::Incoming).count())
-            .collect();
-        let mut ready: BTreeSet<usize> = (0..waits.len()).filter(|&i| waits[i] == 0).collect();
-        let mut order = Vec::with_capacity(waits.len());
-        while let Some(index) = ready.pop_first() {
-            order.push(index);
-            for reader in graph.neighbors(NodeIndex::new(index)) {
-                waits[reader.index()] -= 1;
-                if waits[reader.index()] == 0 {
-                    ready.insert(reader.index());
-                }
-            }
-        }
-        Some(order)
-    }
-
-    fn sources(&self, stage: &Stage) -> Vec<usize> {
-        stage
-            .inputs
-            .iter()
-            .filter_map(|(_, origin)| match origin {
-                workflow::Origin::Stage(reference) => {
-                    self.by_name.get(reference.value.stage.as_str()).copied()
-                }
-                workflow::Origin::Path(_) => None,
-            })
-            .collect()
-    }
-
-    /// Walks backwards inside the component until a stage comes again.
-    fn report_cycle(&mut self, graph: &DiGraph<usize, ()>, component: &[NodeIndex]) {
-        let Some(&first) = component.iter().min() else {
-            return;
-        };
-        let mut walk = vec![first];
-        let cycle = loop {
-            let last = walk[walk.len() - 1];
-            let next = graph
-                .neighbors_directed(last, petgraph::Incoming)
-                .filter(|node| component.contains(node))
-                .min();
-            let Some(next) = next else { return };
-            if let Some(at) = walk.iter().position(|&node| node == next) {
-                break &walk[at..];
-            }
-            walk.push(next);
-        };
-        let name = |node: &NodeIndex| self.workflow.stages[node.index()].name.value.clone();
-        let mut path: Vec<String> = cycle.iter().rev().map(name).collect();
-        path.push(path[0].clone());
-        let span = self.workflow.stages[cycle[cycle.len() - 1].index()]
-            .name
-            .span;
-        self.problems.add(Problem::Cycle { path }, span);
-    }
-
-    fn instantiate(&mut self, stage: &'a Stage, kind: Option<&Kind>) {
+    fn instantiate(&mut self, stage: &'a Stage, kind: Option<&Kind>, outputs: &[Output]) {
         let Some(rows) = self.rows(stage) else {
             return;
         };
-        let outputs = outputs(stage, kind);
         let mut made = Vec::with_capacity(rows.len());
         for row in rows {
             let task = match kind {
@@ -290,14 +81,13 @@ impl<'a> Expander<'a> {
                 return;
             };
             let named = coordinates::named(&row.coordinates);
-            let label = label(&stage.name.value, &named);
             let node = self.plan.graph.add_node(Instance {
+                label: label(&stage.name.value, &named),
                 stage: stage.name.value.clone(),
-                label,
                 coordinates: named,
                 task,
                 inputs,
-                outputs: outputs.clone(),
+                outputs: outputs.to_vec(),
                 seed: kind
                     .is_some_and(|kind| kind.description.seeded)
                     .then_some(self.workflow.seed),
@@ -305,9 +95,11 @@ impl<'a> Expander<'a> {
                     .cpus
                     .unwrap_or_else(|| kind.map_or(1, |kind| kind.description.resources.cpus)),
                 timeout: stage.timeout,
+                retries: stage.retries,
                 env: stage.env.clone(),
             });
-            for &source in &row.nodes {
+            let sources = self.plan.graph[node].sources();
+            for source in sources {
                 self.plan.graph.update_edge(source, node, ());
             }
             self.plan.order.push(node);
@@ -572,6 +364,24 @@ impl<'a> Expander<'a> {
                         output: output.or_else(|| outputs.first().map(|o| o.role.clone()))?,
                     }
                 }
+                workflow::Origin::Collect(reference) => {
+                    let offered = self.offered(reference)?;
+                    let (_, first) = offered.first()?;
+                    let output = reference.value.output.clone();
+                    let first_output = self.plan.graph[*first]
+                        .outputs
+                        .first()
+                        .map(|o| o.role.clone());
+                    let mut nodes: Vec<(String, NodeIndex)> = offered
+                        .iter()
+                        .map(|(_, node)| (self.plan.graph[*node].point(), *node))
+                        .collect();
+                    nodes.sort();
+                    Origin::Collected {
+                        nodes,
+                        output: output.or(first_output)?,
+                    }
+                }
                 workflow::Origin::Path(path) => {
                     let span = path.span;
                     let text = path.value.render(|name| {
@@ -684,40 +494,4 @@ fn path_parameters(
         }
         _ => {}
     }
-}
-
-fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
-    match kind {
-        Some(kind) => kind
-            .description
-            .outputs
-            .iter()
-            .map(|port| Output {
-                role: port.name.clone(),
-                artifact: port.artifact,
-                file: format!("{}{}", port.name, port.artifact.extension()),
-            })
-            .collect(),
-        None => stage
-            .outputs
-            .iter()
-            .map(|(role, file)| Output {
-                role: role.value.clone(),
-                // A program may write a folder there too; what it is shows when it is done.
-                artifact: ArtifactType::File,
-                file: file.value.clone(),
-            })
-            .collect(),
-    }
-}
-
-fn label(stage: &str, coordinates: &BTreeMap<String, Value>) -> String {
-    if coordinates.is_empty() {
-        return stage.into();
-    }
-    let point: Vec<_> = coordinates
-        .iter()
-        .map(|(axis, value)| format!("{axis}={}", plain_text(value)))
-        .collect();
-    format!("{stage}[{}]", point.join(","))
 }

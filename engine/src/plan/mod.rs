@@ -1,5 +1,6 @@
 //! From a workflow to a DAG of stage instances, complete and checked. Pure: no file is looked at.
 //!
+//! - [`wiring`]: what stages read from each other: names, roles, artifact types, cycles.
 //! - [`expand`]: stages to instances.
 //! - [`coordinates`]: which instances a stage has, given those it reads from.
 //! - [`parameters`]: defaults, types and ranges by the schema that the plugin publishes.
@@ -7,6 +8,7 @@
 mod coordinates;
 mod expand;
 mod parameters;
+mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +20,7 @@ use serde_json::{Map, Value};
 
 use flow_stage::ArtifactType;
 
-use crate::workflow::{Located, Reference, Span, Template};
+use crate::workflow::{Located, Reference, Template};
 pub use expand::expand;
 
 /// A workflow as a DAG of stage instances: an edge leads from what is read to what reads it.
@@ -51,6 +53,8 @@ pub struct Instance {
     pub cpus: u32,
     /// After which it is ended.
     pub timeout: Option<Duration>,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
     /// Environment variables that are passed on, and part of the key.
     pub env: Vec<String>,
 }
@@ -102,6 +106,13 @@ pub enum Origin {
         /// Its output's role.
         output: String,
     },
+    /// The same output of several instances: their matrix points, and the instances, in order.
+    Collected {
+        /// Point and instance.
+        nodes: Vec<(String, NodeIndex)>,
+        /// Their output's role.
+        output: String,
+    },
     /// Files of the user's.
     Path {
         /// A path or glob, relative to the workflow's folder.
@@ -135,6 +146,40 @@ pub struct Output {
     pub artifact: ArtifactType,
     /// The file or folder that the stage writes, relative to its output folder.
     pub file: String,
+}
+
+impl Instance {
+    /// Its matrix point in words: `alpha=0.1`; empty without a matrix.
+    pub fn point(&self) -> String {
+        point(&self.coordinates)
+    }
+
+    /// The instances that it reads from.
+    pub fn sources(&self) -> Vec<NodeIndex> {
+        self.inputs
+            .iter()
+            .flat_map(|input| match &input.origin {
+                Origin::Instance { node, .. } => vec![*node],
+                Origin::Collected { nodes, .. } => nodes.iter().map(|(_, node)| *node).collect(),
+                Origin::Path { .. } => Vec::new(),
+            })
+            .collect()
+    }
+}
+
+fn point(coordinates: &BTreeMap<String, Value>) -> String {
+    let point: Vec<_> = coordinates
+        .iter()
+        .map(|(axis, value)| format!("{axis}={}", plain_text(value)))
+        .collect();
+    point.join(",")
+}
+
+fn label(stage: &str, coordinates: &BTreeMap<String, Value>) -> String {
+    if coordinates.is_empty() {
+        return stage.into();
+    }
+    format!("{stage}[{}]", point(coordinates))
 }
 
 impl Plan {
@@ -206,16 +251,5 @@ pub fn plain_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
-}
-
-/// The place of an instance's files in the workflow, for messages.
-impl Origin {
-    /// Where a path was written.
-    pub fn span(&self) -> Option<Span> {
-        match self {
-            Origin::Path { pattern, .. } => Some(pattern.span),
-            Origin::Instance { .. } => None,
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use flow_stage::protocol::{PROTOCOL, Request};
+use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
 use super::execute::{Made, Site};
@@ -74,9 +75,18 @@ pub(super) fn prepare(
                 kind: kind.description.name.clone(),
                 stage: instance.label.clone(),
                 parameters,
-                inputs: inputs
-                    .into_iter()
-                    .filter_map(|(role, paths)| Some((role, paths.into_iter().next()?)))
+                inputs: instance
+                    .inputs
+                    .iter()
+                    .filter_map(|input| {
+                        let path = inputs.get(&input.role)?.first()?;
+                        // Several files are given as the folder that they lie in.
+                        let path = match input.origin {
+                            Origin::Collected { .. } => path.parent()?,
+                            _ => path,
+                        };
+                        Some((input.role.clone(), path.to_path_buf()))
+                    })
                     .collect(),
                 outputs: instance
                     .outputs
@@ -130,23 +140,44 @@ fn locate(site: &Site<'_>, input: &Input, made: &Made, attempt: &Path) -> Result
             Ok(external.paths.clone())
         }
         Origin::Instance { node, output } => {
-            let declared = site.plan.graph[*node]
-                .outputs
+            let path = attempt.join("inputs").join(&input.role);
+            Ok(vec![place(site, made, *node, output, path)?])
+        }
+        Origin::Collected { nodes, output } => {
+            let folder = attempt.join("inputs").join(&input.role);
+            make(&folder)?;
+            nodes
                 .iter()
-                .find(|o| o.role == *output)
-                .context("references are checked before the run")?;
-            let stored = made
-                .get(&(*node, output.clone()))
-                .context("what a stage reads is made before it")?;
-            let extension = Path::new(&declared.file).extension();
-            let mut path = attempt.join("inputs").join(&input.role);
-            if let Some(extension) = extension {
-                path.set_extension(extension);
-            }
-            site.store.materialise(stored, &path)?;
-            Ok(vec![path])
+                .enumerate()
+                .map(|(i, (_, node))| {
+                    place(site, made, *node, output, folder.join(format!("{i:06}")))
+                })
+                .collect()
         }
     }
+}
+
+/// Links an output of another instance to `path`, which takes the output's file name ending.
+fn place(
+    site: &Site<'_>,
+    made: &Made,
+    node: NodeIndex,
+    output: &str,
+    mut path: PathBuf,
+) -> Result<PathBuf> {
+    let declared = site.plan.graph[node]
+        .outputs
+        .iter()
+        .find(|o| o.role == output)
+        .context("references are checked before the run")?;
+    let stored = made
+        .get(&(node, output.to_string()))
+        .context("what a stage reads is made before it")?;
+    if let Some(extension) = Path::new(&declared.file).extension() {
+        path.set_extension(extension);
+    }
+    site.store.materialise(stored, &path)?;
+    Ok(path)
 }
 
 /// What the names in a command stand for.

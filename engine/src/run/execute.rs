@@ -75,7 +75,19 @@ pub(super) enum Message {
 /// Executes the job; tells `sender` all that happens, last of all how it ended.
 pub(super) fn execute(site: &Site<'_>, job: &Job, sender: &Sender<Message>) {
     let started = Instant::now();
-    let outcome = attempt(site, job, sender).unwrap_or_else(|error| {
+    let instance = &site.plan.graph[job.node];
+    let mut result = attempt(site, job, sender);
+    for retry in 1..=instance.retries {
+        let Err(error) = &result else { break };
+        if site.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let message = format!("{error:#}; retry {retry} of {}", instance.retries);
+        let label = Some(instance.label.clone());
+        let _ = sender.send(Message::Event(Event::Warning { label, message }));
+        result = attempt(site, job, sender);
+    }
+    let outcome = result.unwrap_or_else(|error| {
         Outcome::Failed(Failure {
             message: format!("{error:#}"),
             tail: tail(&job.log),
@@ -186,19 +198,7 @@ fn run(
     };
     let seconds = started.elapsed().as_secs_f64();
     let (kept, metrics) = collect(instance, &outputs, tell)?;
-    for input in &instance.inputs {
-        if let Origin::Path {
-            pattern, wanted, ..
-        } = &input.origin
-        {
-            ensure!(
-                site.externals
-                    .unchanged(&pattern.value, *wanted, site.store),
-                "its input {} changed while it ran, so the result belongs to neither content; run again",
-                pattern.value
-            );
-        }
-    }
+    check_inputs(site, job, instance)?;
     let provenance = json!({
         "stage": instance.stage,
         "label": instance.label,
@@ -218,6 +218,29 @@ fn run(
         metrics,
         seconds,
     }))
+}
+
+/// Inputs that changed while the stage ran make a result that belongs to no key.
+fn check_inputs(site: &Site<'_>, job: &Job, instance: &Instance) -> Result<()> {
+    for input in &instance.inputs {
+        if let Origin::Path {
+            pattern, wanted, ..
+        } = &input.origin
+        {
+            ensure!(
+                site.externals
+                    .unchanged(&pattern.value, *wanted, site.store),
+                "its input {} changed while it ran, so the result belongs to neither content; run again",
+                pattern.value
+            );
+        }
+    }
+    for stored in job.made.values() {
+        site.store
+            .check(stored)
+            .context("one of its inputs in the store changed while it ran; stages may only read them")?;
+    }
+    Ok(())
 }
 
 /// Starts the process, reads what it says, waits for its end; `None` where the run was interrupted.

@@ -9,7 +9,7 @@ use flow_cache::{Digest, Store};
 use serde_json::{Value, json};
 
 use super::event::Event;
-use crate::workflow::{Workflow, node};
+use crate::workflow::{Overrides, Workflow, node};
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Journal {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn begin(store: &Store, workflow: &Workflow, assignments: &[String]) -> Result<Journal> {
+    pub fn begin(store: &Store, workflow: &Workflow, overrides: &Overrides) -> Result<Journal> {
         let now = jiff::Timestamp::now();
         let unique =
             Digest::of_bytes(format!("{} {}", std::process::id(), now.as_nanosecond()).as_bytes());
@@ -43,7 +43,8 @@ impl Journal {
             "path": workflow.path,
             "seed": workflow.seed,
             "params": params,
-            "set": assignments,
+            "set": overrides.set,
+            "variants": overrides.variants,
             "flow": env!("CARGO_PKG_VERSION"),
             "started": now.to_string(),
             "process": std::process::id(),

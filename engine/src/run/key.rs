@@ -51,6 +51,16 @@ impl Manifest {
         for input in &instance.inputs {
             let digest = match &input.origin {
                 Origin::Instance { node, output } => made(*node, output)?,
+                Origin::Collected { nodes, output } => {
+                    // By matrix point: which stage they come from does not count, as for a single input.
+                    let mut hasher = blake3::Hasher::new();
+                    for (point, node) in nodes {
+                        hasher.update(&(point.len() as u64).to_le_bytes());
+                        hasher.update(point.as_bytes());
+                        hasher.update(made(*node, output)?.as_bytes());
+                    }
+                    Digest::from_bytes(*hasher.finalize().as_bytes())
+                }
                 Origin::Path {
                     pattern, wanted, ..
                 } => externals.get(&pattern.value, *wanted)?.digest,

@@ -235,16 +235,14 @@ impl<'a> State<'a, '_> {
             } else {
                 instance.cpus.min(self.cores)
             };
-            let inputs = instance
-                .inputs
-                .iter()
-                .filter_map(|input| match &input.origin {
-                    crate::plan::Origin::Instance { node, output } => {
-                        let name = (*node, output.clone());
-                        Some((name.clone(), self.made.get(&name)?.clone()))
-                    }
-                    crate::plan::Origin::Path { .. } => None,
-                });
+            let sources = instance.sources();
+            let inputs = sources.iter().flat_map(|source| {
+                let outputs = &self.runner.plan.graph[*source].outputs;
+                outputs.iter().filter_map(|output| {
+                    let name = (*source, output.role.clone());
+                    Some((name.clone(), self.made.get(&name)?.clone()))
+                })
+            });
             let job = Job {
                 node,
                 manifest,

@@ -4,14 +4,19 @@
 //! - [`node`]: a TOML value with its place.
 //! - [`template`]: `${name}` in strings.
 //! - [`problem`]: everything that can be wrong with a workflow, and how it is said.
-//! - [`parse`]: text to [`Workflow`].
-//! - [`set`]: `--set name=value`.
+//! - [`compose`]: one tree out of the file, its includes, variants and the command line; [`set`] reads `--set`.
+//! - [`parse`], [`stage`]: the tree to [`Workflow`]; [`reader`] takes values of the expected type.
+//! - [`reference`]: how inputs name stages.
 
+mod compose;
 pub mod node;
 mod parse;
 pub mod problem;
-pub mod set;
+mod reader;
+mod reference;
+mod set;
 pub mod source;
+mod stage;
 pub mod template;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +24,7 @@ use std::time::Duration;
 
 pub use node::{Located, Node, NodeValue};
 pub use problem::{Problem, Report};
+pub use reference::Reference;
 pub use source::{Sources, Span};
 pub use template::Template;
 
@@ -68,6 +74,8 @@ pub struct Stage {
     pub cpus: Option<u32>,
     /// After which it is ended.
     pub timeout: Option<Duration>,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
     /// Environment variables that it reads: passed on, and part of its key.
     pub env: Vec<String>,
 }
@@ -88,29 +96,32 @@ pub enum Action {
 pub enum Origin {
     /// Another stage's output.
     Stage(Located<Reference>),
+    /// That output of all instances of a stage at once.
+    Collect(Located<Reference>),
     /// A file, a folder or a glob, relative to the workflow's folder.
     Path(Located<Template>),
 }
 
-/// `stage`, `stage.output`, or `stage[axis=value].output`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reference {
-    /// The stage's name.
-    pub stage: String,
-    /// The instances meant: axis and value, as text.
-    pub selectors: Vec<(String, String)>,
-    /// The output; the stage's first where none is named.
-    pub output: Option<String>,
+/// What the command line lays over a workflow file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// A TOML file of params.
+    pub params: Option<PathBuf>,
+    /// `GROUP=NAME`: variants that are chosen.
+    pub variants: Vec<String>,
+    /// `NAME=VALUE`: single values, which win over all else.
+    pub set: Vec<String>,
 }
 
-/// Reads the workflow file at `path`, with `--set` assignments over its params.
+/// Reads the workflow file at `path`, with what the command line lays over it.
 ///
 /// # Errors
 /// A report of everything that is wrong with it, none of it depending on plugins or other files.
-pub fn load(path: &Path, assignments: &[String]) -> Result<(Workflow, Sources), Report> {
+pub fn load(path: &Path, overrides: &Overrides) -> Result<(Workflow, Sources), Report> {
     let mut sources = Sources::default();
     let mut problems = problem::Problems::default();
-    let workflow = parse::workflow(path, assignments, &mut sources, &mut problems);
+    let workflow = compose::compose(path, overrides, &mut sources, &mut problems)
+        .map(|composed| parse::workflow(composed, &mut problems));
     match workflow {
         Some(workflow) if problems.is_empty() => Ok((workflow, sources)),
         _ => Err(Report::new(sources, problems)),

@@ -78,6 +78,14 @@ pub enum Problem {
     RepeatedValue { axis: String, value: String },
     #[error("an assignment needs a `=`")]
     SetWithoutValue,
+    #[error("`{path}` can't be set")]
+    NotSettable { path: String },
+    #[error("a variant is chosen as GROUP=NAME")]
+    VariantWithoutName,
+    #[error("there is no variant `{name}`")]
+    UnknownVariant { name: String, known: Vec<String> },
+    #[error("these files include each other: {}", files.join(" → "))]
+    IncludeCycle { files: Vec<String> },
 
     // What names refer to.
     #[error("there is no param `{name}`")]
@@ -184,10 +192,12 @@ impl Problem {
             Problem::NotAName { .. } => Some("write ${name}, ${matrix.axis} or, in `run`, ${inputs.role}, ${outputs.role}, ${work}; $${ stands for a literal ${".into()),
             Problem::UnclosedReference => Some("close it with `}`, or write $${ for a literal ${".into()),
             Problem::ReferenceInParam => Some("params hold plain values; a stage's `with` puts them together".into()),
-            Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", or { path = \"file\" }".into()),
+            Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", { collect = \"stage.output\" } or { path = \"file\" }".into()),
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
             Problem::OutputEscapes { .. } => Some("give a plain relative name, such as \"table.csv\"".into()),
             Problem::SetWithoutValue => Some("write --set name=value".into()),
+            Problem::NotSettable { .. } => Some("params, `stages.NAME.uses` and `stages.NAME.with.PARAMETER` can be set".into()),
+            Problem::UnknownVariant { name, known } => Some(suggest(name, known)),
             Problem::UnknownParam { name, known }
             | Problem::UnknownName { name, known } => Some(suggest(name, known)),
             Problem::UnknownKind { kind, known } if known.is_empty() => Some(format!(
@@ -247,7 +257,12 @@ pub struct Problems {
 impl Problems {
     /// Notes a problem at a place.
     pub fn add(&mut self, problem: Problem, span: Span) {
-        let entry = (problem, Some(span));
+        self.add_at(problem, Some(span));
+    }
+
+    /// Notes a problem at a place, where it has one.
+    pub fn add_at(&mut self, problem: Problem, span: Option<Span>) {
+        let entry = (problem, span);
         if !self.found.contains(&entry) {
             self.found.push(entry);
         }
@@ -255,7 +270,12 @@ impl Problems {
 
     /// Notes a problem that has no place in a text.
     pub fn add_without_place(&mut self, problem: Problem) {
-        self.found.push((problem, None));
+        self.add_at(problem, None);
+    }
+
+    /// How many were found.
+    pub fn count(&self) -> usize {
+        self.found.len()
     }
 
     /// Whether nothing was found.

@@ -23,6 +23,11 @@ impl Sources {
         self.texts.len() - 1
     }
 
+    /// The beginning of the text that will be taken in next.
+    pub fn next(&self) -> Span {
+        Span::new(self.texts.len(), 0..0)
+    }
+
     /// The name of the text that a place lies in.
     pub fn name(&self, span: Span) -> &str {
         &self.texts[span.source].0

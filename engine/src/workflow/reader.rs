@@ -1,0 +1,137 @@
+//! Taking values of the expected type out of TOML, with a problem noted where they are not.
+
+use super::node::{Located, Node, NodeValue};
+use super::problem::{Problem, Problems};
+use super::source::Span;
+use super::template::Template;
+
+/// A table's entries.
+pub(super) type Entries = Vec<(Located<String>, Node)>;
+
+/// Reads values and notes what is wrong with them.
+pub(super) struct Reader<'a> {
+    pub problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    pub fn template(&mut self, text: Located<String>) -> Option<Located<Template>> {
+        match Template::parse(&text.value) {
+            Ok(value) => Some(Located {
+                value,
+                span: text.span,
+            }),
+            Err(problem) => {
+                self.problems.add(problem, text.span);
+                None
+            }
+        }
+    }
+
+    /// Notes references in a value that has to be plain.
+    pub fn plain(&mut self, node: &Node) {
+        match &node.value {
+            NodeValue::String(text) if text.contains("${") => {
+                self.problems.add(Problem::ReferenceInParam, node.span);
+            }
+            NodeValue::Array(items) => items.iter().for_each(|item| self.plain(item)),
+            NodeValue::Table(entries) => entries.iter().for_each(|(_, node)| self.plain(node)),
+            _ => {}
+        }
+    }
+
+    pub fn name(&mut self, name: &Located<String>) {
+        if !is_name(&name.value) {
+            let problem = Problem::InvalidName {
+                name: name.value.clone(),
+            };
+            self.problems.add(problem, name.span);
+        }
+    }
+
+    pub fn unknown(&mut self, key: &Located<String>, within: &str, known: &[&str]) {
+        let problem = Problem::UnknownKey {
+            key: key.value.clone(),
+            within: within.into(),
+            known: known.iter().map(|&k| k.into()).collect(),
+        };
+        self.problems.add(problem, key.span);
+    }
+
+    pub fn wrong_type(
+        &mut self,
+        what: &str,
+        expected: &'static str,
+        found: &NodeValue,
+        span: Span,
+    ) {
+        let problem = Problem::WrongType {
+            what: what.into(),
+            expected,
+            found: found.type_name(),
+        };
+        self.problems.add(problem, span);
+    }
+
+    pub fn table(&mut self, what: &str, node: Node) -> Entries {
+        match node.value {
+            NodeValue::Table(entries) => entries,
+            other => {
+                self.wrong_type(what, "a table", &other, node.span);
+                Vec::new()
+            }
+        }
+    }
+
+    pub fn array(&mut self, what: &str, node: Node) -> Option<Vec<Node>> {
+        match node.value {
+            NodeValue::Array(items) => Some(items),
+            other => {
+                self.wrong_type(what, "a list", &other, node.span);
+                None
+            }
+        }
+    }
+
+    pub fn string(&mut self, what: &str, node: Node) -> Option<Located<String>> {
+        match node.value {
+            NodeValue::String(value) => Some(Located {
+                value,
+                span: node.span,
+            }),
+            other => {
+                self.wrong_type(what, "a string", &other, node.span);
+                None
+            }
+        }
+    }
+
+    pub fn integer(&mut self, what: &'static str, node: &Node, low: i64, high: i64) -> Option<i64> {
+        match node.value {
+            NodeValue::Integer(found) if (low..=high).contains(&found) => Some(found),
+            NodeValue::Integer(found) => {
+                self.problems.add(
+                    Problem::OutOfRange {
+                        what,
+                        low,
+                        high,
+                        found,
+                    },
+                    node.span,
+                );
+                None
+            }
+            ref other => {
+                self.wrong_type(what, "an integer", other, node.span);
+                None
+            }
+        }
+    }
+}
+
+/// What stages, params, roles and axes may be called.
+pub(super) fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}

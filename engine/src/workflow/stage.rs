@@ -1,0 +1,317 @@
+//! One `[stages.NAME]`.
+
+use std::path::{Component, Path};
+use std::time::Duration;
+
+use super::node::{Located, Node, NodeValue};
+use super::problem::Problem;
+use super::reader::Reader;
+use super::{Action, Origin, Reference, Stage};
+
+impl Reader<'_> {
+    pub fn stage(&mut self, name: Located<String>, node: Node) -> Option<Stage> {
+        let within = format!("stage `{}`", name.value);
+        let mut actions = Vec::new();
+        let mut with_key = None;
+        let mut outputs_key = None;
+        let mut stage = Stage {
+            action: Action::Uses(name.clone()),
+            inputs: Vec::new(),
+            with: Vec::new(),
+            matrix: Vec::new(),
+            outputs: Vec::new(),
+            cpus: None,
+            timeout: None,
+            retries: 0,
+            env: Vec::new(),
+            name,
+        };
+        for (key, node) in self.table(&within, node) {
+            match key.value.as_str() {
+                "uses" => actions.extend(self.string("`uses`", node).map(Action::Uses)),
+                "run" => actions.extend(self.command(node)),
+                "inputs" => {
+                    for (role, node) in self.table("`inputs`", node) {
+                        self.name(&role);
+                        if let Some(origin) = self.origin(&role.value, node) {
+                            stage.inputs.push((role, origin));
+                        }
+                    }
+                }
+                "with" => {
+                    with_key = Some(key.span);
+                    stage.with = self.table("`with`", node);
+                }
+                "matrix" => {
+                    for (axis, node) in self.table("`matrix`", node) {
+                        self.name(&axis);
+                        if let Some(values) = self.axis(&axis, node) {
+                            stage.matrix.push((axis, values));
+                        }
+                    }
+                }
+                "outputs" => {
+                    outputs_key = Some(key.span);
+                    stage.outputs = self.outputs(node);
+                }
+                "resources" => self.resources(&mut stage, node),
+                "timeout" => stage.timeout = self.timeout(node),
+                "retries" => {
+                    stage.retries = self
+                        .integer("`retries`", &node, 0, 100)
+                        .and_then(|retries| u32::try_from(retries).ok())
+                        .unwrap_or(0);
+                }
+                "env" => stage.env = self.env(node),
+                _ => self.unknown(
+                    &key,
+                    &within,
+                    &[
+                        "uses",
+                        "run",
+                        "inputs",
+                        "with",
+                        "matrix",
+                        "outputs",
+                        "resources",
+                        "timeout",
+                        "retries",
+                        "env",
+                    ],
+                ),
+            }
+        }
+        let name = stage.name.value.clone();
+        if actions.len() > 1 {
+            self.problems.add(
+                Problem::TwoActions {
+                    stage: name.clone(),
+                },
+                stage.name.span,
+            );
+        }
+        let Some(action) = actions.pop() else {
+            if self.problems.is_empty() {
+                self.problems
+                    .add(Problem::NoAction { stage: name }, stage.name.span);
+            }
+            return None;
+        };
+        match (&action, with_key, outputs_key) {
+            (Action::Uses(_), _, Some(span)) => {
+                let problem = Problem::NotForThisAction {
+                    key: "outputs",
+                    belongs: "run",
+                };
+                self.problems.add(problem, span);
+            }
+            (Action::Arguments(_) | Action::Shell(_), Some(span), _) => {
+                let problem = Problem::NotForThisAction {
+                    key: "with",
+                    belongs: "uses",
+                };
+                self.problems.add(problem, span);
+            }
+            (Action::Arguments(_) | Action::Shell(_), _, _) if stage.outputs.is_empty() => {
+                self.problems
+                    .add(Problem::NoOutputs { stage: name }, stage.name.span);
+            }
+            _ => {}
+        }
+        Some(Stage { action, ..stage })
+    }
+
+    fn command(&mut self, node: Node) -> Option<Action> {
+        match node.value {
+            NodeValue::String(text) => {
+                let text = Located {
+                    value: text,
+                    span: node.span,
+                };
+                if text.value.trim().is_empty() {
+                    self.problems.add(Problem::EmptyCommand, node.span);
+                }
+                Some(Action::Shell(self.template(text)?))
+            }
+            NodeValue::Array(items) => {
+                if items.is_empty() {
+                    self.problems.add(Problem::EmptyCommand, node.span);
+                }
+                let arguments = items
+                    .into_iter()
+                    .map(|item| {
+                        self.string("an argument", item)
+                            .and_then(|text| self.template(text))
+                    })
+                    .collect::<Option<_>>()?;
+                Some(Action::Arguments(arguments))
+            }
+            other => {
+                self.wrong_type(
+                    "`run`",
+                    "a list of arguments, or a string for `sh -c`",
+                    &other,
+                    node.span,
+                );
+                None
+            }
+        }
+    }
+
+    fn origin(&mut self, role: &str, node: Node) -> Option<Origin> {
+        match node.value {
+            NodeValue::String(text) => {
+                let text = Located {
+                    value: text,
+                    span: node.span,
+                };
+                self.reference(text).map(Origin::Stage)
+            }
+            NodeValue::Table(entries) => {
+                let known = ["path", "collect"];
+                let before = self.problems.count();
+                let mut origin = None;
+                for (key, node) in entries {
+                    let text = self.string(&format!("`{}`", key.value), node);
+                    match (key.value.as_str(), text) {
+                        ("path", Some(text)) => origin = self.template(text).map(Origin::Path),
+                        ("collect", Some(text)) => {
+                            origin = self.reference(text).map(Origin::Collect);
+                        }
+                        ("path" | "collect", None) => {}
+                        _ => self.unknown(&key, &format!("the input `{role}`"), &known),
+                    }
+                }
+                if origin.is_none() && self.problems.count() == before {
+                    let text = format!("{role} = {{}}");
+                    self.problems
+                        .add(Problem::MalformedReference { text }, node.span);
+                }
+                origin
+            }
+            other => {
+                let what = format!("the input `{role}`");
+                self.wrong_type(
+                    &what,
+                    "a stage's name or { path = \"…\" }",
+                    &other,
+                    node.span,
+                );
+                None
+            }
+        }
+    }
+
+    fn reference(&mut self, text: Located<String>) -> Option<Located<Reference>> {
+        match text.value.parse() {
+            Ok(value) => Some(Located {
+                value,
+                span: text.span,
+            }),
+            Err(problem) => {
+                self.problems.add(problem, text.span);
+                None
+            }
+        }
+    }
+
+    fn axis(&mut self, axis: &Located<String>, node: Node) -> Option<Vec<Node>> {
+        let what = format!("the matrix axis `{}`", axis.value);
+        let values = self.array(&what, node)?;
+        if values.is_empty() {
+            let axis_name = axis.value.clone();
+            self.problems
+                .add(Problem::EmptyAxis { axis: axis_name }, axis.span);
+        }
+        for (i, value) in values.iter().enumerate() {
+            self.plain(value);
+            if values[..i]
+                .iter()
+                .any(|v| v.value.json() == value.value.json())
+            {
+                let problem = Problem::RepeatedValue {
+                    axis: axis.value.clone(),
+                    value: value.value.text(),
+                };
+                self.problems.add(problem, value.span);
+            }
+        }
+        Some(values)
+    }
+
+    fn outputs(&mut self, node: Node) -> Vec<(Located<String>, Located<String>)> {
+        let mut outputs: Vec<(Located<String>, Located<String>)> = Vec::new();
+        for (role, node) in self.table("`outputs`", node) {
+            self.name(&role);
+            let Some(file) = self.string("an output's file name", node) else {
+                continue;
+            };
+            let plain = Path::new(&file.value)
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)));
+            if file.value.is_empty() || !plain {
+                let name = file.value.clone();
+                self.problems
+                    .add(Problem::OutputEscapes { name }, file.span);
+            }
+            // One output inside another would make a file a folder.
+            if outputs.iter().any(|(_, other)| {
+                let (a, b) = (Path::new(&other.value), Path::new(&file.value));
+                a.starts_with(b) || b.starts_with(a)
+            }) {
+                let name = file.value.clone();
+                self.problems.add(Problem::SameOutput { name }, file.span);
+            }
+            outputs.push((role, file));
+        }
+        outputs
+    }
+
+    fn resources(&mut self, stage: &mut Stage, node: Node) {
+        for (key, node) in self.table("`resources`", node) {
+            match key.value.as_str() {
+                "cpus" => {
+                    stage.cpus = self
+                        .integer("`cpus`", &node, 0, 4096)
+                        .and_then(|cpus| u32::try_from(cpus).ok());
+                }
+                _ => self.unknown(&key, "`resources`", &["cpus"]),
+            }
+        }
+    }
+
+    fn timeout(&mut self, node: Node) -> Option<Duration> {
+        let text = self.string("`timeout`", node)?;
+        let duration = text
+            .value
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok())
+            .filter(|duration| !duration.is_zero());
+        if duration.is_none() {
+            self.problems
+                .add(Problem::BadTimeout { text: text.value }, text.span);
+        }
+        duration
+    }
+
+    fn env(&mut self, node: Node) -> Vec<String> {
+        let mut names = Vec::new();
+        for item in self.array("`env`", node).unwrap_or_default() {
+            if let Some(name) = self.string("a variable's name", item) {
+                if name.value.is_empty() || name.value.contains(['=', '\0']) {
+                    self.problems.add(
+                        Problem::BadVariable {
+                            name: name.value.clone(),
+                        },
+                        name.span,
+                    );
+                }
+                names.push(name.value);
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+}
