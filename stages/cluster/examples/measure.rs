@@ -1,6 +1,7 @@
 //! Times the library on `.npy` files, for `bench/clustering`: `measure umap POINTS SEED EMBEDDING`, or
-//! `measure cluster EMBEDDING LABELS`. Prints seconds by step, and clusters, as one line of JSON.
+//! `measure cluster EMBEDDING LABELS`. Prints seconds and CPU seconds of each step as one line of JSON.
 
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,39 +9,59 @@ use anyhow::{Result, bail};
 use flow_stage::array::{read_matrix, write};
 use flow_stages_cluster::hdbscan::soft_labels;
 use flow_stages_cluster::{Hdbscan, Umap, scores};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The threads are there before the first step is timed.
+    rayon::broadcast(|_| ());
     match arguments[..] {
         ["umap", points, seed, embedding] => {
             let points = read_matrix(Path::new(points))?;
-            let start = Instant::now();
-            let found = Umap::new().seed(seed.parse()?).fit(points.view())?;
-            let seconds = start.elapsed().as_secs_f64();
+            let umap = Umap::new().seed(seed.parse()?);
+            let (found, umap) = timed(|| umap.fit(points.view()));
+            let found = found?;
             write(Path::new(embedding), &found.points)?;
-            println!("{}", json!({"umap": seconds, "warnings": found.warnings}));
+            println!("{}", json!({"umap": umap, "warnings": found.warnings}));
         }
         ["cluster", embedding, labels] => {
             let points = read_matrix(Path::new(embedding))?.mapv(f64::from);
-            let start = Instant::now();
-            let found = Hdbscan::new().fit(points.view())?;
-            let fit = start.elapsed().as_secs_f64();
-            let start = Instant::now();
-            let membership = found.membership(points.view())?;
-            let soft = start.elapsed().as_secs_f64();
-            let chosen = soft_labels(membership.view());
-            let start = Instant::now();
-            let silhouette = scores::silhouette(points.view(), chosen.view())?;
-            let score = start.elapsed().as_secs_f64();
+            let (found, fit) = timed(|| Hdbscan::new().fit(points.view()));
+            let found = found?;
+            let (membership, soft) = timed(|| found.membership(points.view()));
+            let chosen = soft_labels(membership?.view());
+            let (value, silhouette) = timed(|| scores::silhouette(points.view(), chosen.view()));
             write(Path::new(labels), &chosen)?;
             println!(
                 "{}",
-                json!({"hdbscan": fit, "membership": soft, "silhouette": score, "value": silhouette, "clusters": found.clusters()})
+                json!({"hdbscan": fit, "membership": soft, "silhouette": silhouette, "value": value?})
             );
         }
         _ => bail!("measure umap POINTS SEED EMBEDDING | measure cluster EMBEDDING LABELS"),
     }
     Ok(())
+}
+
+/// A result, and how long it took as `[seconds, CPU seconds]`.
+fn timed<T>(step: impl FnOnce() -> T) -> (T, Value) {
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let result = step();
+    (
+        result,
+        json!([start.elapsed().as_secs_f64(), cpu_seconds() - cpu]),
+    )
+}
+
+/// What all threads of this process have run for, as Linux tells it; 0 elsewhere.
+fn cpu_seconds() -> f64 {
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+        return 0.0;
+    };
+    tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
+        .sum::<f64>()
+        / 1e9
 }

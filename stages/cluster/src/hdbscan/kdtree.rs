@@ -3,7 +3,8 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-/// Points in a leaf. Their coordinates lie axis by axis, so that the distances to a leaf are computed in lanes.
+/// Points in a leaf. Their coordinates lie axis by axis, so that the distances to a leaf are computed in lanes; places
+/// beyond a leaf's points hold infinity, so that the lanes are always as many.
 pub(super) const LEAF: usize = 32;
 
 /// A node; its points are `start..end` of the tree's order. The left child follows its parent.
@@ -13,6 +14,8 @@ pub(super) struct Node {
     pub end: u32,
     /// The right child; 0 in a leaf.
     pub right: u32,
+    /// In a leaf, where its coordinates begin.
+    pub block: u32,
     /// The smallest row among the node's points: it decides between equal edges.
     pub least_row: u32,
 }
@@ -28,8 +31,8 @@ pub(super) struct KdTree {
     pub rows: Vec<u32>,
     /// The leaf of each position.
     pub leaf_of: Vec<u32>,
-    /// Coordinates: those of a leaf that starts at `s` and has `m` points begin at `s * d`, axis by axis, `[d, m]`.
-    coordinates: Vec<f64>,
+    /// Coordinates: one entry for each axis of each leaf.
+    coordinates: Vec<[f64; LEAF]>,
 }
 
 impl KdTree {
@@ -43,17 +46,21 @@ impl KdTree {
         let mut nodes = vec![Node::default(); count];
         let mut boxes = vec![0.0; count * 2 * d];
         build(points, d, 0, 0, &mut rows, &mut nodes, &mut boxes);
-        let mut coordinates = vec![0.0; n * d];
+        let mut coordinates = Vec::new();
         let mut leaf_of = vec![0; n];
-        for (number, node) in nodes.iter().enumerate().filter(|(_, node)| node.right == 0) {
-            let (start, end) = (node.start as usize, node.end as usize);
-            let m = end - start;
-            for position in start..end {
-                leaf_of[position] = number as u32;
-                for axis in 0..d {
-                    coordinates[start * d + axis * m + position - start] =
-                        points[rows[position] as usize * d + axis];
+        for (number, node) in nodes.iter_mut().enumerate() {
+            if node.right != 0 {
+                continue;
+            }
+            node.block = coordinates.len() as u32;
+            let own = node.start as usize..node.end as usize;
+            leaf_of[own.clone()].fill(number as u32);
+            for axis in 0..d {
+                let mut column = [f64::INFINITY; LEAF];
+                for (into, &row) in column.iter_mut().zip(&rows[own.clone()]) {
+                    *into = points[row as usize * d + axis];
                 }
+                coordinates.push(column);
             }
         }
         KdTree {
@@ -69,26 +76,23 @@ impl KdTree {
     /// Copies the point at a position.
     pub fn point(&self, position: usize, into: &mut [f64]) {
         let node = self.nodes[self.leaf_of[position] as usize];
-        let (start, m) = (node.start as usize, (node.end - node.start) as usize);
         for (axis, value) in into.iter_mut().enumerate() {
-            *value = self.coordinates[start * self.d + axis * m + position - start];
+            *value = self.coordinates[node.block as usize + axis][position - node.start as usize];
         }
     }
 
-    /// Squared distances from a point to the points of a leaf, in their order; returns how many.
+    /// Squared distances from a point to the points of a leaf, in their order; infinity beyond.
     #[inline(always)]
-    pub fn leaf_distances(&self, leaf: Node, point: &[f64], into: &mut [f64; LEAF]) -> usize {
-        let (start, m) = (leaf.start as usize, (leaf.end - leaf.start) as usize);
-        let block = &self.coordinates[start * self.d..(start + m) * self.d];
-        into[..m].fill(0.0);
-        for (axis, &x) in point.iter().enumerate() {
-            let column = &block[axis * m..(axis + 1) * m];
-            for (sum, &y) in into[..m].iter_mut().zip(column) {
-                let t = x - y;
-                *sum += t * t;
+    pub fn leaf_distances(&self, leaf: Node, point: &[f64]) -> [f64; LEAF] {
+        let columns = &self.coordinates[leaf.block as usize..][..point.len()];
+        let mut sums = [0.0; LEAF];
+        for (&x, column) in point.iter().zip(columns) {
+            for lane in 0..LEAF {
+                let t = x - column[lane];
+                sums[lane] += t * t;
             }
         }
-        m
+        sums
     }
 
     /// Squared distance from a point to a node's box.
@@ -167,10 +171,10 @@ impl KdTree {
         let wanted = k + 1;
         let capacity = (2 * wanted).max(64) + LEAF;
         let Scratch { near, stack } = scratch;
-        near.clear();
+        near.resize(capacity, 0);
+        let mut count = 0;
         stack.clear();
         stack.push((0.0, 0));
-        let mut distances = [0.0; LEAF];
         while let Some((away, number)) = stack.pop() {
             if away > bound {
                 continue;
@@ -187,41 +191,55 @@ impl KdTree {
                 } else {
                     ((b, right), (a, left))
                 };
-                stack.push(far);
+                if far.0 <= bound {
+                    stack.push(far);
+                }
                 stack.push(near);
                 continue;
             }
-            let m = self.leaf_distances(node, point, &mut distances);
+            let distances = self.leaf_distances(node, point);
+            let m = (node.end - node.start) as usize;
+            // Written without a branch: which of them are near enough can't be foreseen.
+            let slots: &mut [u64; LEAF] = (&mut near[count..count + LEAF])
+                .try_into()
+                .expect("there is room for a leaf");
+            let mut more = 0;
             for &distance in &distances[..m] {
-                if distance <= bound {
-                    near.push(distance);
-                }
+                slots[more & (LEAF - 1)] = distance.to_bits();
+                more += usize::from(distance <= bound);
             }
-            if near.len() + LEAF > capacity {
-                near.select_nth_unstable_by(wanted - 1, f64::total_cmp);
-                near.truncate(wanted);
-                // Strictly nearer ones alone can change the result from here on.
-                bound = near[wanted - 1].next_down().max(0.0);
-                if near[wanted - 1] == 0.0 {
+            count += more;
+            if count + LEAF > capacity {
+                let kth = *near[..count].select_nth_unstable(wanted - 1).1;
+                count = wanted;
+                if kth == 0 {
                     return Some(0.0);
                 }
+                // Strictly nearer ones alone can change the result from here on.
+                bound = f64::from_bits(kth - 1);
             }
         }
-        (near.len() >= wanted).then(|| *near.select_nth_unstable_by(wanted - 1, f64::total_cmp).1)
+        (count >= wanted).then(|| f64::from_bits(*near[..count].select_nth_unstable(wanted - 1).1))
     }
 }
 
 #[derive(Default)]
 struct Scratch {
-    near: Vec<f64>,
+    /// Squared distances as bits, which have the same order.
+    near: Vec<u64>,
     stack: Vec<(f64, usize)>,
+}
+
+/// Points that go to the left of `n`: about half, and full leaves.
+fn left(n: usize) -> usize {
+    n.div_ceil(2 * LEAF) * LEAF
 }
 
 fn count_nodes(n: usize) -> usize {
     if n <= LEAF {
         1
     } else {
-        1 + count_nodes(n / 2) + count_nodes(n - n / 2)
+        1 + count_nodes(left(n)) + count_nodes(n - left(n))
     }
 }
 
@@ -253,6 +271,7 @@ fn build(
         start: start as u32,
         end: (start + n) as u32,
         right: 0,
+        block: 0,
         least_row: rows.iter().copied().min().unwrap_or(0),
     };
     if n <= LEAF {
@@ -266,15 +285,25 @@ fn build(
                 .then(b.cmp(&a))
         })
         .unwrap_or(0);
-    let half = n / 2;
+    let half = left(n);
     let key = |row: u32| points[row as usize * d + widest];
     rows.select_nth_unstable_by(half, |&a, &b| key(a).total_cmp(&key(b)).then(a.cmp(&b)));
     let left_nodes = count_nodes(half);
     node.right = (number + 1 + left_nodes) as u32;
     let (left_rows, right_rows) = rows.split_at_mut(half);
-    let (left, right) = children.split_at_mut(left_nodes);
+    let (left_children, right_children) = children.split_at_mut(left_nodes);
     let (left_boxes, right_boxes) = below.split_at_mut(left_nodes * 2 * d);
-    let mut on_left = || build(points, d, start, number + 1, left_rows, left, left_boxes);
+    let mut on_left = || {
+        build(
+            points,
+            d,
+            start,
+            number + 1,
+            left_rows,
+            left_children,
+            left_boxes,
+        )
+    };
     let mut on_right = || {
         build(
             points,
@@ -282,7 +311,7 @@ fn build(
             start + half,
             number + 1 + left_nodes,
             right_rows,
-            right,
+            right_children,
             right_boxes,
         );
     };

@@ -3,6 +3,8 @@
 //! The soft clustering of the hdbscan package: nearness to a cluster's exemplars, times how late the point parts from
 //! the cluster in the tree, times the probability that it belongs to any.
 
+use std::collections::HashMap;
+
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
@@ -19,86 +21,192 @@ pub(super) fn membership(
     if k == 0 {
         return result;
     }
-    let exemplars = exemplars(points, tree, clusters);
+    let exemplars = Exemplars::new(points, tree, clusters);
     let heights = Heights::new(tree, clusters);
+    let arch = pulp::Arch::new();
     result
-        .axis_chunks_iter_mut(Axis(0), 128)
+        .axis_chunks_iter_mut(Axis(0), CHUNK)
         .into_par_iter()
         .enumerate()
         .for_each(|(chunk, mut rows)| {
-            let mut branch = vec![None; k];
-            let mut branch_of = usize::MAX;
+            let mut lateness: HashMap<u32, Lateness> = HashMap::new();
+            let mut squares = vec![0.0; exemplars.count];
             let mut nearness = vec![0.0; k];
             for (i, mut row) in rows.outer_iter_mut().enumerate() {
-                let point = chunk * 128 + i;
-                let node = tree.point_parent[point] as usize;
-                if node != branch_of {
-                    heights.of(node, &mut branch);
-                    branch_of = node;
-                }
+                let point = chunk * CHUNK + i;
+                let node = tree.point_parent[point];
+                let late = lateness
+                    .entry(node)
+                    .or_insert_with(|| Lateness::new(tree, clusters, &heights, node as usize));
                 let own = tree.point_lambda[point];
                 let point = points.row(point);
                 let point = point.as_slice().expect("standard layout");
-                near(point, &exemplars, &mut nearness);
+                arch.dispatch(
+                    #[inline(always)]
+                    || exemplars.near(point, &mut squares, &mut nearness),
+                );
                 let row = row.as_slice_mut().expect("standard layout");
-                combine(tree, clusters, node, own, &branch, &nearness, row);
+                late.combine(own, &nearness, row);
             }
         });
     result
 }
 
-/// Writes one row: normalise(nearness * lateness) * probability of being in some cluster.
-fn combine(
-    tree: &CondensedTree,
-    clusters: &[usize],
-    node: usize,
-    own: f64,
-    branch: &[Option<f64>],
-    nearness: &[f64],
-    row: &mut [f64],
-) {
-    let last = tree.death[node] + 1e-8;
-    // The cluster from which the point parts last, and its death. Of several in one branch the one of least
-    // death counts: the reference takes the first in the order of its tree, which depends on the order of rows.
-    let mut best = (f64::NEG_INFINITY, 0.0);
-    let mut late_sum = 0.0;
-    for (column, value) in row.iter_mut().enumerate() {
-        let height = branch[column].unwrap_or(own);
-        let death = tree.death[clusters[column]];
-        if (height, -death) > (best.0, -best.1) {
-            best = (height, death);
+/// Rows that one task handles; what is kept of the tree's nodes is bounded by it.
+const CHUNK: usize = 1024;
+
+/// How late the points of one tree node part from each cluster.
+struct Lateness {
+    /// The scores exp(exp(-(max lambda + 1e-8) / height)) of clusters in other branches; 0 for the clusters above or
+    /// below the node, whose height is each point's own lambda.
+    scores: Vec<f64>,
+    /// The largest height and least death of each of the two sorts of clusters.
+    branch: (f64, f64),
+    own_death: Option<f64>,
+    /// The node's largest lambda + 1e-8.
+    last: f64,
+}
+
+impl Lateness {
+    fn new(tree: &CondensedTree, clusters: &[usize], heights: &Heights, node: usize) -> Self {
+        let mut branch = vec![None; clusters.len()];
+        heights.of(node, &mut branch);
+        let mut late = Lateness {
+            scores: Vec::with_capacity(clusters.len()),
+            branch: (f64::NEG_INFINITY, 0.0),
+            own_death: None,
+            last: tree.death[node] + 1e-8,
+        };
+        for (&cluster, height) in clusters.iter().zip(branch) {
+            let death = tree.death[cluster];
+            match height {
+                Some(height) => {
+                    late.branch = later(late.branch, (height, death));
+                    late.scores.push(late.score(height));
+                }
+                None => {
+                    late.own_death = Some(late.own_death.map_or(death, |least| death.min(least)));
+                    late.scores.push(0.0);
+                }
+            }
         }
+        late
+    }
+
+    /// The scores lie in 0..1, so that their softmax needs no shift by the maximum.
+    fn score(&self, height: f64) -> f64 {
         // Both are infinite among duplicates: they part at the same place.
         let ratio = if height == f64::INFINITY {
             1.0
         } else {
-            last / height
+            self.last / height
         };
-        // The scores lie in 0..1, so that their softmax needs no shift by the maximum.
-        *value = libm::exp(libm::exp(-ratio));
-        late_sum += *value;
+        libm::exp(libm::exp(-ratio))
     }
-    let mut sum = 0.0;
-    for (value, near) in row.iter_mut().zip(nearness) {
-        *value = near * (*value / late_sum);
-        sum += *value;
-    }
-    let (height, death) = best;
-    let highest = death.max(own);
-    let probability = if height >= highest {
-        1.0
-    } else {
-        height / highest
-    };
-    // Beside duplicates the probability is 0 in the limit. A trace of it keeps the order of the columns.
-    let probability = probability.max(1e-300);
-    for value in row {
-        *value = *value / sum * probability;
+
+    /// Writes one row: normalise(nearness * lateness) * probability of being in some cluster.
+    fn combine(&self, own: f64, nearness: &[f64], row: &mut [f64]) {
+        let own_score = self.score(own);
+        let late = |score: f64| if score == 0.0 { own_score } else { score };
+        let late_sum: f64 = self.scores.iter().map(|&score| late(score)).sum();
+        let mut sum = 0.0;
+        for ((value, near), &score) in row.iter_mut().zip(nearness).zip(&self.scores) {
+            *value = near * (late(score) / late_sum);
+            sum += *value;
+        }
+        let (height, death) = match self.own_death {
+            Some(death) => later(self.branch, (own, death)),
+            None => self.branch,
+        };
+        let highest = death.max(own);
+        let probability = if height >= highest {
+            1.0
+        } else {
+            height / highest
+        };
+        // Beside duplicates the probability is 0 in the limit. A trace of it keeps the order of the columns.
+        let probability = probability.max(1e-300);
+        for value in row {
+            *value = *value / sum * probability;
+        }
     }
 }
 
-/// For each selected cluster the points of highest lambda in each leaf below it, without repeats, `[m * d]`.
-fn exemplars(points: ArrayView2<f64>, tree: &CondensedTree, clusters: &[usize]) -> Vec<Vec<f64>> {
+/// Of two clusters, as height and death, the one that a point parts from last. Of equally late ones the one of least
+/// death: the reference takes the first in the order of its tree, which depends on the order of rows.
+fn later(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    if (b.0, -b.1) > (a.0, -a.1) { b } else { a }
+}
+
+/// For each selected cluster the points of highest lambda in each leaf below it, without repeats.
+struct Exemplars {
+    count: usize,
+    /// Where each cluster's begin, and the end.
+    begin: Vec<usize>,
+    /// Coordinates, axis by axis, `[d, count]`.
+    columns: Vec<f64>,
+}
+
+impl Exemplars {
+    fn new(points: ArrayView2<f64>, tree: &CondensedTree, clusters: &[usize]) -> Self {
+        let rows = exemplar_rows(points, tree, clusters);
+        let all: Vec<usize> = rows.iter().flatten().copied().collect();
+        let mut begin = vec![0];
+        for rows in &rows {
+            begin.push(begin[begin.len() - 1] + rows.len());
+        }
+        let columns = points
+            .columns()
+            .into_iter()
+            .flat_map(|column| all.iter().map(move |&row| column[row]).collect::<Vec<_>>())
+            .collect();
+        Exemplars {
+            count: all.len(),
+            begin,
+            columns,
+        }
+    }
+
+    /// 1 / distance to the nearest exemplar of each cluster, normalised. A point that is an exemplar belongs there alone.
+    #[inline(always)]
+    fn near(&self, point: &[f64], squares: &mut [f64], into: &mut [f64]) {
+        squares.fill(0.0);
+        for (&x, column) in point.iter().zip(self.columns.chunks_exact(self.count)) {
+            for (square, &y) in squares.iter_mut().zip(column) {
+                let t = x - y;
+                *square += t * t;
+            }
+        }
+        let mut touching = 0;
+        for (value, range) in into.iter_mut().zip(self.begin.windows(2)) {
+            let least = squares[range[0]..range[1]]
+                .iter()
+                .fold(f64::INFINITY, |least, &x| if x < least { x } else { least });
+            touching += usize::from(least == 0.0);
+            *value = least.sqrt();
+        }
+        let mut sum = 0.0;
+        for value in into.iter_mut() {
+            *value = match touching {
+                0 => 1.0 / *value,
+                // The reference gives these the largest finite number: the others vanish beside it.
+                _ if *value == 0.0 => 1.0,
+                _ => 0.0,
+            };
+            sum += *value;
+        }
+        for value in into {
+            *value /= sum;
+        }
+    }
+}
+
+/// The exemplars' rows.
+fn exemplar_rows(
+    points: ArrayView2<f64>,
+    tree: &CondensedTree,
+    clusters: &[usize],
+) -> Vec<Vec<usize>> {
     let mut column_of_leaf = vec![u32::MAX; tree.len()];
     for (column, &cluster) in clusters.iter().enumerate() {
         tree.leaves_below(cluster, |leaf| column_of_leaf[leaf] = column as u32);
@@ -122,42 +230,9 @@ fn exemplars(points: ArrayView2<f64>, tree: &CondensedTree, clusters: &[usize]) 
             };
             rows.sort_by(by_place);
             rows.dedup_by(|a, b| by_place(a, b).is_eq());
-            rows.iter()
-                .flat_map(|&row| points.row(row).to_vec())
-                .collect()
+            rows
         })
         .collect()
-}
-
-/// 1 / distance to the nearest exemplar of each cluster, normalised. A point that is an exemplar belongs there alone.
-fn near(point: &[f64], exemplars: &[Vec<f64>], into: &mut [f64]) {
-    let mut touching = 0;
-    for (value, exemplars) in into.iter_mut().zip(exemplars) {
-        let mut least = f64::INFINITY;
-        for exemplar in exemplars.chunks_exact(point.len()) {
-            let distance: f64 = exemplar
-                .iter()
-                .zip(point)
-                .map(|(a, b)| (a - b) * (a - b))
-                .sum();
-            least = least.min(distance);
-        }
-        touching += usize::from(least == 0.0);
-        *value = least.sqrt();
-    }
-    let mut sum = 0.0;
-    for value in into.iter_mut() {
-        *value = match touching {
-            0 => 1.0 / *value,
-            // The reference gives these the largest finite number: the others vanish beside it.
-            _ if *value == 0.0 => 1.0,
-            _ => 0.0,
-        };
-        sum += *value;
-    }
-    for value in into {
-        *value /= sum;
-    }
 }
 
 /// The lambda at which a tree node and a selected cluster part, for one node at a time.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::kdtree::{KdTree, LEAF};
+use super::kdtree::KdTree;
 
 /// An edge of the spanning tree; its fields, in this order, are its place in the total order.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,7 +171,6 @@ impl Search<'_> {
             ..Edge::NONE
         };
         let mut to = u32::MAX;
-        let mut distances = [0.0; LEAF];
         stack.clear();
         stack.push((0.0, 0));
         while let Some((away, number)) = stack.pop() {
@@ -202,8 +201,12 @@ impl Search<'_> {
                 }
                 continue;
             }
-            let m = tree.leaf_distances(node, point, &mut distances);
+            let distances = tree.leaf_distances(node, point);
+            let m = (node.end - node.start) as usize;
             for (i, &distance) in distances[..m].iter().enumerate() {
+                if distance > best.reach {
+                    continue;
+                }
                 let other = node.start as usize + i;
                 let reach = distance.max(own_core).max(self.core[other]);
                 if reach > best.reach || self.component[other] == own {
