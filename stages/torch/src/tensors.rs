@@ -39,17 +39,33 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>, text: &str) -> Res
 /// # Errors
 /// Where the file can't be read, is damaged, or was not written by [`write()`].
 pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
-    let wrong = || format!("{} is not a .safetensors file", path.display());
     let bytes = fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).with_context(wrong)?;
+    let (_, metadata) =
+        SafeTensors::read_metadata(&bytes).with_context(|| not_safetensors(path))?;
     let Some(text) = metadata.metadata().as_ref().and_then(|m| m.get(ENTRY)) else {
         bail!(
             "{} holds tensors, but does not say what network they belong to: it was not written by flow",
             path.display()
         );
     };
+    Ok((parse(path, &bytes)?, text.clone()))
+}
+
+/// Reads a checkpoint from elsewhere. PyTorch's own `.pth` files are pickles, which libtorch reads in part only.
+///
+/// # Errors
+/// Where the file can't be read or is no `.safetensors` file.
+pub fn read_foreign(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
+    parse(path, &bytes).context(
+        "a `.pth` file becomes one in Python: `safetensors.torch.save_file(torch.load(\"x.pth\"), \"x.safetensors\")`",
+    )
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let wrong = || not_safetensors(path);
     let mut tensors = BTreeMap::new();
-    for (name, view) in SafeTensors::deserialize(&bytes)
+    for (name, view) in SafeTensors::deserialize(bytes)
         .with_context(wrong)?
         .tensors()
     {
@@ -66,7 +82,11 @@ pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
         let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).with_context(wrong)?;
         tensors.insert(name, tensor);
     }
-    Ok((tensors, text.clone()))
+    Ok(tensors)
+}
+
+fn not_safetensors(path: &Path) -> String {
+    format!("{} is not a .safetensors file", path.display())
 }
 
 /// A tensor's content in the form that `safetensors` takes.

@@ -11,12 +11,14 @@ mod reference;
 mod resnet;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::tensors;
 use layers::{Linear, Parameters};
 
 type Layer = Box<dyn Fn(&Tensor, bool) -> Tensor>;
@@ -49,6 +51,10 @@ pub struct Choice {
     #[serde(default)]
     #[schemars(range(min = 8, max = 1202))]
     pub depth: Option<i64>,
+    /// A `.safetensors` checkpoint to begin with, under torchvision's names. The first convolution and the last layer
+    /// are drawn anew.
+    #[serde(default)]
+    pub weights: Option<PathBuf>,
 }
 
 impl Choice {
@@ -219,6 +225,24 @@ impl Network {
         self.take(tensors, |_| true)
     }
 
+    /// Takes over a checkpoint of the same network for other images and classes: all tensors but those of the first
+    /// convolution and the heads.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or is of another network.
+    pub fn begin_with(&mut self, checkpoint: &Path) -> Result<()> {
+        let tensors = tensors::read_foreign(checkpoint)?;
+        self.take(&tensors, |name| {
+            name != "conv1.weight" && !self.is_head(name)
+        })
+        .with_context(|| {
+            format!(
+                "{} is not a checkpoint of the network that `arch` names",
+                checkpoint.display()
+            )
+        })
+    }
+
     /// Takes over all tensors but those of the heads.
     ///
     /// # Errors
@@ -332,8 +356,17 @@ fn global_average(x: &Tensor) -> Tensor {
 mod tests {
     use super::*;
 
+    fn choice(arch: Arch, width: Option<i64>, depth: Option<i64>) -> Choice {
+        Choice {
+            arch,
+            width,
+            depth,
+            weights: None,
+        }
+    }
+
     fn network(arch: Arch, width: Option<i64>, depth: Option<i64>) -> Network {
-        let choice = Choice { arch, width, depth };
+        let choice = choice(arch, width, depth);
         let spec = choice.spec([3, 8, 8], vec![Head::linear("fc", 5)]).unwrap();
         Network::new(spec, 1, Device::Cpu)
     }
@@ -419,7 +452,7 @@ mod tests {
     #[test]
     fn widths_and_depths_that_do_not_fit_are_refused() {
         let error = |arch, width, depth| {
-            let choice = Choice { arch, width, depth };
+            let choice = choice(arch, width, depth);
             choice.spec([1, 3, 3], vec![]).unwrap_err().to_string()
         };
         assert!(error(Arch::Resnet18, Some(8), None).contains("leave them out"));

@@ -64,6 +64,7 @@ fn resnet18(reference: &Reference) -> Network {
         arch: Arch::Resnet18,
         width: None,
         depth: None,
+        weights: None,
     };
     let spec = choice
         .spec([3, 16, 16], vec![Head::linear("fc", 5)])
@@ -130,4 +131,50 @@ fn twenty_steps_lose_what_pytorch_loses() {
         optimiser.step(&loss, *rate);
     }
     assert_eq!(reference.losses.len(), 20);
+}
+
+#[test]
+fn a_checkpoint_of_pytorchs_is_a_beginning() {
+    let choice = Choice {
+        arch: Arch::Resnet,
+        width: Some(2),
+        depth: Some(8),
+        weights: None,
+    };
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let spec = choice.spec([1, 8, 8], vec![Head::linear("fc", 5)]).unwrap();
+    let mut net = Network::new(spec, 3, Device::Cpu);
+    let before = net.copy();
+    net.begin_with(&folder.join("weights.safetensors")).unwrap();
+    for (name, found) in net.tensors() {
+        let expected = match name.as_str() {
+            "conv1.weight" | "fc.weight" | "fc.bias" => before[&name].shallow_clone(),
+            _ => weights(&name, &found.size()),
+        };
+        assert_eq!(found, expected, "{name}");
+    }
+    let wider = Choice {
+        width: Some(4),
+        ..choice
+    };
+    let spec = wider.spec([1, 8, 8], vec![]).unwrap();
+    let mut net = Network::new(spec, 3, Device::Cpu);
+    let error = format!(
+        "{:#}",
+        net.begin_with(&folder.join("weights.safetensors"))
+            .unwrap_err()
+    );
+    assert!(
+        error.contains("is not a checkpoint of the network that `arch` names"),
+        "{error}"
+    );
+    assert!(error.contains("the network needs Float [4]"), "{error}");
+    let error = format!(
+        "{:#}",
+        net.begin_with(&folder.join("pytorch.py")).unwrap_err()
+    );
+    assert!(
+        error.contains("pytorch.py is not a .safetensors file"),
+        "{error}"
+    );
 }

@@ -38,6 +38,7 @@ impl Stage for Multihead {
     const SUMMARY: &'static str = "Trains one network with a coarse and a fine head";
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;
+    const PATH_PARAMETERS: &'static [&'static str] = &["weights"];
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn inputs() -> Vec<Port> {
@@ -93,6 +94,9 @@ impl Stage for Multihead {
             std: data.meta.std.clone(),
         };
         let mut model = Model::new(meta, context.seed(), device);
+        if let Some(checkpoint) = &self.choice.weights {
+            model.net.begin_with(checkpoint)?;
+        }
         let history = train(context, &self, &self.recipe, &mut model.net, &data, &task)?;
         training::finish(context, &model, &data, &history)
     }

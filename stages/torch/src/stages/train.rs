@@ -34,6 +34,7 @@ impl Stage for Train {
     const SUMMARY: &'static str = "Trains a network from scratch on coarse or fine labels";
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;
+    const PATH_PARAMETERS: &'static [&'static str] = &["weights"];
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn inputs() -> Vec<Port> {
@@ -111,6 +112,9 @@ impl Stage for Train {
             std: data.meta.std.clone(),
         };
         let mut model = Model::new(meta, context.seed(), device);
+        if let Some(checkpoint) = &self.choice.weights {
+            model.net.begin_with(checkpoint)?;
+        }
         let history = train(context, &self, &self.recipe, &mut model.net, &data, &task)?;
         training::finish(context, &model, &data, &history)
     }

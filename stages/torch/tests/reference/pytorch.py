@@ -1,6 +1,9 @@
-"""Writes pytorch.json beside this file: what PyTorch computes from the weights and images that the tests make too.
+"""Writes the other files of this folder.
 
-    pip install torch==2.13.0 torchvision && python pytorch.py
+pytorch.json: what PyTorch computes from the weights and images that the tests make too. weights.safetensors: a small
+network's state dict.
+
+    pip install torch==2.13.0 torchvision safetensors && python pytorch.py
 
 Weights and images come from a formula on integers, so that both sides have them to the bit without a file of 45 MB.
 """
@@ -10,6 +13,7 @@ import math
 import pathlib
 
 import numpy
+import safetensors.torch
 import torch
 import torchvision
 
@@ -66,8 +70,9 @@ def main():
         schedule.step()
         losses.append(loss.item())
 
+    versions = {module.__name__: module.__version__.split("+")[0] for module in (torch, torchvision, numpy)}
     reference = {
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": numpy.__version__},
+        "versions": versions,
         "shapes": shapes,
         "logits": logits.tolist(),
         "rates": rates,
@@ -77,5 +82,27 @@ def main():
     pathlib.Path(__file__).with_name("pytorch.json").write_text(text + "\n")
 
 
+def small():
+    """The narrow ResNet of depth 8 and width 2, of torchvision's own blocks."""
+    def block(inputs, outputs, stride):
+        downsample = None
+        if stride != 1:
+            downsample = torch.nn.Sequential(
+                torch.nn.Conv2d(inputs, outputs, 1, stride, bias=False), torch.nn.BatchNorm2d(outputs)
+            )
+        return torch.nn.Sequential(torchvision.models.resnet.BasicBlock(inputs, outputs, stride, downsample))
+
+    net = torch.nn.Module()
+    net.conv1, net.bn1 = torch.nn.Conv2d(3, 2, 7, bias=False), torch.nn.BatchNorm2d(2)
+    net.layer1, net.layer2, net.layer3 = block(2, 2, 1), block(2, 4, 2), block(4, 8, 2)
+    net.fc = torch.nn.Linear(8, 10)
+    state = net.state_dict()
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            tensor.copy_(weights(name, list(tensor.shape)))
+    safetensors.torch.save_file(state, pathlib.Path(__file__).with_name("weights.safetensors"))
+
+
 if __name__ == "__main__":
     main()
+    small()
