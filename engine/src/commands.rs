@@ -6,186 +6,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use flow_cache::Store;
-use flow_engine::plan::{self, Plan};
 use flow_engine::plugin::Catalogue;
 use flow_engine::run::explain::History;
 use flow_engine::run::journal::Journal;
-use flow_engine::run::{Event, Externals, Options, Runner, Survey, runner};
+use flow_engine::run::{Event, Options, Runner, Survey, runner};
 use flow_engine::view;
+use flow_engine::view::graph::Format;
 use flow_engine::workflow::problem::Problems;
-use flow_engine::workflow::{self, Overrides, Reference, Report, Sources, Workflow};
+use flow_engine::workflow::{self, Overrides, Reference};
 use petgraph::graph::NodeIndex;
 
-use crate::{RunArguments, WorkflowArguments};
-
-/// A stage failed, or the machine did.
-const FAILED: u8 = 1;
-/// The workflow or the command line is wrong.
-const WRONG: u8 = 2;
-/// Ctrl-C.
-const INTERRUPTED: u8 = 130;
-
-/// Why a command ended early.
-pub struct Failure {
-    /// What the user reads.
-    pub text: String,
-    /// The exit status.
-    pub status: u8,
-}
-
-fn wrong(text: impl std::fmt::Display) -> Failure {
-    Failure {
-        text: format!("error: {text}"),
-        status: WRONG,
-    }
-}
-
-impl From<flow_cache::Error> for Failure {
-    fn from(error: flow_cache::Error) -> Self {
-        Failure {
-            text: format!("error: {error}"),
-            status: FAILED,
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Failure {
-            text: format!("error: {error:#}"),
-            status: FAILED,
-        }
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Failure {
-            text: format!("error: the output can't be written: {error}"),
-            status: FAILED,
-        }
-    }
-}
-
-/// A workflow that is known to be right, with all that commands ask of it.
-struct Session {
-    workflow: Workflow,
-    catalogue: Catalogue,
-    plan: Plan,
-    store: Store,
-    sources: Sources,
-}
-
-impl Session {
-    fn open(arguments: &WorkflowArguments) -> Result<Session, Failure> {
-        let (workflow, sources) =
-            workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
-        let mut problems = Problems::default();
-        let catalogue = Catalogue::find(Some(&workflow), &mut problems);
-        let plan = plan::expand(&workflow, &catalogue, &mut problems);
-        let sources = settle(sources, problems, &catalogue)?;
-        let root = arguments
-            .store
-            .clone()
-            .unwrap_or_else(|| workflow.folder().join(".flow"));
-        let root = std::path::absolute(&root)
-            .map_err(|e| wrong(format!("--store {}: {e}", root.display())))?;
-        let store = Store::open(&root).map_err(wrong)?;
-        Ok(Session {
-            workflow,
-            catalogue,
-            plan,
-            store,
-            sources,
-        })
-    }
-
-    /// Finds and hashes the files that these instances read; what is wrong with them ends the command.
-    fn externals(&mut self, nodes: &BTreeSet<NodeIndex>) -> Result<Externals, Failure> {
-        let mut problems = Problems::default();
-        let nodes = nodes.iter().copied();
-        let folder = self.workflow.folder();
-        let externals = Externals::resolve(&self.plan, nodes, folder, &self.store, &mut problems);
-        self.sources = settle(std::mem::take(&mut self.sources), problems, &self.catalogue)?;
-        Ok(externals)
-    }
-
-    /// The instances that arguments name.
-    fn named(&self, option: &str, names: &[String]) -> Result<BTreeSet<NodeIndex>, Failure> {
-        let mut found = BTreeSet::new();
-        for name in names {
-            let reference: Reference = name
-                .parse()
-                .map_err(|problem| wrong(format!("{option} {name}: {problem}")))?;
-            let nodes = self.plan.find(&reference).map_err(|known| {
-                wrong(format!(
-                    "{option} {name}: there is no such stage; there is {}",
-                    known.join(", ")
-                ))
-            })?;
-            found.extend(nodes);
-        }
-        Ok(found)
-    }
-
-    fn survey(
-        &self,
-        nodes: &BTreeSet<NodeIndex>,
-        forced: &BTreeSet<NodeIndex>,
-        externals: &Externals,
-    ) -> Result<Survey, Failure> {
-        let survey = Survey::of(
-            &self.plan,
-            |node| nodes.contains(&node),
-            |node| forced.contains(&node),
-            &self.catalogue,
-            externals,
-            &self.store,
-        )?;
-        Ok(survey)
-    }
-
-    /// The given instances in the plan's order.
-    fn in_order(&self, nodes: &BTreeSet<NodeIndex>) -> Vec<NodeIndex> {
-        self.plan
-            .order
-            .iter()
-            .copied()
-            .filter(|node| nodes.contains(node))
-            .collect()
-    }
-}
-
-fn report(report: Report) -> Failure {
-    Failure {
-        text: report.render(view::colour()),
-        status: WRONG,
-    }
-}
-
-/// Prints warnings and goes on, or ends the command with the errors.
-fn settle(sources: Sources, problems: Problems, catalogue: &Catalogue) -> Result<Sources, Failure> {
-    if problems.is_empty() {
-        return Ok(sources);
-    }
-    let report = Report::new(sources, problems);
-    let mut text = report.render(view::colour());
-    if !report.has_errors() {
-        eprintln!("{text}\n");
-        return Ok(report.into_sources());
-    }
-    for (program, cause) in &catalogue.broken {
-        text += &format!(
-            "\n\nnote: the plugin {} was left out: {cause}",
-            program.display()
-        );
-    }
-    Err(Failure {
-        text,
-        status: WRONG,
-    })
-}
+use crate::session::{FAILED, Failure, INTERRUPTED, Session, report, settle, wrong};
+use crate::{RunArguments, Template, WorkflowArguments};
 
 /// `flow run`.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
@@ -341,6 +173,34 @@ fn show(
     Ok(ExitCode::SUCCESS)
 }
 
+/// `flow graph`.
+pub fn graph(
+    arguments: &WorkflowArguments,
+    format: Format,
+    expand: bool,
+) -> Result<ExitCode, Failure> {
+    let mut session = Session::open(arguments)?;
+    let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
+    let externals = session.externals(&all)?;
+    let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
+    view::print(&view::graph::print(&session.plan, &survey, format, expand))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `flow check`.
+pub fn check(arguments: &WorkflowArguments) -> Result<ExitCode, Failure> {
+    let mut session = Session::open(arguments)?;
+    let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
+    session.externals(&all)?;
+    view::print(&format!(
+        "{} is right: {} stage(s), {} instance(s)",
+        arguments.workflow.display(),
+        session.workflow.stages.len(),
+        all.len()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `flow get`.
 pub fn get(
     arguments: &WorkflowArguments,
@@ -443,5 +303,46 @@ pub fn stages(kind: Option<&str>, workflow: Option<&Path>) -> Result<ExitCode, F
             }
         },
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `flow schema`.
+pub fn schema() -> Result<ExitCode, Failure> {
+    let catalogue = Catalogue::find(None, &mut Problems::default());
+    view::print(&format!("{:#}", view::schema::schema(&catalogue)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `flow new`.
+pub fn new(template: Template, output: &Path) -> Result<ExitCode, Failure> {
+    use std::io::Write;
+    let text = match template {
+        Template::Programs => include_str!("programs.toml"),
+        Template::Digits => include_str!("../../workflows/quickstart.toml"),
+    };
+    std::fs::File::create_new(output)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|e| wrong(format!("{} can't be written: {e}", output.display())))?;
+    view::print(&format!("wrote {0}; next: flow run {0}", output.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `flow completions`.
+pub fn completions(
+    shell: clap_complete::Shell,
+    command: &mut clap::Command,
+) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "flow", &mut script);
+    view::print(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `flow man`.
+pub fn man(command: &clap::Command, folder: &Path) -> Result<ExitCode, Failure> {
+    std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(command.clone(), folder))
+        .map_err(|e| wrong(format!("{}: {e}", folder.display())))?;
+    view::print(&format!("wrote the manual pages to {}", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }

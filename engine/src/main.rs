@@ -1,12 +1,23 @@
 //! The command line: arguments parsed, one function a command, the exit status.
 
 mod commands;
+mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use flow_engine::view::graph::Format;
 use flow_engine::workflow::Overrides;
+
+/// A workflow to begin with.
+#[derive(Clone, Copy, ValueEnum)]
+enum Template {
+    /// Two programs, one after the other.
+    Programs,
+    /// The whole method on handwritten digits.
+    Digits,
+}
 
 /// Runs declarative machine-learning workflows; only what changed runs again.
 #[derive(Parser)]
@@ -46,6 +57,25 @@ enum Command {
         /// The stage.
         stage: String,
     },
+    /// Shows the DAG with each stage's standing.
+    #[command(
+        after_help = "Example:\n  flow graph workflows/quickstart.toml --format svg > quickstart.svg"
+    )]
+    Graph {
+        #[command(flatten)]
+        workflow: WorkflowArguments,
+        /// The form.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+        /// Show each instance by itself.
+        #[arg(long)]
+        expand: bool,
+    },
+    /// Finds everything that is wrong with a workflow, and runs nothing.
+    Check {
+        #[command(flatten)]
+        workflow: WorkflowArguments,
+    },
     /// Copies a stage's output out of the store.
     #[command(
         after_help = "Example:\n  flow get workflows/quickstart.toml fine_labels.labels -o labels.npy"
@@ -67,6 +97,30 @@ enum Command {
         /// Also look at this workflow's `[plugins]`.
         #[arg(long, value_name = "FILE")]
         workflow: Option<PathBuf>,
+    },
+    /// Prints a JSON Schema of workflow files, for editors.
+    Schema,
+    /// Writes a new workflow file to begin with.
+    New {
+        /// What it shows.
+        #[arg(value_enum, default_value = "programs")]
+        template: Template,
+        /// The file; it must not exist yet.
+        #[arg(short, long, value_name = "FILE", default_value = "workflow.toml")]
+        output: PathBuf,
+    },
+    /// Prints completions for a shell.
+    #[command(
+        after_help = "Example:\n  flow completions bash > ~/.local/share/bash-completion/completions/flow"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages into a folder.
+    Man {
+        /// The folder.
+        folder: PathBuf,
     },
 }
 
@@ -128,6 +182,16 @@ struct RunArguments {
 fn main() -> ExitCode {
     // `parse` prints its own errors and ends with 2, or with 0 after `--help`.
     let result = match Cli::parse().command {
+        Command::Graph {
+            workflow,
+            format,
+            expand,
+        } => commands::graph(&workflow, format, expand),
+        Command::Check { workflow } => commands::check(&workflow),
+        Command::Schema => commands::schema(),
+        Command::New { template, output } => commands::new(template, &output),
+        Command::Completions { shell } => commands::completions(shell, &mut Cli::command()),
+        Command::Man { folder } => commands::man(&Cli::command(), &folder),
         Command::Run(arguments) => commands::run(&arguments),
         Command::Status { workflow, json } => commands::status(&workflow, json),
         Command::Why { workflow, stage } => commands::why(&workflow, &stage),

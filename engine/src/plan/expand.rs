@@ -313,7 +313,15 @@ impl<'a> Expander<'a> {
                         Ok(node) => {
                             values.insert(name.to_string(), node.value.json());
                         }
-                        Err(problem) => {
+                        Err(mut problem) => {
+                            if let Problem::UnknownName { known, .. } = &mut problem {
+                                let roles = stage.inputs.iter().map(|(r, _)| ("inputs", r));
+                                let roles =
+                                    roles.chain(stage.outputs.iter().map(|(r, _)| ("outputs", r)));
+                                known
+                                    .extend(roles.map(|(of, role)| format!("{of}.{}", role.value)));
+                                known.push("work".into());
+                            }
                             self.problems.add(problem, part.span);
                             sound = false;
                         }

@@ -1,6 +1,7 @@
 //! A stage's parameters, complete: unknown ones refused, defaults filled in, types and ranges checked against the
 //! schema that its plugin publishes.
 
+use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
 use crate::plugin::Kind;
@@ -50,20 +51,31 @@ pub(super) fn resolve(
             return None;
         }
     };
-    for error in validator.iter_errors(&value) {
-        let path = error.instance_path().to_string();
-        let parameter = path.split('/').nth(1).unwrap_or("").to_string();
+    let describe = |parameter: &str| {
         let description = kind
-            .parameter(&parameter)
-            .and_then(|schema| schema.get("description"))
+            .parameter(parameter)
+            .and_then(|schema| schema.get("description"));
+        description
             .and_then(Value::as_str)
             .unwrap_or("")
-            .to_string();
-        let problem = Problem::BadParameter {
-            kind: name(),
-            name: path.trim_start_matches('/').replace('/', "."),
-            message: error.to_string(),
-            description,
+            .to_string()
+    };
+    for error in validator.iter_errors(&value) {
+        let path = error.instance_path().to_string();
+        let problem = match error.kind() {
+            ValidationErrorKind::Required {
+                property: Value::String(missing),
+            } if path.is_empty() => Problem::MissingParameter {
+                kind: name(),
+                name: missing.clone(),
+                description: describe(missing),
+            },
+            _ => Problem::BadParameter {
+                kind: name(),
+                name: path.trim_start_matches('/').replace('/', "."),
+                message: error.to_string(),
+                description: describe(path.split('/').nth(1).unwrap_or("")),
+            },
         };
         problems.add(problem, place(given, &path).unwrap_or(stage));
         sound = false;

@@ -173,7 +173,12 @@ impl Checker<'_> {
         let Some(&index) = self.by_name.get(name.as_str()) else {
             let problem = Problem::UnknownStage {
                 stage: name.clone(),
-                known: self.by_name.keys().map(|&k| k.into()).collect(),
+                known: self
+                    .workflow
+                    .stages
+                    .iter()
+                    .map(|s| s.name.value.clone())
+                    .collect(),
             };
             self.problems.add(problem, reference.span);
             return false;
@@ -210,7 +215,7 @@ impl Checker<'_> {
                     found: if collect {
                         "several files, which make a folder".into()
                     } else {
-                        found.artifact.to_string()
+                        format!("`{}`", found.artifact)
                     },
                 };
                 self.problems.add(problem, reference.span);
@@ -291,11 +296,10 @@ impl Checker<'_> {
             walk.push(next);
         };
         let name = |node: &NodeIndex| self.workflow.stages[node.index()].name.value.clone();
-        let mut path: Vec<String> = cycle.iter().rev().map(name).collect();
-        path.push(path[0].clone());
-        let span = self.workflow.stages[cycle[cycle.len() - 1].index()]
-            .name
-            .span;
+        // The walk went against the arrows; what people read goes along them, from where the walk began.
+        let mut path = vec![name(&cycle[0])];
+        path.extend(cycle.iter().rev().map(name));
+        let span = self.workflow.stages[cycle[0].index()].name.span;
         self.problems.add(Problem::Cycle { path }, span);
     }
 }

@@ -236,9 +236,9 @@ fn check_inputs(site: &Site<'_>, job: &Job, instance: &Instance) -> Result<()> {
         }
     }
     for stored in job.made.values() {
-        site.store
-            .check(stored)
-            .context("one of its inputs in the store changed while it ran; stages may only read them")?;
+        site.store.check(stored).context(
+            "one of its inputs in the store changed while it ran; stages may only read them",
+        )?;
     }
     Ok(())
 }

@@ -108,13 +108,17 @@ fn find(pattern: &str, wanted: Wanted, folder: &Path, store: &Store) -> Result<E
             paths: vec![path],
         });
     }
-    let escaped = format!(
-        "{}/{pattern}",
-        glob::Pattern::escape(&folder.to_string_lossy())
-    );
     let bad_glob = |cause: String| Problem::BadGlob {
         pattern: pattern.into(),
         cause,
+    };
+    // By itself first, so that the message counts from its own beginning.
+    glob::Pattern::new(pattern).map_err(|e| bad_glob(e.to_string()))?;
+    let escaped = if Path::new(pattern).is_absolute() {
+        pattern.to_string()
+    } else {
+        let folder = glob::Pattern::escape(&folder.to_string_lossy());
+        format!("{folder}/{pattern}")
     };
     let mut paths = Vec::new();
     for path in glob::glob(&escaped).map_err(|e| bad_glob(e.to_string()))? {

@@ -5,13 +5,17 @@
 //! - [`json`]: one object a line.
 //! - [`results`]: the tables at the end of a run.
 //! - [`status`]: how each stage stands.
+//! - [`graph`]: the DAG, in text and pictures.
+//! - [`schema`]: for editors.
 //! - [`pages`]: what stage kinds there are.
 
+pub mod graph;
 pub mod json;
 pub mod lines;
 pub mod live;
 pub mod pages;
 pub mod results;
+pub mod schema;
 pub mod status;
 
 use std::io::{self, IsTerminal, Write};

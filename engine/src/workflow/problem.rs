@@ -61,7 +61,7 @@ pub enum Problem {
     BadTimeout { text: String },
     #[error("`{name}` would lie outside the stage's output folder")]
     OutputEscapes { name: String },
-    #[error("two outputs are written to `{name}`")]
+    #[error("the output `{name}` is another one too, or one of the two lies in the other")]
     SameOutput { name: String },
     #[error("`{name}` can't be the name of an environment variable")]
     BadVariable { name: String },
@@ -115,7 +115,7 @@ pub enum Problem {
         role: String,
         summary: String,
     },
-    #[error("the input `{role}` takes {wanted}, and `{reference}` is {found}")]
+    #[error("the input `{role}` takes `{wanted}`, and `{reference}` is {found}")]
     WrongArtifact {
         role: String,
         wanted: String,
@@ -127,6 +127,12 @@ pub enum Problem {
         kind: String,
         name: String,
         known: Vec<String>,
+    },
+    #[error("`{kind}` needs its parameter `{name}`")]
+    MissingParameter {
+        kind: String,
+        name: String,
+        description: String,
     },
     #[error("parameter `{name}` of `{kind}`: {message}")]
     BadParameter {
@@ -153,11 +159,11 @@ pub enum Problem {
     },
 
     // Files that it names.
-    #[error("{path} does not exist")]
+    #[error("`{path}` does not exist")]
     MissingFile { path: String },
     #[error("{path} can't be read: {cause}")]
     UnreadableFile { path: String, cause: String },
-    #[error("{path} has to be {wanted}")]
+    #[error("`{path}` has to be {wanted}")]
     WrongPath { path: String, wanted: &'static str },
     #[error("no file matches `{pattern}`")]
     EmptyGlob { pattern: String },
@@ -203,17 +209,28 @@ impl Problem {
             Problem::UnknownKind { kind, known } if known.is_empty() => Some(format!(
                 "no plugin was found that could have `{kind}`: put flow-stages-* beside flow or on the PATH, or name one under [plugins]"
             )),
-            Problem::UnknownKind { kind, known } => Some(suggest(kind, known)),
+            Problem::UnknownKind { kind, known } => Some(format!(
+                "{}; or its plugin is missing: flow looks beside itself, at [plugins], FLOW_PLUGIN_PATH and the PATH",
+                suggest(kind, known)
+            )),
             Problem::UnknownStage { stage, known } => Some(suggest(stage, known)),
             Problem::UnknownOutput { output, known, .. } => Some(suggest(output, known)),
             Problem::UnknownInput { role, known, .. } => Some(suggest(role, known)),
             Problem::UnknownParameter { name, known, .. } => Some(suggest(name, known)),
             Problem::NoInstance { known, .. } => Some(format!("there is {}", list(known))),
             Problem::MissingInput { role, summary, .. } => Some(format!("`{role}`: {summary}")),
-            Problem::BadParameter { name, description, .. } if !description.is_empty() => {
+            Problem::MissingParameter { name, description, .. } | Problem::BadParameter { name, description, .. }
+                if !description.is_empty() =>
+            {
                 Some(format!("`{name}`: {description}"))
             }
-            Problem::MissingFile { .. } => Some("paths are relative to the workflow file's folder".into()),
+            Problem::NotForThisAction { belongs: "run", .. } => Some("delete it: a stage kind declares its own".into()),
+            Problem::NotForThisAction { .. } => Some("a command takes values as ${name}, from [params]".into()),
+            Problem::UnusableValue { what: "a date" } => Some("write it as a string".into()),
+            Problem::SameOutput { .. } => Some("give each output a file name of its own".into()),
+            Problem::BadVariable { .. } => Some("list the name alone; its value is the one that flow itself is started with".into()),
+            Problem::ManyFiles { .. } => Some("only `run` stages take several files for one input".into()),
+            Problem::MissingFile { .. } | Problem::EmptyGlob { .. } => Some("paths are relative to the workflow file's folder".into()),
             Problem::UnusedParam { .. } => Some("delete it, or refer to it as ${name}".into()),
             _ => None,
         }

@@ -281,7 +281,15 @@ impl Reader<'_> {
     }
 
     fn timeout(&mut self, node: Node) -> Option<Duration> {
-        let text = self.string("`timeout`", node)?;
+        let NodeValue::String(value) = node.value else {
+            let wanted = "a length of time such as \"90s\" or \"2h 30m\"";
+            self.wrong_type("`timeout`", wanted, &node.value, node.span);
+            return None;
+        };
+        let text = Located {
+            value,
+            span: node.span,
+        };
         let duration = text
             .value
             .parse::<jiff::SignedDuration>()

@@ -1,0 +1,187 @@
+//! What most commands begin with: a workflow that is known to be right, its plan and its store. And how commands end
+//! early.
+
+use std::collections::BTreeSet;
+
+use flow_cache::Store;
+use flow_engine::plan::{self, Plan};
+use flow_engine::plugin::Catalogue;
+use flow_engine::run::{Externals, Survey};
+use flow_engine::view;
+use flow_engine::workflow::problem::Problems;
+use flow_engine::workflow::{self, Reference, Report, Sources, Workflow};
+use petgraph::graph::NodeIndex;
+
+use crate::WorkflowArguments;
+
+/// A stage failed, or the machine did.
+pub const FAILED: u8 = 1;
+/// The workflow or the command line is wrong.
+pub const WRONG: u8 = 2;
+/// Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+/// Why a command ended early.
+pub struct Failure {
+    /// What the user reads.
+    pub text: String,
+    /// The exit status.
+    pub status: u8,
+}
+
+pub fn wrong(text: impl std::fmt::Display) -> Failure {
+    Failure {
+        text: format!("error: {text}"),
+        status: WRONG,
+    }
+}
+
+impl From<flow_cache::Error> for Failure {
+    fn from(error: flow_cache::Error) -> Self {
+        Failure {
+            text: format!("error: {error}"),
+            status: FAILED,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure {
+            text: format!("error: {error:#}"),
+            status: FAILED,
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure {
+            text: format!("error: the output can't be written: {error}"),
+            status: FAILED,
+        }
+    }
+}
+
+/// A workflow that is known to be right, with all that commands ask of it.
+pub struct Session {
+    pub workflow: Workflow,
+    pub catalogue: Catalogue,
+    pub plan: Plan,
+    pub store: Store,
+    sources: Sources,
+}
+
+impl Session {
+    pub fn open(arguments: &WorkflowArguments) -> Result<Session, Failure> {
+        let (workflow, sources) =
+            workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
+        let mut problems = Problems::default();
+        let catalogue = Catalogue::find(Some(&workflow), &mut problems);
+        let plan = plan::expand(&workflow, &catalogue, &mut problems);
+        let sources = settle(sources, problems, &catalogue)?;
+        let root = arguments
+            .store
+            .clone()
+            .unwrap_or_else(|| workflow.folder().join(".flow"));
+        let root = std::path::absolute(&root)
+            .map_err(|e| wrong(format!("--store {}: {e}", root.display())))?;
+        let store = Store::open(&root).map_err(wrong)?;
+        Ok(Session {
+            workflow,
+            catalogue,
+            plan,
+            store,
+            sources,
+        })
+    }
+
+    /// Finds and hashes the files that these instances read; what is wrong with them ends the command.
+    pub fn externals(&mut self, nodes: &BTreeSet<NodeIndex>) -> Result<Externals, Failure> {
+        let mut problems = Problems::default();
+        let nodes = nodes.iter().copied();
+        let folder = self.workflow.folder();
+        let externals = Externals::resolve(&self.plan, nodes, folder, &self.store, &mut problems);
+        self.sources = settle(std::mem::take(&mut self.sources), problems, &self.catalogue)?;
+        Ok(externals)
+    }
+
+    /// The instances that arguments name.
+    pub fn named(&self, option: &str, names: &[String]) -> Result<BTreeSet<NodeIndex>, Failure> {
+        let mut found = BTreeSet::new();
+        for name in names {
+            let reference: Reference = name
+                .parse()
+                .map_err(|problem| wrong(format!("{option} {name}: {problem}")))?;
+            let nodes = self.plan.find(&reference).map_err(|known| {
+                wrong(format!(
+                    "{option} {name}: there is no such stage; there is {}",
+                    known.join(", ")
+                ))
+            })?;
+            found.extend(nodes);
+        }
+        Ok(found)
+    }
+
+    pub fn survey(
+        &self,
+        nodes: &BTreeSet<NodeIndex>,
+        forced: &BTreeSet<NodeIndex>,
+        externals: &Externals,
+    ) -> Result<Survey, Failure> {
+        let survey = Survey::of(
+            &self.plan,
+            |node| nodes.contains(&node),
+            |node| forced.contains(&node),
+            &self.catalogue,
+            externals,
+            &self.store,
+        )?;
+        Ok(survey)
+    }
+
+    /// The given instances in the plan's order.
+    pub fn in_order(&self, nodes: &BTreeSet<NodeIndex>) -> Vec<NodeIndex> {
+        self.plan
+            .order
+            .iter()
+            .copied()
+            .filter(|node| nodes.contains(node))
+            .collect()
+    }
+}
+
+pub fn report(report: Report) -> Failure {
+    Failure {
+        text: report.render(view::colour()),
+        status: WRONG,
+    }
+}
+
+/// Prints warnings and goes on, or ends the command with the errors.
+pub fn settle(
+    sources: Sources,
+    problems: Problems,
+    catalogue: &Catalogue,
+) -> Result<Sources, Failure> {
+    if problems.is_empty() {
+        return Ok(sources);
+    }
+    let report = Report::new(sources, problems);
+    let mut text = report.render(view::colour());
+    if !report.has_errors() {
+        eprintln!("{text}\n");
+        return Ok(report.into_sources());
+    }
+    for (program, cause) in &catalogue.broken {
+        text += &format!(
+            "\n\nnote: the plugin {} was left out: {cause}",
+            program.display()
+        );
+    }
+    Err(Failure {
+        text,
+        status: WRONG,
+    })
+}
