@@ -435,7 +435,7 @@ impl<'a> Expander<'a> {
                     .iter()
                     .find(|(key, _)| key.value == *name)
                     .map_or(stage.name.span, |(_, node)| node.span);
-                path_parameters(value, name, format!("/{name}"), span, &mut inputs);
+                parameters::paths(value, name, format!("/{name}"), span, &mut inputs);
             }
         }
         Some(inputs)
@@ -454,52 +454,5 @@ impl<'a> Expander<'a> {
                 self.problems.add(problem, name.span);
             }
         }
-    }
-}
-
-/// The local paths in a path parameter: a string, or a list or table of them. What has `://` in it is a URL.
-fn path_parameters(
-    value: &Value,
-    role: &str,
-    pointer: String,
-    span: Span,
-    inputs: &mut Vec<Input>,
-) {
-    match value {
-        Value::String(path) if !path.contains("://") => inputs.push(Input {
-            role: format!("with.{role}"),
-            origin: Origin::Path {
-                pattern: Located {
-                    value: path.clone(),
-                    span,
-                },
-                wanted: Wanted::Either,
-                parameter: Some(pointer),
-            },
-        }),
-        Value::Array(items) => {
-            for (i, item) in items.iter().enumerate() {
-                path_parameters(
-                    item,
-                    &format!("{role}.{i}"),
-                    format!("{pointer}/{i}"),
-                    span,
-                    inputs,
-                );
-            }
-        }
-        Value::Object(entries) => {
-            for (key, item) in entries {
-                let escaped = key.replace('~', "~0").replace('/', "~1");
-                path_parameters(
-                    item,
-                    &format!("{role}.{key}"),
-                    format!("{pointer}/{escaped}"),
-                    span,
-                    inputs,
-                );
-            }
-        }
-        _ => {}
     }
 }

@@ -4,6 +4,7 @@
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
+use super::{Input, Origin, Wanted};
 use crate::plugin::Kind;
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{Located, Node, NodeValue, Span, node};
@@ -147,6 +148,53 @@ fn place(given: &[(Located<String>, Node)], pointer: &str) -> Option<Span> {
         }
     }
     Some(node.span)
+}
+
+/// The local paths in a path parameter: a string, or a list or table of them. What has `://` in it is a URL.
+pub(super) fn paths(
+    value: &Value,
+    role: &str,
+    pointer: String,
+    span: Span,
+    inputs: &mut Vec<Input>,
+) {
+    match value {
+        Value::String(path) if !path.contains("://") => inputs.push(Input {
+            role: format!("with.{role}"),
+            origin: Origin::Path {
+                pattern: Located {
+                    value: path.clone(),
+                    span,
+                },
+                wanted: Wanted::Either,
+                parameter: Some(pointer),
+            },
+        }),
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                paths(
+                    item,
+                    &format!("{role}.{i}"),
+                    format!("{pointer}/{i}"),
+                    span,
+                    inputs,
+                );
+            }
+        }
+        Value::Object(entries) => {
+            for (key, item) in entries {
+                let escaped = key.replace('~', "~0").replace('/', "~1");
+                paths(
+                    item,
+                    &format!("{role}.{key}"),
+                    format!("{pointer}/{escaped}"),
+                    span,
+                    inputs,
+                );
+            }
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

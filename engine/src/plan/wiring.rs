@@ -99,9 +99,12 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
             .iter()
             .map(|(role, file)| Output {
                 role: role.value.clone(),
-                // A program may write a folder there too; what it is shows when it is done.
-                artifact: ArtifactType::File,
-                file: file.value.clone(),
+                artifact: if file.value.ends_with('/') {
+                    ArtifactType::Folder
+                } else {
+                    ArtifactType::File
+                },
+                file: file.value.trim_end_matches('/').into(),
             })
             .collect(),
     }

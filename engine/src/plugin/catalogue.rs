@@ -43,6 +43,8 @@ pub struct Kind {
     pub program: PathBuf,
     /// The plugin's name and version, for provenance.
     pub plugin: String,
+    /// The digest of the plugin's file, for provenance.
+    pub digest: String,
     /// What goes into the key: the declared version, else the digest of the plugin's file.
     pub version: String,
     validator: OnceLock<Result<Validator, String>>,
@@ -145,6 +147,7 @@ impl Catalogue {
             let kind = Kind {
                 program: program.clone(),
                 plugin: format!("{} {}", known.description.plugin, known.description.version),
+                digest: known.digest.clone(),
                 version,
                 validator: OnceLock::new(),
                 description,

@@ -1,8 +1,8 @@
 //! One stage, from lease to commit, on a thread of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,17 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use flow_cache::{Acquired, Draft, DraftOutput, Holder, Key, Lease, Record, Store};
-use flow_stage::{ArtifactType, protocol};
+use flow_cache::{Acquired, Draft, Holder, Key, Lease, Record, Store};
+use flow_stage::protocol;
 use petgraph::graph::NodeIndex;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::command::{self, Prepared};
 use super::event::{Event, Failure};
 use super::external::Externals;
 use super::key::Manifest;
-use crate::plan::{Instance, Origin, Output, Plan, Task};
+use super::outputs;
+use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::process::{self, Ending};
 use crate::plugin::{Catalogue, Kind};
 
@@ -186,7 +187,7 @@ fn run(
         attempt,
         job.threads,
     )?;
-    let outputs = prepared.outputs.clone();
+    let folder = prepared.outputs.clone();
     tell(Event::Execute {
         label: instance.label.clone(),
         threads: job.threads,
@@ -197,13 +198,14 @@ fn run(
         return Ok(None);
     };
     let seconds = started.elapsed().as_secs_f64();
-    let (kept, metrics) = collect(instance, &outputs, tell)?;
+    let (kept, metrics) = outputs::collect(instance, &folder, tell)?;
     check_inputs(site, job, instance)?;
     let provenance = json!({
         "stage": instance.stage,
         "label": instance.label,
         "run": site.run,
         "plugin": kind.map(|kind| &kind.plugin),
+        "plugin_digest": kind.map(|kind| &kind.digest),
         "threads": job.threads,
         "device": "cpu",
         "host": host(),
@@ -395,89 +397,6 @@ impl<T: Fn(Event)> Listener<'_, T> {
             let _ = writeln!(log, "{line}");
         }
     }
-}
-
-/// Checks the declared outputs and reads the figures out of the metrics among them.
-fn collect(
-    instance: &Instance,
-    folder: &Path,
-    tell: &impl Fn(Event),
-) -> Result<(BTreeMap<String, DraftOutput>, Map<String, Value>)> {
-    let mut kept = BTreeMap::new();
-    let mut metrics = Map::new();
-    for output in &instance.outputs {
-        let path = folder.join(&output.file);
-        check(output, &path, matches!(instance.task, Task::Kind { .. }))?;
-        if output.artifact == ArtifactType::Metrics {
-            metrics.extend(figures(&output.role, &path)?);
-        }
-        let artifact = output.artifact.to_string();
-        kept.insert(output.role.clone(), DraftOutput { path, artifact });
-    }
-    let declared = |name: &str| {
-        instance.outputs.iter().any(|o| {
-            Path::new(&o.file)
-                .components()
-                .next()
-                .is_some_and(|c| c.as_os_str() == name)
-        })
-    };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !declared(&name) {
-            let message =
-                format!("it wrote `{name}`, which is not a declared output and is not kept");
-            tell(Event::Warning {
-                label: Some(instance.label.clone()),
-                message,
-            });
-        }
-    }
-    Ok((kept, metrics))
-}
-
-fn check(output: &Output, path: &Path, of_kind: bool) -> Result<()> {
-    let role = &output.role;
-    let Ok(metadata) = path.symlink_metadata() else {
-        bail!(
-            "it ended well and did not write its output `{role}` ({})",
-            output.file
-        );
-    };
-    if of_kind {
-        ensure!(
-            metadata.is_dir() == output.artifact.is_folder(),
-            "its output `{role}` has to be a {}",
-            if output.artifact.is_folder() {
-                "folder"
-            } else {
-                "file"
-            }
-        );
-    }
-    if matches!(
-        output.artifact,
-        ArtifactType::Array | ArtifactType::Labels | ArtifactType::Mask
-    ) {
-        let mut magic = [0; 6];
-        let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-        ensure!(
-            read.is_ok() && magic == *b"\x93NUMPY",
-            "its output `{role}` is not a .npy file"
-        );
-    }
-    Ok(())
-}
-
-/// The numbers of a metrics file, and its `groups`.
-fn figures(role: &str, path: &Path) -> Result<Map<String, Value>> {
-    let text = fs::read(path).with_context(|| format!("its output `{role}` can't be read"))?;
-    let value: Map<String, Value> = serde_json::from_slice(&text)
-        .with_context(|| format!("its output `{role}` is not a JSON object"))?;
-    Ok(value
-        .into_iter()
-        .filter(|(name, value)| value.is_number() || (name == "groups" && value.is_object()))
-        .collect())
 }
 
 /// The last lines of a log.

@@ -4,7 +4,8 @@
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
 //! - [`survey`]: what a run would do, without doing it.
 //! - [`explain`]: which parts of a key differ from those of earlier records.
-//! - [`execute`]: one stage, from lease to commit; [`command`] is how its process is put together.
+//! - [`execute`]: one stage, from lease to commit; [`command`] is how its process is put together, [`outputs`] checks
+//!   what it made.
 //! - [`runner`]: the loop over ready stages inside the thread budget.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
 //! - [`journal`]: what is kept of a run in the store.
@@ -16,6 +17,7 @@ pub mod explain;
 pub mod external;
 pub mod journal;
 pub mod key;
+mod outputs;
 pub mod runner;
 pub mod survey;
 
