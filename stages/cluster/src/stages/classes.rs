@@ -143,17 +143,44 @@ pub(super) fn each<T: Send>(
     classes: &[Class],
     compute: impl Fn(&Class) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
+    each_in_steps(
+        context,
+        classes,
+        "class",
+        |_| 1,
+        |class, step| {
+            let found = compute(class);
+            step();
+            found
+        },
+    )
+}
+
+/// The same where a class is a number of steps, each of which `compute` has to report.
+///
+/// # Errors
+/// As [`each`].
+pub(super) fn each_in_steps<T: Send>(
+    context: &Context,
+    classes: &[Class],
+    unit: &str,
+    steps: impl Fn(&Class) -> u64,
+    compute: impl Fn(&Class, &(dyn Fn() + Sync)) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let total: u64 = classes.iter().map(steps).sum();
+    // A line for each percent tells enough.
+    let rare = total.div_ceil(100).max(1);
     let done = AtomicU64::new(0);
-    let total = classes.len() as u64;
-    context.progress(0, total, "class");
+    context.progress(0, total, unit);
+    let step = || {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(rare) || done == total {
+            context.progress(done, total, unit);
+        }
+    };
     let found: Vec<Result<T>> = classes
         .par_iter()
-        .map(|class| {
-            let found = compute(class).with_context(|| format!("class {}", class.name));
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            context.progress_message(done, total, "class", &class.name);
-            found
-        })
+        .map(|class| compute(class, &step).with_context(|| format!("class {}", class.name)))
         .collect();
     found.into_iter().collect()
 }

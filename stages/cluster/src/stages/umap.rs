@@ -92,13 +92,19 @@ impl Stage for Umap {
                 Metric::Cosine => crate::Metric::Cosine,
             })
             .seed(context.seed());
-        let parts = classes::each(context, &classes, |class| {
+        let most = classes
+            .iter()
+            .map(|class| class.rows.len())
+            .max()
+            .unwrap_or(0);
+        context.log(format!(
+            "about {} MB for the largest class",
+            umap.memory(most, features.ncols()) / 1_000_000
+        ));
+        let epochs = |class: &classes::Class| crate::Umap::epochs(class.rows.len()) as u64;
+        let parts = classes::each_in_steps(context, &classes, "epoch", epochs, |class, step| {
             let points = classes::take(&features, class);
-            let embedding = umap.fit_with(points.view(), &|epoch, epochs| {
-                if epoch % 50 == 0 {
-                    context.log(format!("class {}: epoch {epoch} of {epochs}", class.name));
-                }
-            })?;
+            let embedding = umap.fit_with(points.view(), step)?;
             for warning in embedding.warnings {
                 context.warning(format!("class {}: {warning}", class.name));
             }

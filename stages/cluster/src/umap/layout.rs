@@ -29,7 +29,7 @@ pub(super) fn optimise(
     epochs: usize,
     curve: (f64, f64),
     seed: u64,
-    each: &(dyn Fn(usize) + Sync),
+    each: &(dyn Fn() + Sync),
 ) {
     // Columns of zeros beside the points' own stay zeros: only these widths need to be compiled.
     match dim {
@@ -48,7 +48,7 @@ fn run<const L: usize>(
     epochs: usize,
     curve: (f64, f64),
     seed: u64,
-    each: &(dyn Fn(usize) + Sync),
+    each: &(dyn Fn() + Sync),
 ) {
     let n = graph.len();
     let count = (n / LEAST_IN_BLOCK).clamp(1, BLOCKS);
@@ -74,6 +74,8 @@ fn run<const L: usize>(
     deal(graph, &home, &blocks_sizes(&blocks), &order, &mut rounds);
     let tables = Tables::new(curve);
 
+    // Epoch 0 samples no edge.
+    each();
     for epoch in 1..epochs {
         // As the reference does: full in epoch 1, and not quite 0 in the last.
         let rate = 1.0 - (epoch - 1) as f32 / epochs as f32;
@@ -106,7 +108,7 @@ fn run<const L: usize>(
                 },
             );
         }
-        each(epoch);
+        each();
     }
 
     for (block, places) in blocks.into_iter().enumerate() {

@@ -121,27 +121,47 @@ impl Umap {
         Ok(())
     }
 
+    /// The epochs of a layout of n points: 500 up to 10,000 points, 200 beyond, and 1 for a single point.
+    pub fn epochs(n: usize) -> usize {
+        match n {
+            0 | 1 => 1,
+            2..=10_000 => 500,
+            _ => 200,
+        }
+    }
+
+    /// About how many bytes [`Umap::fit`] takes for points `[n, d]`, beside the points themselves.
+    pub fn memory(&self, n: usize, d: usize) -> usize {
+        let k = self.neighbors.min(n);
+        // Two copies of the points, candidates and neighbours; then edges in both directions, while they are sorted, in
+        // the graph and in the layout; the basis of the spectral start.
+        let neighbours = n * (2 * 4 * d + 8 * (2 * (k + 8) + 16) + 12 * k);
+        let graph = n * k * (12 + 2 * (12 + 8 + 8) + 2 * 16);
+        neighbours.max(graph + 8 * n * 45)
+    }
+
     /// Embeds points `[n, d]`.
     ///
     /// # Errors
     /// Where a parameter is out of range, the array is empty, or a value is not finite.
     pub fn fit(&self, points: ArrayView2<f32>) -> Result<Embedding> {
-        self.fit_with(points, &|_, _| {})
+        self.fit_with(points, &|| {})
     }
 
-    /// Like [`Umap::fit`]; calls `progress` with the epochs done and in all. It may be called from any thread.
+    /// Like [`Umap::fit`]; calls `each_epoch` after each of the [`Umap::epochs`].
     ///
     /// # Errors
     /// As [`Umap::fit`].
     pub fn fit_with(
         &self,
         points: ArrayView2<f32>,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        each_epoch: &(dyn Fn() + Sync),
     ) -> Result<Embedding> {
         self.check()?;
         check_points(points)?;
         let n = points.nrows();
         if n == 1 {
+            each_epoch();
             return Ok(Embedding {
                 points: Array2::zeros((1, self.components)),
                 parts: 1,
@@ -157,7 +177,7 @@ impl Umap {
                 self.neighbors
             ));
         }
-        let epochs = if n <= 10_000 { 500 } else { 200 };
+        let epochs = Self::epochs(n);
         let mut graph = Graph::new(&knn::nearest(points, neighbors - 1, self.metric));
         graph.prune(graph.heaviest() / epochs as f32);
         let (mut layout, parts, warnings) =
@@ -171,9 +191,7 @@ impl Umap {
             epochs,
             curve,
             self.seed,
-            &|epoch| {
-                progress(epoch, epochs);
-            },
+            each_epoch,
         );
         Ok(Embedding {
             points: Array2::from_shape_vec((n, self.components), layout)
