@@ -210,7 +210,7 @@ impl Problem {
                 "no plugin was found that could have `{kind}`: put flow-stages-* beside flow or on the PATH, or name one under [plugins]"
             )),
             Problem::UnknownKind { kind, known } => Some(format!(
-                "{}; or its plugin is missing: flow looks beside itself, at [plugins], FLOW_PLUGIN_PATH and the PATH",
+                "{} (plugins are looked for beside flow, under [plugins], in FLOW_PLUGIN_PATH and on the PATH)",
                 suggest(kind, known)
             )),
             Problem::UnknownStage { stage, known } => Some(suggest(stage, known)),
