@@ -279,7 +279,7 @@ fn folders_are_inputs_and_outputs() {
     let test = Test::new()
         .workflow(
             "[stages.a]\nrun = 'cp -r ${inputs.tree} ${outputs.copy}'\ninputs = { tree = { path = 'tree' } }\n\
-             outputs = { copy = 'copy' }\n\
+             outputs = { copy = 'copy/' }\n\
              [stages.b]\nrun = 'cat ${inputs.copy}/deep/er/x > ${outputs.o}'\ninputs = { copy = 'a' }\noutputs = { o = 'o' }",
         )
         .file("tree/deep/er/x", "1")

@@ -346,3 +346,89 @@ fn a_seed_counts_for_seeded_kinds_alone() {
         .cached("plain")
         .check();
 }
+
+#[test]
+fn a_glob_may_be_absolute() {
+    let test = Test::new().file("data/a.csv", "1").file("data/b.csv", "2");
+    let pattern = test.path("data/*.csv").display().to_string();
+    let test = test
+        .workflow(&format!(
+            "[stages.a]\nrun = 'cat ${{inputs.raw}} > ${{outputs.o}}'\ninputs = {{ raw = {{ path = '{pattern}' }} }}\n\
+             outputs = {{ o = 'o' }}"
+        ))
+        .run("")
+        .ran("a")
+        .check();
+    assert_eq!(test.output("a", "o"), b"12");
+}
+
+#[test]
+fn all_instances_of_a_stage_are_collected() {
+    let text = r#"
+[stages.multi]
+run = "echo ${matrix.n} > ${outputs.o}"
+matrix = { n = [1, 2, 3] }
+outputs = { o = "o.txt" }
+
+[stages.all]
+run = "cat ${inputs.parts} > ${outputs.o}"
+inputs = { parts = { collect = "multi.o" } }
+outputs = { o = "o.txt" }
+"#;
+    let test = Test::new()
+        .workflow(text)
+        .run("")
+        .ran("multi[n=1] multi[n=2] multi[n=3] all")
+        .check();
+    assert_eq!(test.output("all", "o"), b"1\n2\n3\n");
+    let test = test
+        .edit("[1, 2, 3]", "[1, 2, 3, 4]")
+        .run("")
+        .cached("multi[n=1] multi[n=2] multi[n=3]")
+        .ran("multi[n=4] all")
+        .check();
+    assert_eq!(test.output("all", "o"), b"1\n2\n3\n4\n");
+}
+
+#[test]
+fn what_is_laid_over_wins_in_its_order() {
+    let text = "include = ['common/base.toml']\n[params]\nb = 'file'\nc = 'file'\nd = 'file'\ne = 'file'\n\
+                [variants.size.big]\nparams = { d = 'variant', e = 'variant' }\n";
+    let base = "[params]\na = 'base'\nb = 'base'\n[stages.s]\nrun = 'echo ${a} ${b} ${c} ${d} ${e} > ${outputs.o}'\n\
+                outputs = { o = 'o' }\n";
+    let test = Test::new()
+        .workflow(text)
+        .file("common/base.toml", base)
+        .file("params.toml", "c = 'params'\nd = 'params'\n")
+        .run("--params params.toml --variant size=big --set e=set")
+        .ran("s")
+        .check();
+    assert_eq!(test.output("s", "o"), b"base file params variant set\n");
+    let test = test.run("").ran("s").check();
+    assert_eq!(test.output("s", "o"), b"base file file file file\n");
+    test.run("--variant size=base").cached("s").check();
+}
+
+#[test]
+fn a_stage_is_tried_again_as_often_as_it_says() {
+    let flaky = "[stages.a]\nrun = 'echo try >> starts; test $(wc -l < starts) -ge 3; echo $? > ${outputs.o}; \
+                 test $(wc -l < starts) -ge 3'\noutputs = { o = 'o' }\nretries = 2\n";
+    let test = Test::new()
+        .workflow(flaky)
+        .run("")
+        .stderr_has("warning: a: ")
+        .ran("a");
+    let test = test.starts("try\ntry\ntry").check();
+    assert_eq!(test.output("a", "o"), b"0\n");
+    // Once less is once too few; and the number is in no key.
+    let failing = flaky.replace("retries = 2", "retries = 1");
+    Test::new()
+        .workflow(&failing)
+        .run("")
+        .status(1)
+        .stderr_has("warning: a: ")
+        .stages("failed", "a")
+        .starts("try\ntry")
+        .check();
+    test.workflow(&failing).run("").cached("a").check();
+}

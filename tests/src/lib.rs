@@ -208,6 +208,13 @@ impl Test {
         self
     }
 
+    /// Expects warnings, if anything, on stderr.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn may_warn(mut self) -> Test {
+        self.expected.stderr = Text::Warnings;
+        self
+    }
+
     /// Expects that these stages, and no others, ran.
     #[must_use = "nothing is tested before `check`"]
     pub fn ran(self, labels: &str) -> Test {
@@ -331,6 +338,21 @@ impl Running {
     pub fn wait_for_stderr(&mut self, piece: &str) {
         let path = self.stderr.clone();
         self.wait_until(&path, |text| text.contains(piece));
+    }
+
+    /// Waits until something is in the folder.
+    #[track_caller]
+    pub fn wait_for_path(&mut self, name: &str) {
+        let path = self.path(name);
+        let began = Instant::now();
+        while !path.exists() {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < LIMIT,
+                "flow ended, and there is no {name}"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     #[track_caller]

@@ -121,13 +121,15 @@ fn plain(text: &str, folder: &Path) -> String {
 pub(crate) enum Text {
     Is(String),
     Has(Vec<String>),
+    /// Nothing but lines that begin with `warning: `.
+    Warnings,
 }
 
 impl Text {
     pub(crate) fn also(&mut self, text: &str) {
         match self {
             Text::Has(pieces) => pieces.push(text.into()),
-            Text::Is(_) => *self = Text::Has(vec![text.into()]),
+            Text::Is(_) | Text::Warnings => *self = Text::Has(vec![text.into()]),
         }
     }
 
@@ -139,6 +141,10 @@ impl Text {
             Text::Has(pieces) => {
                 let missing = pieces.iter().find(|piece| !found.contains(*piece))?;
                 Some(format!("--- missing in {name}\n{missing}"))
+            }
+            Text::Warnings => {
+                let odd = found.lines().find(|line| !line.starts_with("warning: "))?;
+                Some(format!("--- no warning in {name}\n{odd}"))
             }
             Text::Is(_) => None,
         }
