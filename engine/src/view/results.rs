@@ -56,15 +56,19 @@ pub fn tables<'m>(
         }
     }
     sets.into_iter()
-        .map(|(names, rows)| table(names, &rows))
+        .filter_map(|(names, rows)| table(names, &rows))
         .collect()
 }
 
-fn table(names: &[String], rows: &[Row<'_>]) -> String {
+/// None where no stage has any of the figures.
+fn table(names: &[String], rows: &[Row<'_>]) -> Option<String> {
     let shown: Vec<&String> = names
         .iter()
         .filter(|name| rows.iter().any(|(_, figures)| figures.contains_key(*name)))
         .collect();
+    if shown.is_empty() {
+        return None;
+    }
     // A group without any of the figures has nothing to say.
     let rows = rows.iter().filter(|(label, figures)| {
         !label.starts_with(' ') || shown.iter().any(|name| figures.contains_key(*name))
@@ -87,7 +91,7 @@ fn table(names: &[String], rows: &[Row<'_>]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.trim_fmt()
+    Some(table.trim_fmt())
 }
 
 fn number(value: Option<&Value>) -> String {
