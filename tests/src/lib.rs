@@ -17,7 +17,7 @@
 //! their paths; `FLOW_TEST_BIN` names a folder with other binaries than those of this build.
 //!
 //! - [`binaries`]: where the binaries under test are.
-//! - [`outcome`]: what a call printed, and what of it is compared.
+//! - `outcome`: what a call printed, and what of it is compared.
 //! - [`store`]: a store read by its public format alone.
 
 pub mod binaries;
