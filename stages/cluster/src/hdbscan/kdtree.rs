@@ -131,29 +131,28 @@ impl KdTree {
 
     #[inline(always)]
     fn leaf_core_distances(&self, leaf: Node, k: usize, scratch: &mut Scratch) -> Vec<f64> {
-        let mut found = Vec::with_capacity((leaf.end - leaf.start) as usize);
-        let (mut point, mut previous) = (vec![0.0; self.d], vec![0.0; self.d]);
-        for position in leaf.start as usize..leaf.end as usize {
-            self.point(position, &mut point);
-            // The neighbour's core distance plus the way to it bounds ours from above.
-            let bound = match found.last() {
-                None => f64::INFINITY,
-                Some(&core) => {
-                    let way: f64 = point
-                        .iter()
-                        .zip(&previous)
-                        .map(|(a, b)| (a - b) * (a - b))
-                        .sum();
-                    let bound = (f64::sqrt(core) + way.sqrt()) * (1.0 + 1e-12);
-                    bound * bound
-                }
-            };
+        let mut point = vec![0.0; self.d];
+        // The core distances that are known, by place in the leaf.
+        let mut known = [f64::INFINITY; LEAF];
+        let m = (leaf.end - leaf.start) as usize;
+        let mut found = Vec::with_capacity(m);
+        for place in 0..m {
+            self.point(leaf.start as usize + place, &mut point);
+            // Another point's core distance plus the way to it bounds this one's from above.
+            let ways = self.leaf_distances(leaf, &point);
+            let mut bound = f64::INFINITY;
+            for (core, way) in known.iter().zip(&ways) {
+                let sum = core + way.sqrt();
+                bound = if sum < bound { sum } else { bound };
+            }
+            bound *= 1.0 + 1e-12;
             let core = self
-                .kth_distance(&point, k, bound, scratch)
+                .kth_distance(&point, k, bound * bound, scratch)
                 // Where squares underflow, the bound is no bound.
-                .or_else(|| self.kth_distance(&point, k, f64::INFINITY, scratch));
-            found.push(core.unwrap_or(f64::INFINITY));
-            previous.copy_from_slice(&point);
+                .or_else(|| self.kth_distance(&point, k, f64::INFINITY, scratch))
+                .unwrap_or(f64::INFINITY);
+            known[place] = core.sqrt();
+            found.push(core);
         }
         found
     }

@@ -33,8 +33,13 @@ impl Edge {
     /// Whether `self` comes before `other`.
     #[inline(always)]
     fn before(&self, other: &Edge) -> bool {
-        (self.reach, self.distance, self.low, self.high)
-            < (other.reach, other.distance, other.low, other.high)
+        if self.reach != other.reach {
+            return self.reach < other.reach;
+        }
+        if self.distance != other.distance {
+            return self.distance < other.distance;
+        }
+        (self.low, self.high) < (other.low, other.high)
     }
 }
 
