@@ -1,13 +1,16 @@
 //! The command line: arguments parsed, one function a command, the exit status.
 
+mod cache_commands;
 mod commands;
 mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cache_commands::CacheCommand;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use flow_engine::view::graph::Format;
+
 use flow_engine::workflow::Overrides;
 
 /// A workflow to begin with.
@@ -89,6 +92,11 @@ enum Command {
         /// Where to; by default STAGE.OUTPUT in the current folder.
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
+    },
+    /// Looks after the store: stats, verify, gc, pin.
+    Cache {
+        #[command(subcommand)]
+        command: CacheCommand,
     },
     /// Lists the stage kinds at hand, or prints the page of one.
     Stages {
@@ -200,6 +208,7 @@ fn main() -> ExitCode {
             artifact,
             output,
         } => commands::get(&workflow, &artifact, output),
+        Command::Cache { command } => cache_commands::cache(&command),
         Command::Stages { kind, workflow } => {
             commands::stages(kind.as_deref(), workflow.as_deref())
         }
