@@ -102,7 +102,7 @@ impl KdTree {
         let (low, high) = corners.split_at(self.d);
         let mut sum = 0.0;
         for ((&x, &low), &high) in point.iter().zip(low).zip(high) {
-            let t = (low - x).max(x - high).max(0.0);
+            let t = larger(larger(low - x, x - high), 0.0);
             sum += t * t;
         }
         sum
@@ -220,6 +220,12 @@ impl KdTree {
         }
         (count >= wanted).then(|| f64::from_bits(*near[..count].select_nth_unstable(wanted - 1).1))
     }
+}
+
+/// The larger of two numbers, neither NaN: one instruction, where `f64::max` takes four.
+#[inline(always)]
+pub(super) fn larger(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::kdtree::KdTree;
+use super::kdtree::{KdTree, larger};
 
 /// An edge of the spanning tree; its fields, in this order, are its place in the total order.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -185,7 +185,7 @@ impl Search<'_> {
             }
             let node = tree.nodes[number];
             let least = Edge {
-                reach: own_core.max(self.least_core[number]).max(away),
+                reach: larger(larger(own_core, self.least_core[number]), away),
                 distance: away,
                 low: row.min(node.least_row),
                 high: row.max(node.least_row),
@@ -213,7 +213,7 @@ impl Search<'_> {
                     continue;
                 }
                 let other = node.start as usize + i;
-                let reach = distance.max(own_core).max(self.core[other]);
+                let reach = larger(larger(distance, own_core), self.core[other]);
                 if reach > best.reach || self.component[other] == own {
                     continue;
                 }
