@@ -173,7 +173,7 @@ fn jobs_bounds_the_threads_that_are_given_out() {
         )
     };
     let workflow = format!(
-        "[params]\ntries = 5\n{}{}",
+        "[params]\ntries = 50\n{}{}",
         meet("left", "right"),
         meet("right", "left")
     );

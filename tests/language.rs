@@ -432,3 +432,22 @@ fn a_stage_is_tried_again_as_often_as_it_says() {
         .check();
     test.workflow(&failing).run("").cached("a").check();
 }
+
+#[test]
+fn a_folder_is_declared_with_a_slash() {
+    let test = Test::new()
+        .workflow("[stages.a]\nrun = 'mkdir -p ${outputs.o}; echo 1 > ${outputs.o}/x'\noutputs = { o = 'o' }")
+        .run("")
+        .status(1)
+        .stages("failed", "a")
+        .check();
+    let (message, _) = test.last().stages["a"].failure.clone().unwrap();
+    assert_eq!(
+        message,
+        "its output `o` has to be a file, and is a folder; a folder is declared with a slash at its end"
+    );
+    test.edit("{ o = 'o' }", "{ o = 'o/' }")
+        .run("")
+        .ran("a")
+        .check();
+}

@@ -171,7 +171,12 @@ fn it_writes_no_output() {
 
 #[test]
 fn it_writes_a_folder_or_a_file_where_the_other_is_due() {
-    fails("bad", "folder", "its output `out` has to be a file", &[]);
+    fails(
+        "bad",
+        "folder",
+        "its output `out` has to be a file, and is a folder",
+        &[],
+    );
     fails(
         "bad-folder",
         "file",
