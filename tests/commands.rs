@@ -1,4 +1,4 @@
-//! Commands that show and begin: `check`, `why`, `graph`, `stages`, `schema`, `new`.
+//! Commands that show, begin and look after: `check`, `why`, `graph`, `stages`, `schema`, `new`, `cache`.
 
 use flow_tests::Test;
 
@@ -110,4 +110,34 @@ fn a_new_workflow_is_right_and_runs() {
         .stdout_has("digits.toml")
         .check();
     test.flow("check digits.toml").stdout_has("16").check();
+}
+
+#[test]
+fn gc_leaves_what_is_pinned() {
+    let test = Test::new().workflow(TWO).run("").ran("a b").check();
+    let gc = "cache gc flow.toml --max-size 0B";
+    test.flow("cache pin flow.toml paper")
+        .stdout("pinned 2 of 2 result(s) as `paper`")
+        .check()
+        .flow(gc)
+        .stdout_has("with 2 result(s) pinned")
+        .check()
+        .run("")
+        .cached("a b")
+        .check()
+        .flow("cache unpin flow.toml paper")
+        .stdout("`paper` is no longer pinned")
+        .check()
+        .flow(&format!("{gc} --dry-run"))
+        .stdout_has("would free")
+        .check()
+        .run("")
+        .cached("a b")
+        .check()
+        .flow(gc)
+        .stdout_has("freed")
+        .check()
+        .run("")
+        .ran("a b")
+        .check();
 }

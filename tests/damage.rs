@@ -207,3 +207,34 @@ fn deleting_the_memo_costs_only_time() {
     }
     test.run("").cached("a b").starts("").check();
 }
+
+#[test]
+fn bits_that_rot_are_found_by_verify() {
+    let test = two();
+    let test = test
+        .flow("cache verify flow.toml")
+        .stdout_has("0 damaged")
+        .check();
+    let test = test.run("").cached("a b").check();
+    let blob = blob_of(&test, "a");
+    let before = fs::metadata(&blob).unwrap().modified().unwrap();
+    damage(&blob, |bytes| bytes[0] ^= 1);
+    // As a disk does it: no time changes.
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = fs::File::options().write(true).open(&blob).unwrap();
+    file.set_modified(before).unwrap();
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o444)).unwrap();
+    let verify = test.flow("cache verify flow.toml").status(1);
+    let test = verify
+        .stdout_has("does not have the digest that its name states")
+        .may_warn()
+        .check();
+    let fix = test.flow("cache verify flow.toml --fix");
+    let test = fix
+        .stdout_has("does not have the digest that its name states")
+        .may_warn()
+        .check();
+    let test = test.run("").ran("a").cached("b").check();
+    assert_eq!(test.output("a", "o"), b"some text\n");
+    store::assert_sound(&test.path(".flow"));
+}
