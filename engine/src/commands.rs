@@ -134,17 +134,26 @@ fn history(session: &Session, survey: &Survey, nodes: &[NodeIndex]) -> Result<Hi
 }
 
 /// `flow why`.
-pub fn why(arguments: &WorkflowArguments, stage: &str) -> Result<ExitCode, Failure> {
+pub fn why(arguments: &WorkflowArguments, stage: &str, output: bool) -> Result<ExitCode, Failure> {
     let mut session = Session::open(arguments)?;
     let nodes = session.named("why", &[stage.to_string()])?;
     let targets = session.in_order(&nodes);
     let involved = session.plan.with_ancestors(&targets);
     let externals = session.externals(&involved)?;
     let survey = session.survey(&involved, &BTreeSet::new(), &externals)?;
-    let history = history(&session, &survey, &session.in_order(&involved))?;
+    let explain = if output {
+        view::status::why_output
+    } else {
+        view::status::why
+    };
+    let stages = session.in_order(&involved);
+    let stages = stages
+        .iter()
+        .map(|&node| session.plan.graph[node].stage.as_str());
+    let history = History::of(&session.store, &stages.collect())?;
     let texts: Vec<String> = targets
         .iter()
-        .map(|&node| view::status::why(&session.plan, &survey, &history, node))
+        .map(|&node| explain(&session.plan, &survey, &history, node))
         .collect();
     view::print(&texts.join("\n\n"))?;
     Ok(ExitCode::SUCCESS)

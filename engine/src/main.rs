@@ -59,6 +59,9 @@ enum Command {
         workflow: WorkflowArguments,
         /// The stage.
         stage: String,
+        /// Compare its outputs with those of its record before, instead of its key.
+        #[arg(long)]
+        output: bool,
     },
     /// Shows the DAG with each stage's standing.
     #[command(
@@ -202,7 +205,11 @@ fn main() -> ExitCode {
         Command::Man { folder } => commands::man(&Cli::command(), &folder),
         Command::Run(arguments) => commands::run(&arguments),
         Command::Status { workflow, json } => commands::status(&workflow, json),
-        Command::Why { workflow, stage } => commands::why(&workflow, &stage),
+        Command::Why {
+            workflow,
+            stage,
+            output,
+        } => commands::why(&workflow, &stage, output),
         Command::Get {
             workflow,
             artifact,

@@ -1,9 +1,9 @@
 //! From a workflow to a DAG of stage instances, complete and checked. Pure: no file is looked at.
 //!
-//! - [`wiring`]: what stages read from each other: names, roles, artifact types, cycles.
-//! - [`expand`]: stages to instances.
-//! - [`coordinates`]: which instances a stage has, given those it reads from.
-//! - [`parameters`]: defaults, types and ranges by the schema that the plugin publishes.
+//! - `wiring`: what stages read from each other: names, roles, artifact types, cycles.
+//! - `expand`: stages to instances.
+//! - `coordinates`: which instances a stage has, given those it reads from.
+//! - `parameters`: defaults, types and ranges by the schema that the plugin publishes.
 
 mod coordinates;
 mod expand;

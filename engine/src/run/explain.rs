@@ -70,6 +70,14 @@ impl History {
 }
 
 impl History {
+    /// The newest record of a stage that was made before `record`.
+    pub fn before(&self, stage: &str, record: &Record) -> Option<&Record> {
+        let records = self.by_stage.get(stage)?.iter().map(|(record, _)| record);
+        records
+            .filter(|earlier| earlier.key != record.key && earlier.finished < record.finished)
+            .max_by(|a, b| a.finished.cmp(&b.finished))
+    }
+
     /// How long the given instances took when their stages last ran, in seconds; none where nothing is known of one.
     pub fn estimate(&self, plan: &Plan, nodes: impl IntoIterator<Item = NodeIndex>) -> Option<f64> {
         nodes

@@ -4,7 +4,7 @@
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
 //! - [`survey`]: what a run would do, without doing it.
 //! - [`explain`]: which parts of a key differ from those of earlier records.
-//! - [`execute`]: one stage, from lease to commit; [`command`] is how its process is put together, [`outputs`] checks
+//! - `execute`: one stage, from lease to commit; `command` is how its process is put together, `outputs` checks
 //!   what it made.
 //! - [`runner`]: the loop over ready stages inside the thread budget.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.

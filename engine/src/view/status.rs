@@ -200,6 +200,41 @@ pub fn why(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> 
     text
 }
 
+/// `flow why --output`: which outputs differ from those of the record before, and where the wave stopped.
+pub fn why_output(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
+    let instance = &plan.graph[node];
+    let label = &instance.label;
+    let Some(record) = survey.record(node) else {
+        return format!(
+            "{label}: not up to date, so its outputs are not known yet; `flow why` says why"
+        );
+    };
+    let Some(earlier) = history.before(&instance.stage, record) else {
+        return format!("{label}: there is no earlier record to compare its outputs with");
+    };
+    let mut rows = vec![vec![
+        "output".into(),
+        format!("then ({})", earlier.finished),
+        format!("now ({})", record.finished),
+        String::new(),
+    ]];
+    for (role, output) in &record.outputs {
+        let then = earlier.outputs.get(role).map(|output| output.digest);
+        let verdict = if then == Some(output.digest) {
+            "the same bytes: nothing that reads it had to run"
+        } else {
+            "changed: what reads it is another action"
+        };
+        rows.push(vec![
+            role.clone(),
+            then.map_or_else(|| "-".into(), |digest| short(&digest.to_string())),
+            short(&output.digest.to_string()),
+            verdict.into(),
+        ]);
+    }
+    format!("{label}\n{}", super::columns(rows, 0))
+}
+
 /// The chain of causes, up to the edits.
 fn causes(
     plan: &Plan,

@@ -4,9 +4,9 @@
 //! - [`node`]: a TOML value with its place.
 //! - [`template`]: `${name}` in strings.
 //! - [`problem`]: everything that can be wrong with a workflow, and how it is said.
-//! - [`compose`]: one tree out of the file, its includes, variants and the command line; [`set`] reads `--set`.
-//! - [`parse`], [`stage`]: the tree to [`Workflow`]; [`reader`] takes values of the expected type.
-//! - [`reference`]: how inputs name stages.
+//! - `compose`: one tree out of the file, its includes, variants and the command line; `set` reads `--set`.
+//! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
+//! - `reference`: how inputs name stages.
 
 mod compose;
 pub mod node;

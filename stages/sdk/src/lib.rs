@@ -4,7 +4,7 @@
 //! - [`Stage`]: a stage kind is a parameter struct with its declared inputs and outputs and a `run` function.
 //! - [`Context`]: what a running stage is given: paths, seed, threads, progress, metrics.
 //! - [`Plugin`]: the process: `describe` and `run KIND` for a list of stages.
-//! - [`array`] and [`dataset`]: the artifact formats.
+//! - [`mod@array`] and [`dataset`]: the artifact formats.
 //! - [`random`]: generators by seed, purpose and sample index.
 //! - [`versions`]: the test that makes someone decide when the sources of a kind change.
 #![cfg_attr(
