@@ -6,7 +6,8 @@ mod reference;
 
 use std::collections::BTreeMap;
 
-use flow_stages_cluster::Hdbscan;
+use flow_stages_cluster::hdbscan::Selection;
+use flow_stages_cluster::{Hdbscan, scores};
 use ndarray::{Array1, Array2};
 use reference::load;
 
@@ -89,4 +90,40 @@ fn canonical(labels: &Array1<i64>) -> Vec<usize> {
     let mut order: Vec<usize> = first.keys().copied().collect();
     order.sort_by_key(|label| first[label]);
     order
+}
+
+#[test]
+fn each_option_gives_the_labels_of_the_reference() {
+    let points = load::<f32, _>("digits_umap_seed42").mapv(f64::from);
+    // The sets of reference/options.py.
+    let few = || Hdbscan::new().min_cluster_size(20).min_samples(5);
+    let sets = [
+        Hdbscan::new().min_cluster_size(20),
+        few(),
+        few().min_cluster_size(50).selection(Selection::Leaf),
+        few()
+            .selection(Selection::Leaf)
+            .cluster_selection_epsilon(0.3),
+        few().cluster_selection_epsilon(0.5),
+        few().max_cluster_size(150),
+        Hdbscan::new()
+            .min_cluster_size(700)
+            .allow_single_cluster(true),
+        few()
+            .allow_single_cluster(true)
+            .cluster_selection_epsilon(0.4),
+    ];
+    let wanted: Array2<i32> = load("options_labels");
+    assert_eq!(wanted.nrows(), sets.len());
+    let limits = [1.0, 0.0, 5.0, 0.0, 0.0, 10.0, 0.0, 0.0];
+    for ((parameters, wanted), may_differ) in sets.iter().zip(wanted.outer_iter()).zip(limits) {
+        let found = parameters.fit(points.view()).unwrap();
+        let clusters = (wanted.iter().max().unwrap() + 1) as usize;
+        assert_eq!(found.clusters(), clusters, "{parameters:?}");
+        // Up to numbering, but for points that join two clusters at one lambda: with its rows in another order the
+        // reference itself changes up to 5 labels of the leaves, and 10 under max_cluster_size.
+        let right = scores::accuracy(wanted, found.labels.view()).unwrap();
+        let other = (points.nrows() as f64 * (1.0 - right)).round();
+        assert!(other <= may_differ, "{other} labels differ: {parameters:?}");
+    }
 }
