@@ -282,9 +282,11 @@ pub fn stages(kind: Option<&str>, workflow: Option<&Path>) -> Result<ExitCode, F
         .map(|path| workflow::load(path, &Overrides::default()))
         .transpose()
         .map_err(report)?;
-    let mut problems = Problems::default();
-    let catalogue = Catalogue::find(loaded.as_ref().map(|(workflow, _)| workflow), &mut problems);
-    let sources = loaded.map(|(_, sources)| sources).unwrap_or_default();
+    let (workflow, sources, mut problems) = match loaded {
+        Some(loaded) => (Some(loaded.workflow), loaded.sources, loaded.problems),
+        None => Default::default(),
+    };
+    let catalogue = Catalogue::find(workflow.as_ref(), &mut problems);
     settle(sources, problems, &catalogue)?;
     for (program, cause) in &catalogue.broken {
         eprintln!(

@@ -9,7 +9,7 @@ use flow_engine::plugin::Catalogue;
 use flow_engine::run::{Externals, Survey};
 use flow_engine::view;
 use flow_engine::workflow::problem::Problems;
-use flow_engine::workflow::{self, Reference, Report, Sources, Workflow};
+use flow_engine::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 
 use crate::WorkflowArguments;
@@ -74,9 +74,11 @@ pub struct Session {
 
 impl Session {
     pub fn open(arguments: &WorkflowArguments) -> Result<Session, Failure> {
-        let (workflow, sources) =
-            workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
-        let mut problems = Problems::default();
+        let Loaded {
+            workflow,
+            sources,
+            mut problems,
+        } = workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
         let catalogue = Catalogue::find(Some(&workflow), &mut problems);
         let plan = plan::expand(&workflow, &catalogue, &mut problems);
         let sources = settle(sources, problems, &catalogue)?;

@@ -6,8 +6,7 @@ use std::fs;
 
 use flow_engine::plan;
 use flow_engine::plugin::Catalogue;
-use flow_engine::workflow::problem::Problems;
-use flow_engine::workflow::{self, Overrides, Problem, Report};
+use flow_engine::workflow::{self, Loaded, Overrides, Problem, Report};
 use proptest::prelude::*;
 
 const PROGRAMS: &str = r#"include = []
@@ -120,11 +119,14 @@ fn read(text: &str, overrides: &Overrides) -> Option<Report> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.toml");
     fs::write(&path, text).unwrap();
-    let (workflow, sources) = match workflow::load(&path, overrides) {
+    let Loaded {
+        workflow,
+        sources,
+        mut problems,
+    } = match workflow::load(&path, overrides) {
         Ok(loaded) => loaded,
         Err(report) => return Some(report),
     };
-    let mut problems = Problems::default();
     let plan = plan::expand(&workflow, &Catalogue::default(), &mut problems);
     assert!(plan.order.len() <= 1_000_000);
     (!problems.is_empty()).then(|| Report::new(sources, problems))

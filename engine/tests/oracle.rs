@@ -17,7 +17,6 @@ use flow_engine::plan;
 use flow_engine::plugin::Catalogue;
 use flow_engine::run::journal::Journal;
 use flow_engine::run::{Event, Externals, Options, Runner, Standing, Status, Survey};
-use flow_engine::workflow::problem::Problems;
 use flow_engine::workflow::{self, Overrides};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -259,8 +258,8 @@ impl Draw {
 /// Runs the workflow; gives how many ran of how many, and the stages that `status` had wrong.
 fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
     let path = folder.join("w.toml");
-    let (workflow, _) = workflow::load(&path, &Overrides::default()).unwrap();
-    let mut problems = Problems::default();
+    let loaded = workflow::load(&path, &Overrides::default()).unwrap();
+    let (workflow, mut problems) = (loaded.workflow, loaded.problems);
     let catalogue = Catalogue::default();
     let plan = plan::expand(&workflow, &catalogue, &mut problems);
     let store = Store::open(&folder.join(".flow")).unwrap();

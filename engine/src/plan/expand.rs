@@ -303,11 +303,19 @@ impl<'a> Expander<'a> {
                 let role = |prefix: &str| name.strip_prefix(prefix);
                 if let Some(input) = role("inputs.") {
                     let known: Vec<_> = stage.inputs.iter().map(|(r, _)| r.value.clone()).collect();
-                    sound &= self.known(name, input, &known, "inputs.", part.span);
+                    sound &=
+                        self.known(&stage.name.value, name, input, &known, "inputs.", part.span);
                 } else if let Some(output) = role("outputs.") {
                     let known: Vec<_> =
                         stage.outputs.iter().map(|(r, _)| r.value.clone()).collect();
-                    sound &= self.known(name, output, &known, "outputs.", part.span);
+                    sound &= self.known(
+                        &stage.name.value,
+                        name,
+                        output,
+                        &known,
+                        "outputs.",
+                        part.span,
+                    );
                 } else if name != "work" {
                     match self.value(stage, point, name) {
                         Ok(node) => {
@@ -334,6 +342,7 @@ impl<'a> Expander<'a> {
 
     fn known(
         &mut self,
+        stage: &str,
         name: &str,
         role: &str,
         known: &[String],
@@ -341,7 +350,8 @@ impl<'a> Expander<'a> {
         span: Span,
     ) -> bool {
         let found = known.iter().any(|k| k == role);
-        if !found {
+        // Where something is wrong in the stage, the role may stand there, only wrongly.
+        if !found && !self.workflow.incomplete.contains(stage) {
             let problem = Problem::UnknownName {
                 name: name.into(),
                 known: known.iter().map(|k| format!("{prefix}{k}")).collect(),

@@ -151,8 +151,12 @@ impl Checker<'_> {
                 workflow::Origin::Path(_) => true,
             };
         }
+        let complete = !self.workflow.incomplete.contains(&stage.name.value);
         for port in kind.iter().flat_map(|kind| &kind.description.inputs) {
-            if !port.optional && !stage.inputs.iter().any(|(role, _)| role.value == port.name) {
+            if complete
+                && !port.optional
+                && !stage.inputs.iter().any(|(role, _)| role.value == port.name)
+            {
                 let problem = Problem::MissingInput {
                     stage: stage.name.value.clone(),
                     kind: kind.map_or_else(String::new, |k| k.description.name.clone()),
@@ -174,6 +178,9 @@ impl Checker<'_> {
     ) -> bool {
         let name = &reference.value.stage;
         let Some(&index) = self.by_name.get(name.as_str()) else {
+            if self.workflow.incomplete.contains(name) {
+                return false;
+            }
             let problem = Problem::UnknownStage {
                 stage: name.clone(),
                 known: self

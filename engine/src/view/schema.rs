@@ -29,7 +29,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             "type": "object",
             "description": "Outputs of a `run` stage: role and file name.",
             "minProperties": 1,
-            "additionalProperties": { "type": "string", "minLength": 1 }
+            "additionalProperties": { "type": "string", "pattern": r"^(?!/)(?!(.*/)?\.{1,2}(/|$)).+$" }
         },
         "matrix": {
             "type": "object",
@@ -41,21 +41,27 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             "additionalProperties": false,
             "properties": { "cpus": { "type": "integer", "minimum": 0, "maximum": 4096, "description": "Threads; 0 for all." } }
         },
-        "timeout": { "type": "string", "description": "After that the stage is ended: \"90s\", \"2h 30m\"." },
+        "timeout": { "type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*[a-zµ]+[\s,]*)+$", "description": "After that the stage is ended: \"90s\", \"2h 30m\"." },
         "retries": { "type": "integer", "minimum": 0, "maximum": 100, "description": "How often it is tried again after a failure." },
         "env": {
             "type": "array",
-            "items": { "type": "string", "minLength": 1 },
+            "items": { "type": "string", "pattern": "^[^=]+$" },
             "description": "Environment variables that are passed on, and part of the key."
         }
     });
-    let conditions: Vec<Value> = catalogue.kinds().map(condition).collect();
+    let mut conditions: Vec<Value> = catalogue.kinds().map(condition).collect();
+    conditions.push(json!({
+        "if": { "required": ["run"] },
+        "then": { "required": ["outputs"], "properties": { "with": false } },
+        "else": { "properties": { "outputs": false } }
+    }));
     let name = json!({ "pattern": "^[A-Za-z][A-Za-z0-9_-]*$" });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "flow workflow",
         "type": "object",
         "additionalProperties": false,
+        "anyOf": [{ "required": ["stages"] }, { "required": ["include"] }],
         "properties": {
             "include": { "type": "array", "items": { "type": "string" }, "description": "Files below this one." },
             "workflow": {
@@ -66,7 +72,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     "seed": { "type": "integer", "minimum": 0, "description": "Of every seeded stage." }
                 }
             },
-            "params": { "type": "object", "propertyNames": name, "description": "Named values: ${name}." },
+            "params": { "type": "object", "propertyNames": name, "additionalProperties": { "not": { "type": "string", "pattern": "\\$\\{" } }, "description": "Named values: ${name}." },
             "stages": {
                 "type": "object",
                 "propertyNames": name,
@@ -136,9 +142,18 @@ fn condition(kind: &Kind) -> Value {
             }
         }
     });
-    if !required.is_empty() {
-        then["required"] = json!(["inputs"]);
-    }
+    let needed = description
+        .parameters
+        .get("required")
+        .and_then(Value::as_array);
+    let keys: Vec<&str> = [
+        ("inputs", !required.is_empty()),
+        ("with", needed.is_some_and(|needed| !needed.is_empty())),
+    ]
+    .iter()
+    .filter_map(|(key, wanted)| wanted.then_some(*key))
+    .collect();
+    then["required"] = json!(keys);
     json!({
         "if": { "required": ["uses"], "properties": { "uses": { "const": description.name } } },
         "then": then

@@ -19,11 +19,12 @@ pub mod source;
 mod stage;
 pub mod template;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use node::{Located, Node, NodeValue};
-pub use problem::{Problem, Report};
+pub use problem::{Problem, Problems, Report};
 pub use reference::Reference;
 pub use source::{Sources, Span};
 pub use template::Template;
@@ -44,6 +45,8 @@ pub struct Workflow {
     pub params: Vec<(Located<String>, Node)>,
     /// `[stages]`, in file order.
     pub stages: Vec<Stage>,
+    /// Stages that something is wrong in: what they lack may stand there, only wrongly.
+    pub incomplete: BTreeSet<String>,
     /// `[plugins]`: name and path as written.
     pub plugins: Vec<(String, Located<String>)>,
 }
@@ -113,17 +116,30 @@ pub struct Overrides {
     pub set: Vec<String>,
 }
 
+/// A workflow as far as it could be read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The workflow; without what is wrong in it.
+    pub workflow: Workflow,
+    /// The texts it was read from.
+    pub sources: Sources,
+    /// What is wrong with it. Planning adds to these, so that all mistakes are shown at once.
+    pub problems: Problems,
+}
+
 /// Reads the workflow file at `path`, with what the command line lays over it.
 ///
 /// # Errors
-/// A report of everything that is wrong with it, none of it depending on plugins or other files.
-pub fn load(path: &Path, overrides: &Overrides) -> Result<(Workflow, Sources), Report> {
+/// A report, where there is no telling what the file means: it can't be read, or is no TOML.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
     let mut sources = Sources::default();
-    let mut problems = problem::Problems::default();
-    let workflow = compose::compose(path, overrides, &mut sources, &mut problems)
-        .map(|composed| parse::workflow(composed, &mut problems));
-    match workflow {
-        Some(workflow) if problems.is_empty() => Ok((workflow, sources)),
-        _ => Err(Report::new(sources, problems)),
+    let mut problems = Problems::default();
+    match compose::compose(path, overrides, &mut sources, &mut problems) {
+        Some(composed) => Ok(Loaded {
+            workflow: parse::workflow(composed, &mut problems),
+            sources,
+            problems,
+        }),
+        None => Err(Report::new(sources, problems)),
     }
 }

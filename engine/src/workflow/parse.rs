@@ -1,5 +1,6 @@
 //! From a composed TOML tree to [`Workflow`]: its shape, without a look at plugins or other files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::compose::Composed;
@@ -26,6 +27,7 @@ impl Reader<'_> {
             seed: DEFAULT_SEED,
             params: Vec::new(),
             stages: Vec::new(),
+            incomplete: BTreeSet::new(),
             plugins: Vec::new(),
         };
         for (key, node) in root {
@@ -41,8 +43,11 @@ impl Reader<'_> {
                 "stages" => {
                     for (name, node) in self.table("`[stages]`", node) {
                         self.name(&name);
-                        if let Some(stage) = self.stage(name, node) {
-                            workflow.stages.push(stage);
+                        let before = self.problems.count();
+                        let label = name.value.clone();
+                        workflow.stages.extend(self.stage(name, node));
+                        if self.problems.count() > before {
+                            workflow.incomplete.insert(label);
                         }
                     }
                 }

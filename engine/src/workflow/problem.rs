@@ -188,7 +188,7 @@ impl Problem {
     /// What to do about it, where there is more to say than what is wrong.
     pub fn help(&self) -> Option<String> {
         match self {
-            Problem::Unreadable { .. } => Some("name an existing workflow file, such as workflows/quickstart.toml".into()),
+            Problem::Unreadable { .. } => Some("name a file that exists and can be read".into()),
             Problem::UnknownKey { key, known, .. } => Some(suggest(key, known)),
             Problem::NoStages => Some("add a table `[stages.NAME]` with `uses = \"KIND\"` or `run = […]`".into()),
             Problem::InvalidName { .. } => Some("a name is made of letters, digits, `_` and `-`, and starts with a letter".into()),

@@ -10,6 +10,7 @@ use super::{Action, Origin, Reference, Stage};
 
 impl Reader<'_> {
     pub fn stage(&mut self, name: Located<String>, node: Node) -> Option<Stage> {
+        let before = self.problems.count();
         let within = format!("stage `{}`", name.value);
         let mut actions = Vec::new();
         let mut with_key = None;
@@ -82,7 +83,8 @@ impl Reader<'_> {
             }
         }
         let name = stage.name.value.clone();
-        if actions.len() > 1 {
+        let two = actions.len() > 1;
+        if two {
             self.problems.add(
                 Problem::TwoActions {
                     stage: name.clone(),
@@ -91,13 +93,14 @@ impl Reader<'_> {
             );
         }
         let Some(action) = actions.pop() else {
-            if self.problems.is_empty() {
+            if self.problems.count() == before {
                 self.problems
                     .add(Problem::NoAction { stage: name }, stage.name.span);
             }
             return None;
         };
         match (&action, with_key, outputs_key) {
+            _ if two => {}
             (Action::Uses(_), _, Some(span)) => {
                 let problem = Problem::NotForThisAction {
                     key: "outputs",
@@ -112,7 +115,9 @@ impl Reader<'_> {
                 };
                 self.problems.add(problem, span);
             }
-            (Action::Arguments(_) | Action::Shell(_), _, _) if stage.outputs.is_empty() => {
+            (Action::Arguments(_) | Action::Shell(_), _, _)
+                if stage.outputs.is_empty() && self.problems.count() == before =>
+            {
                 self.problems
                     .add(Problem::NoOutputs { stage: name }, stage.name.span);
             }
