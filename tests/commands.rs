@@ -84,7 +84,6 @@ fn stage_kinds_have_pages() {
 }
 
 #[test]
-#[test]
 fn a_new_workflow_is_right_and_runs() {
     let test = Test::new()
         .flow("new -o flow.toml")

@@ -22,7 +22,9 @@ use flow_stage::Plugin;
 
 /// The plugin `flow-stages-torch`.
 pub fn plugin() -> Plugin {
-    Plugin::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+    // The binding builds with this libtorch alone; records name it, since other versions may round otherwise.
+    let version = concat!(env!("CARGO_PKG_VERSION"), " with libtorch 2.13.0");
+    Plugin::new(env!("CARGO_PKG_NAME"), version)
         .stage::<stages::Train>()
         .stage::<stages::Features>()
         .stage::<stages::Uncertainty>()

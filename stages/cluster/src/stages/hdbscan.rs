@@ -65,7 +65,6 @@ impl Stage for Hdbscan {
     const NAME: &'static str = "hdbscan";
     const VERSION: u32 = 1;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by soft HDBSCAN";
-    const HEADLINE: &'static [&'static str] = &["clusters"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
