@@ -81,7 +81,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Builds every binary but this one, then becomes `flow`: its exit status and its signals are the caller's.
+/// Builds every binary, then becomes `flow`: its exit status and its signals are the caller's.
 fn flow(arguments: &[String]) -> Result<ExitCode> {
     libtorch::set_up(None)?;
     build(&[])?;
@@ -120,7 +120,7 @@ fn test() -> Result<ExitCode> {
     doc.env("RUSTDOCFLAGS", "-D warnings");
     step("doc", doc)?;
     // The end-to-end tests drive the built binaries.
-    step("build", cargo_with(&["build", "--workspace", "--bins"]))?;
+    build(&[])?;
     let mut python = Command::new("python3");
     python.args(["-m", "unittest", "discover", "stages/python"]);
     step("python", python)?;
@@ -167,7 +167,8 @@ fn fetch_fashion_mnist() {
     }
 }
 
-/// Runs `cargo build` over the workspace's binaries. Says nothing where there is nothing to build.
+/// Runs `cargo build` over the workspace's binaries, this one too: another choice would build shared crates once more with
+/// other features. Says nothing where there is nothing to build.
 fn build(arguments: &[&str]) -> Result<()> {
     let color = if std::io::stderr().is_terminal() {
         "always"
@@ -175,7 +176,7 @@ fn build(arguments: &[&str]) -> Result<()> {
         "never"
     };
     let mut child = cargo()
-        .args(["build", "--workspace", "--exclude", "xtask", "--bins"])
+        .args(["build", "--workspace", "--bins"])
         .args(["--color", color])
         .args(arguments)
         .stderr(Stdio::piped())
