@@ -69,6 +69,13 @@ fn table(names: &[String], rows: &[Row<'_>]) -> Option<String> {
     if shown.is_empty() {
         return None;
     }
+    let columns: Vec<(&String, bool)> = shown
+        .iter()
+        .map(|&name| {
+            let float = |(_, figures): &Row<'_>| figures.get(name).is_some_and(Value::is_f64);
+            (name, rows.iter().any(float))
+        })
+        .collect();
     // A group without any of the figures has nothing to say.
     let rows = rows.iter().filter(|(label, figures)| {
         !label.starts_with(' ') || shown.iter().any(|name| figures.contains_key(*name))
@@ -80,7 +87,11 @@ fn table(names: &[String], rows: &[Row<'_>]) -> Option<String> {
     table.set_header(header);
     for (label, figures) in rows {
         let mut row = vec![label.clone()];
-        row.extend(shown.iter().map(|name| number(figures.get(*name))));
+        row.extend(
+            columns
+                .iter()
+                .map(|(name, float)| number(figures.get(*name), *float)),
+        );
         table.add_row(row);
     }
     for (i, column) in table.column_iter_mut().enumerate() {
@@ -94,9 +105,10 @@ fn table(names: &[String], rows: &[Row<'_>]) -> Option<String> {
     Some(table.trim_fmt())
 }
 
-fn number(value: Option<&Value>) -> String {
+/// Counts as they are, everything else with four digits: a column holds one or the other.
+fn number(value: Option<&Value>, float: bool) -> String {
     match value {
-        Some(Value::Number(number)) if number.is_f64() => {
+        Some(Value::Number(number)) if float => {
             format!("{:.4}", number.as_f64().unwrap_or(f64::NAN))
         }
         Some(value) => value.to_string(),
