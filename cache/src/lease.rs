@@ -279,8 +279,10 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    for _ in 0..3000 {
+                    // However the system shares its processors out: until it was held often.
+                    while taken.load(Ordering::Relaxed) < 2000 {
                         let Some(lock) = Lock::try_take(&path).unwrap() else {
+                            std::thread::yield_now();
                             continue;
                         };
                         assert!(!inside.swap(true, Ordering::SeqCst), "two hold it");
@@ -292,7 +294,6 @@ mod tests {
                 });
             }
         });
-        assert!(taken.into_inner() > 100);
         assert!(!path.exists());
     }
 }
