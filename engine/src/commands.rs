@@ -331,6 +331,8 @@ pub fn new(template: Template, output: &Path) -> Result<ExitCode, Failure> {
         Template::Programs => include_str!("programs.toml"),
         Template::Digits => include_str!("../../workflows/quickstart.toml"),
     };
+    // The schema lies beside the shipped workflow, not beside a new one.
+    let text = text.strip_prefix("#:schema schema.json\n").unwrap_or(text);
     std::fs::File::create_new(output)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|e| wrong(format!("{} can't be written: {e}", output.display())))?;
