@@ -255,7 +255,7 @@ fn get_copies_an_output() {
 }
 
 #[test]
-fn people_read_a_line_for_each_stage() {
+fn people_read_a_line_for_each_stage_that_runs() {
     chain()
         .flow("run flow.toml --jobs 1")
         .stderr(
@@ -267,13 +267,7 @@ fn people_read_a_line_for_each_stage() {
         )
         .check()
         .flow("run flow.toml")
-        .stderr(
-            "cached    a\n\
-             cached    b\n\
-             cached    c\n\
-             cached    d\n\
-             run RUN: 0 ran, 4 cached, TIME\n",
-        )
+        .stderr("run RUN: 0 ran, 4 cached, TIME\n")
         .check();
 }
 

@@ -52,6 +52,86 @@ fn why_names_what_changed() {
         .check();
 }
 
+/// `a` reads a file, `b` what `a` makes of it, `c` has two instances.
+const CHAIN: &str = "[params]\nword = 'x'\n\
+    [stages.a]\nrun = 'head -n 1 ${inputs.text} > ${outputs.o}'\ninputs = { text = { path = 'text.txt' } }\noutputs = { o = 'o' }\n\
+    [stages.b]\nrun = 'cat ${inputs.a} > ${outputs.o}; echo ${word} >> ${outputs.o}'\ninputs = { a = 'a' }\noutputs = { o = 'o' }\n\
+    [stages.c]\nrun = 'cat ${inputs.b} > ${outputs.o}; echo ${matrix.n} >> ${outputs.o}'\ninputs = { b = 'b' }\noutputs = { o = 'o' }\n\
+    matrix = { n = [1, 2] }\n";
+
+#[test]
+fn status_names_the_first_reason_of_each_stage_and_collapses_instances() {
+    let test = Test::new()
+        .workflow(CHAIN)
+        .file("text.txt", "one\ntwo\n")
+        .flow("status flow.toml")
+        .stdout(
+            "will run  a     never run\n\
+             may run   b     once a has run, unless that gives the same bytes\n\
+             may run   c ×2  once b has run, unless that gives the same bytes\n\n\
+             0 up to date, 1 will run, 3 may run; how long that takes is not known yet",
+        )
+        .check()
+        .run("")
+        .ran("a b c[n=1] c[n=2]")
+        .check()
+        .flow("status flow.toml")
+        .stdout_has("up to date  c ×2  took ")
+        .stdout_has("4 up to date, 0 will run, 0 may run")
+        .check();
+    test.file("text.txt", "three\ntwo\n")
+        .flow("status flow.toml --set word=y")
+        .stdout_has("will run  a     its file `text.txt` changed\n")
+        .stdout_has("0 up to date, 1 will run, 3 may run; about ")
+        .check()
+        .flow("status flow.toml --expand")
+        .stdout_has("may run   c[n=1]  once b has run, unless that gives the same bytes\n")
+        .check()
+        .run("--until a")
+        .ran("a")
+        .check()
+        .flow("status flow.toml --set word=y")
+        .stdout_has("will run    b     parameter `values` {\"word\":\"x\"} → {\"word\":\"y\"}, input `a` changed: `a` gives other bytes\n")
+        .check();
+}
+
+#[test]
+fn why_follows_the_causes_up_to_the_edit() {
+    let test = Test::new()
+        .workflow(CHAIN)
+        .file("text.txt", "one\ntwo\n")
+        .run("")
+        .ran("a b c[n=1] c[n=2]")
+        .check()
+        .file("text.txt", "three\ntwo\n")
+        .flow("why flow.toml c[n=1]")
+        .stdout(
+            "c[n=1]: may run, unless what it reads from gives the same bytes as before\n  \
+             b may run\n    \
+             a will run: its file `text.txt` changed",
+        )
+        .check()
+        .run("--until b")
+        .ran("a b")
+        .check()
+        .flow("why flow.toml c[n=1]")
+        .stdout_has("input `b`")
+        .stdout_has(
+            "\n  b gave other bytes: input `a` changed: `a` gives other bytes\n    \
+             a gave other bytes: its file `text.txt` changed",
+        )
+        .check();
+    // The first line stays as it was: the wave ends at `a`.
+    test.file("text.txt", "three\nfour\n")
+        .run("")
+        .ran("a c[n=1] c[n=2]")
+        .cached("b")
+        .check()
+        .flow("why flow.toml a --output")
+        .stdout_has("the same bytes: the wave ends here")
+        .check();
+}
+
 #[test]
 fn the_graph_is_drawn() {
     let test = Test::new().workflow(TWO);

@@ -339,12 +339,90 @@ fn an_unused_param_is_a_warning() {
 fn a_seed_counts_for_seeded_kinds_alone() {
     let text = "[workflow]\nseed = 1\n[stages.data]\nuses = 'digits'\nwith = { limit = 50 }\n\
                 [stages.plain]\nrun = 'echo > ${outputs.o}'\noutputs = { o = 'o' }";
-    let test = Test::new().workflow(text).run("").ran("data plain").check();
+    let unread = "warning: nothing reads stage `data`";
+    let test = Test::new().workflow(text).run("").stderr_has(unread);
+    let test = test.ran("data plain").check();
     test.edit("seed = 1", "seed = 2")
         .run("")
+        .stderr_has(unread)
         .ran("data")
         .cached("plain")
         .check();
+}
+
+#[test]
+fn a_stage_that_nothing_uses_is_a_warning_where_others_are_of_use() {
+    let data = "[stages.data]\nuses = 'digits'\nwith = { limit = 50 }\n";
+    Test::new()
+        .workflow(data)
+        .flow("check flow.toml")
+        .stdout_has("is right")
+        .check();
+    let table = "[stages.table]\nrun = 'echo > ${outputs.o}'\noutputs = { o = 'o' }\n";
+    Test::new()
+        .workflow(&format!("{data}{table}"))
+        .flow("check flow.toml")
+        .stdout("flow.toml is right: 2 stage(s), 2 instance(s)")
+        .stderr_has("warning: nothing reads stage `data`, and `digits` has no figures to show\n --> flow.toml:1:9\n")
+        .check();
+    let reading = table.replace("outputs =", "inputs = { data = 'data' }\noutputs =");
+    Test::new()
+        .workflow(&format!("{data}{reading}"))
+        .flow("check flow.toml")
+        .stdout_has("is right")
+        .check();
+}
+
+#[test]
+fn a_matrix_takes_its_values_from_params() {
+    let text = "[params]\nwords = ['x', 'y']\nlast = 3\n[stages.a]\n\
+                run = 'echo ${matrix.word} ${matrix.number} > ${outputs.o}'\noutputs = { o = 'o' }\n\
+                matrix = { word = '${words}', number = [1, '${last}'] }\n";
+    let test = Test::new()
+        .workflow(text)
+        .run("")
+        .ran("a[number=1,word=x] a[number=1,word=y] a[number=3,word=x] a[number=3,word=y]")
+        .check();
+    assert_eq!(test.output("a[number=3,word=y]", "o"), b"y 3\n");
+    test.run("--set words=['y']")
+        .cached("a[number=1,word=y] a[number=3,word=y]")
+        .check()
+        .run("--set words=7")
+        .status(2)
+        .stderr_has("the matrix axis `word` has to be a list, not an integer")
+        .check();
+}
+
+#[test]
+fn a_gpu_that_is_asked_for_has_to_be_there_and_is_lent() {
+    let text = "[stages.a]\nrun = 'echo \"<$CUDA_VISIBLE_DEVICES>\" > ${outputs.o}'\noutputs = { o = 'o' }\n\
+                resources = { gpus = 2, memory = '1GB' }\n";
+    let test = Test::new()
+        .workflow(text)
+        .run("")
+        .env("CUDA_VISIBLE_DEVICES", "5")
+        .status(2)
+        .stderr_has("error: stage `a` asks for 2 GPU(s), and this machine has 1")
+        .check();
+    assert!(!test.has(".flow"));
+    let test = test
+        .run("")
+        .env("CUDA_VISIBLE_DEVICES", "5,7,9")
+        .ran("a")
+        .check();
+    assert_eq!(test.output("a", "o"), b"<5,7>\n");
+    // Not asked for, not seen; and resources are in no key.
+    let test = test
+        .edit("resources = { gpus = 2, memory = '1GB' }", "")
+        .run("")
+        .cached("a")
+        .check();
+    let test = test
+        .run("--force a")
+        .env("CUDA_VISIBLE_DEVICES", "5")
+        .ran("a")
+        .check();
+    assert_eq!(test.output("a", "o"), b"<>\n");
 }
 
 #[test]

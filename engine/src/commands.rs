@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use flow_engine::plugin::Catalogue;
+use flow_engine::run::budget::Machine;
 use flow_engine::run::explain::History;
 use flow_engine::run::journal::Journal;
-use flow_engine::run::{Event, Options, Runner, Survey, runner};
+use flow_engine::run::{Event, Options, Runner, Survey};
 use flow_engine::view;
 use flow_engine::view::graph::Format;
 use flow_engine::workflow::problem::Problems;
@@ -52,7 +53,14 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
             )));
         }
         if arguments.dry_run {
-            return show(&session, &survey, &wanted, arguments.json);
+            return show(&session, &survey, &wanted, arguments.expand, arguments.json);
+        }
+    }
+    let machine = Machine::here();
+    for &node in &wanted {
+        let instance = &session.plan.graph[node];
+        if let Some(lack) = machine.lacks(&instance.resources) {
+            return Err(wrong(format!("stage `{}` {lack}", instance.label)));
         }
     }
     let stop = interruptible()?;
@@ -60,7 +68,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         wanted,
         looked_up,
         forced,
-        jobs: arguments.jobs.unwrap_or_else(runner::cores),
+        jobs: arguments.jobs.unwrap_or(machine.cores),
         keep_going: arguments.keep_going,
     };
     let mut journal = Journal::begin(
@@ -116,12 +124,16 @@ fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// `flow status`.
-pub fn status(arguments: &WorkflowArguments, json: bool) -> Result<ExitCode, Failure> {
+pub fn status(
+    arguments: &WorkflowArguments,
+    expand: bool,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let mut session = Session::open(arguments)?;
     let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
     let externals = session.externals(&all)?;
     let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
-    show(&session, &survey, &all, json)
+    show(&session, &survey, &all, expand, json)
 }
 
 /// The records that can explain why the given instances have to run.
@@ -142,9 +154,9 @@ pub fn why(arguments: &WorkflowArguments, stage: &str, output: bool) -> Result<E
     let externals = session.externals(&involved)?;
     let survey = session.survey(&involved, &BTreeSet::new(), &externals)?;
     let explain = if output {
-        view::status::why_output
+        view::why::outputs
     } else {
-        view::status::why
+        view::why::key
     };
     let stages = session.in_order(&involved);
     let stages = stages
@@ -163,6 +175,7 @@ fn show(
     session: &Session,
     survey: &Survey,
     nodes: &BTreeSet<NodeIndex>,
+    expand: bool,
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let nodes = session.in_order(nodes);
@@ -177,6 +190,7 @@ fn show(
             survey,
             &history,
             &nodes,
+            expand,
         ))?;
     }
     Ok(ExitCode::SUCCESS)

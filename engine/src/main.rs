@@ -45,15 +45,24 @@ enum Command {
         flow run workflows/cifar100.toml --until fine_labels --dry-run"
     )]
     Run(RunArguments),
-    /// Says for each stage whether it is up to date.
+    /// Says for each stage whether it is up to date, and why not.
+    #[command(after_help = "Examples:\n  flow status workflows/quickstart.toml\n  \
+        flow status workflows/quickstart.toml --set min_cluster_size=20")]
     Status {
         #[command(flatten)]
         workflow: WorkflowArguments,
+        /// Show each instance by itself.
+        #[arg(long)]
+        expand: bool,
         /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
     },
     /// Says which part of a stage's key changed, or what upstream made it run.
+    #[command(
+        after_help = "Examples:\n  flow why workflows/quickstart.toml fine_labels --set min_cluster_size=20\n  \
+        flow why workflows/quickstart.toml fine_labels --output"
+    )]
     Why {
         #[command(flatten)]
         workflow: WorkflowArguments,
@@ -78,6 +87,7 @@ enum Command {
         expand: bool,
     },
     /// Finds everything that is wrong with a workflow, and runs nothing.
+    #[command(after_help = "Example:\n  flow check workflows/cifar100.toml --set keep=0.8")]
     Check {
         #[command(flatten)]
         workflow: WorkflowArguments,
@@ -102,6 +112,7 @@ enum Command {
         command: CacheCommand,
     },
     /// Lists the stage kinds at hand, or prints the page of one.
+    #[command(after_help = "Examples:\n  flow stages\n  flow stages hdbscan")]
     Stages {
         /// The kind.
         kind: Option<String>,
@@ -110,8 +121,13 @@ enum Command {
         workflow: Option<PathBuf>,
     },
     /// Prints a JSON Schema of workflow files, for editors.
+    #[command(
+        after_help = "Example:\n  flow schema > schema.json\n\nA first line `#:schema schema.json` in a workflow file makes \
+        TOML editors complete and check it."
+    )]
     Schema,
     /// Writes a new workflow file to begin with.
+    #[command(after_help = "Examples:\n  flow new\n  flow new digits -o digits.toml")]
     New {
         /// What it shows.
         #[arg(value_enum, default_value = "programs")]
@@ -129,6 +145,7 @@ enum Command {
         shell: clap_complete::Shell,
     },
     /// Writes the manual pages into a folder.
+    #[command(after_help = "Example:\n  flow man ~/.local/share/man/man1")]
     Man {
         /// The folder.
         folder: PathBuf,
@@ -185,6 +202,9 @@ struct RunArguments {
     /// Say what would run, and run nothing.
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: show each instance by itself.
+    #[arg(long, requires = "dry_run")]
+    expand: bool,
     /// Print one JSON object a line: each stage that ends, then the run.
     #[arg(long)]
     json: bool,
@@ -204,7 +224,11 @@ fn main() -> ExitCode {
         Command::Completions { shell } => commands::completions(shell, &mut Cli::command()),
         Command::Man { folder } => commands::man(&Cli::command(), &folder),
         Command::Run(arguments) => commands::run(&arguments),
-        Command::Status { workflow, json } => commands::status(&workflow, json),
+        Command::Status {
+            workflow,
+            expand,
+            json,
+        } => commands::status(&workflow, expand, json),
         Command::Why {
             workflow,
             stage,

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::coordinates::{self, Coordinates, Row};
 use super::{
-    Command, Input, Instance, Origin, Output, Plan, Task, Wanted, label, parameters, plain_text,
-    wiring,
+    Command, Input, Instance, Origin, Output, Plan, Resources, Task, Wanted, label, parameters,
+    plain_text, wiring,
 };
 use crate::plugin::{Catalogue, Kind};
 use crate::workflow::problem::{Problem, Problems};
@@ -25,7 +25,7 @@ pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problem
         problems,
         plan: Plan::default(),
         instances: HashMap::new(),
-        used: BTreeSet::new(),
+        used: workflow.used.clone(),
     };
     for index in wiring.order.iter().flatten().copied() {
         let stage = &workflow.stages[index];
@@ -43,8 +43,20 @@ pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problem
             expander.parameters(stage, kind, &point);
         }
     }
-    expander.unused();
+    expander.unused(&wiring);
     expander.plan
+}
+
+/// What the workflow asks for, else what the kind asks for by itself.
+fn resources(stage: &Stage, kind: Option<&Kind>) -> Resources {
+    let usual = kind.map_or_else(Default::default, |kind| kind.description.resources.clone());
+    let asked = stage.resources;
+    Resources {
+        cpus: asked.cpus.unwrap_or(usual.cpus),
+        gpus: asked.gpus.unwrap_or(usual.gpus),
+        gpus_needed: asked.gpus.is_some(),
+        memory: asked.memory.unwrap_or(0),
+    }
 }
 
 struct Expander<'a> {
@@ -62,6 +74,17 @@ impl<'a> Expander<'a> {
         let Some(rows) = self.rows(stage) else {
             return;
         };
+        let others = self.plan.order.len();
+        if others + rows.len() > coordinates::LIMIT {
+            let problem = Problem::TooManyInAll {
+                stage: stage.name.value.clone(),
+                others,
+                own: rows.len(),
+                limit: coordinates::LIMIT,
+            };
+            self.problems.add(problem, stage.name.span);
+            return;
+        }
         let mut made = Vec::with_capacity(rows.len());
         for row in rows {
             let task = match kind {
@@ -91,9 +114,7 @@ impl<'a> Expander<'a> {
                 seed: kind
                     .is_some_and(|kind| kind.description.seeded)
                     .then_some(self.workflow.seed),
-                cpus: stage
-                    .cpus
-                    .unwrap_or_else(|| kind.map_or(1, |kind| kind.description.resources.cpus)),
+                resources: resources(stage, kind),
                 timeout: stage.timeout,
                 retries: stage.retries,
                 env: stage.env.clone(),
@@ -216,7 +237,7 @@ impl<'a> Expander<'a> {
             match template::resolve(node, &mut |name| self.value(stage, point, name)) {
                 Ok(node) => resolved.push((key.clone(), node)),
                 Err(problem) => {
-                    self.problems.add(problem.value, problem.span);
+                    self.unresolved(stage, problem.value, problem.span);
                     return None;
                 }
             }
@@ -248,43 +269,18 @@ impl<'a> Expander<'a> {
                     .collect(),
             });
         }
-        let mut parts = name.split('.');
-        let first = parts.next().unwrap_or_default();
-        let known = || {
-            self.workflow
-                .params
-                .iter()
-                .map(|(n, _)| n.value.clone())
-                .collect()
-        };
-        let Some((_, node)) = self.workflow.params.iter().find(|(n, _)| n.value == first) else {
-            return Err(Problem::UnknownName {
-                name: name.into(),
-                known: known(),
-            });
-        };
-        self.used.insert(first.into());
-        let mut node = node;
-        for part in parts {
-            let workflow::NodeValue::Table(entries) = &node.value else {
-                return Err(Problem::UnknownName {
-                    name: name.into(),
-                    known: known(),
-                });
-            };
-            node = match entries.iter().find(|(key, _)| key.value == part) {
-                Some((_, inner)) => inner,
-                None => {
-                    let known = entries.iter().map(|(key, _)| key.value.clone()).collect();
-                    return Err(Problem::UnknownName {
-                        name: part.into(),
-                        known,
-                    });
-                }
-            };
-        }
-        // The value keeps the place where it was written, so that a wrong one is shown there.
+        let node = self.workflow.param(name)?;
+        self.used.extend(name.split('.').next().map(String::from));
         Ok(node.clone())
+    }
+
+    /// Notes a reference that stands for nothing. An axis that something is wrong with is not there, which is said already.
+    fn unresolved(&mut self, stage: &Stage, problem: Problem, span: Span) {
+        let axis =
+            matches!(&problem, Problem::UnknownName { name, .. } if name.starts_with("matrix."));
+        if !(axis && self.workflow.incomplete.contains(&stage.name.value)) {
+            self.problems.add(problem, span);
+        }
     }
 
     fn command(&mut self, stage: &Stage, point: &Coordinates) -> Option<Task> {
@@ -330,7 +326,7 @@ impl<'a> Expander<'a> {
                                     .extend(roles.map(|(of, role)| format!("{of}.{}", role.value)));
                                 known.push("work".into());
                             }
-                            self.problems.add(problem, part.span);
+                            self.unresolved(stage, problem, part.span);
                             sound = false;
                         }
                     }
@@ -451,7 +447,8 @@ impl<'a> Expander<'a> {
         Some(inputs)
     }
 
-    fn unused(&mut self) {
+    /// Warns of params and stages that nothing comes of.
+    fn unused(&mut self, wiring: &wiring::Wiring<'_>) {
         // Where something else is wrong, not all references were followed.
         if !self.problems.is_empty() {
             return;
@@ -462,6 +459,25 @@ impl<'a> Expander<'a> {
                     name: name.value.clone(),
                 };
                 self.problems.add(problem, name.span);
+            }
+        }
+        let stages = || self.workflow.stages.iter().zip(&wiring.kinds);
+        let shows = |kind: &Option<&Kind>| kind.is_none_or(|k| !k.description.headline.is_empty());
+        // A program's outputs, and figures, are what a workflow is for. Without any of these, all ends are.
+        let read = |stage: &Stage| wiring.read.contains(stage.name.value.as_str());
+        if !stages().any(|(stage, kind)| shows(kind) && !read(stage)) {
+            return;
+        }
+        for (stage, kind) in stages() {
+            if let Some(kind) = kind
+                && !shows(&Some(kind))
+                && !read(stage)
+            {
+                let problem = Problem::UnusedStage {
+                    stage: stage.name.value.clone(),
+                    kind: kind.description.name.clone(),
+                };
+                self.problems.add(problem, stage.name.span);
             }
         }
     }

@@ -49,14 +49,27 @@ pub struct Instance {
     pub outputs: Vec<Output>,
     /// The seed, for a seeded kind.
     pub seed: Option<u64>,
-    /// Threads asked for; 0 for all.
-    pub cpus: u32,
+    /// What it asks of the machine.
+    pub resources: Resources,
     /// After which it is ended.
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
     pub retries: u32,
     /// Environment variables that are passed on, and part of the key.
     pub env: Vec<String>,
+}
+
+/// What an instance asks of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Threads; 0 for all.
+    pub cpus: u32,
+    /// GPUs.
+    pub gpus: u32,
+    /// Whether the workflow asks for the GPUs: then they have to be there. What a kind asks for by itself is only a wish.
+    pub gpus_needed: bool,
+    /// Memory in bytes; 0 where nothing is said of it.
+    pub memory: u64,
 }
 
 /// What an instance does.

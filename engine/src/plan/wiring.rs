@@ -1,6 +1,6 @@
 //! What stages read from each other, stage by stage: names, roles, artifact types, cycles.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use flow_stage::ArtifactType;
 use flow_stage::protocol::Port;
@@ -18,6 +18,8 @@ pub(super) struct Wiring<'a> {
     pub kinds: Vec<Option<&'a Kind>>,
     /// The outputs of each.
     pub outputs: Vec<Vec<Output>>,
+    /// The stages that others read from.
+    pub read: HashSet<&'a str>,
     /// All stages, none before what it reads from, otherwise in file order; none where there is a cycle.
     pub order: Option<Vec<usize>>,
     /// Whether every kind, reference and type is right.
@@ -58,7 +60,14 @@ pub(super) fn wire<'a>(
         sound &= checker.check_inputs(index);
     }
     let order = checker.order();
+    let read = workflow
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.inputs)
+        .filter_map(|(_, origin)| source(origin))
+        .collect();
     Wiring {
+        read,
         kinds,
         outputs,
         order,
@@ -107,6 +116,16 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
                 file: file.value.trim_end_matches('/').into(),
             })
             .collect(),
+    }
+}
+
+/// The stage that an input comes from.
+fn source(origin: &workflow::Origin) -> Option<&str> {
+    match origin {
+        workflow::Origin::Stage(reference) | workflow::Origin::Collect(reference) => {
+            Some(&reference.value.stage)
+        }
+        workflow::Origin::Path(_) => None,
     }
 }
 
@@ -278,12 +297,7 @@ impl Checker<'_> {
         stage
             .inputs
             .iter()
-            .filter_map(|(_, origin)| match origin {
-                workflow::Origin::Stage(reference) | workflow::Origin::Collect(reference) => {
-                    self.by_name.get(reference.value.stage.as_str()).copied()
-                }
-                workflow::Origin::Path(_) => None,
-            })
+            .filter_map(|(_, origin)| self.by_name.get(source(origin)?).copied())
             .collect()
     }
 

@@ -255,7 +255,7 @@ fn memo_folder() -> Option<PathBuf> {
 fn describe(program: &Path) -> Result<Description> {
     let mut command = Command::new(program);
     command.arg("describe").stdin(Stdio::null());
-    process::clean_environment(&mut command, &[], 1);
+    process::clean_environment(&mut command, &[], 1, &[]);
     let output = process::output(command, DESCRIBE_LIMIT)
         .with_context(|| format!("`{} describe` failed", program.display()))?;
     if !output.status.success() {

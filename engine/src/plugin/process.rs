@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 
 /// What a stage may inherit undeclared: where programs, homes, temporary files and certificates are, the language,
-/// proxies, and which accelerators may be seen.
+/// proxies.
 const INHERITED: &[&str] = &[
     "PATH",
     "HOME",
@@ -34,7 +34,6 @@ const INHERITED: &[&str] = &[
     "no_proxy",
     "VIRTUAL_ENV",
     "CONDA_PREFIX",
-    "CUDA_VISIBLE_DEVICES",
 ];
 
 /// Variables that bind the thread pools in use to the stage's budget.
@@ -49,8 +48,14 @@ const THREADS: &[&str] = &[
 /// How long a process that is asked to end may take before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// Gives the command only what is listed here, what is `declared`, and its number of threads.
-pub fn clean_environment(command: &mut Command, declared: &[String], threads: u32) {
+/// Gives the command only what is listed here, what is `declared`, and its share of the machine: a number of threads, and
+/// the GPUs that it may see.
+pub fn clean_environment(
+    command: &mut Command,
+    declared: &[String],
+    threads: u32,
+    gpus: &[String],
+) {
     command.env_clear();
     for name in INHERITED
         .iter()
@@ -64,6 +69,8 @@ pub fn clean_environment(command: &mut Command, declared: &[String], threads: u3
     for name in THREADS {
         command.env(name, threads.to_string());
     }
+    // None where none are lent, so that no two stages share one unasked.
+    command.env("CUDA_VISIBLE_DEVICES", gpus.join(","));
     // Two OpenMP pools that spin on the same cores are five to ten times slower than two that sleep.
     command.env("OMP_WAIT_POLICY", "PASSIVE");
     command.env("PYTHONHASHSEED", "0");
@@ -237,7 +244,7 @@ mod tests {
     #[test]
     fn only_declared_variables_are_passed() {
         let mut command = shell("echo $OMP_NUM_THREADS $CARGO_MANIFEST_DIR");
-        clean_environment(&mut command, &[], 3);
+        clean_environment(&mut command, &[], 3, &[]);
         let output = output(command, Duration::from_secs(10)).unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "3\n");
     }

@@ -10,6 +10,7 @@ use flow_stage::protocol::{PROTOCOL, Request};
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
+use super::budget::Share;
 use super::execute::{Made, Site};
 use crate::plan::{self, Input, Instance, Origin, Task, plain_text};
 use crate::plugin::process;
@@ -31,7 +32,7 @@ pub(super) fn prepare(
     made: &Made,
     work: &Path,
     attempt: &Path,
-    threads: u32,
+    share: &Share,
 ) -> Result<Prepared> {
     let outputs = attempt.join("outputs");
     let scratch = work.join("scratch");
@@ -95,8 +96,8 @@ pub(super) fn prepare(
                     .collect(),
                 work: scratch.clone(),
                 seed: instance.seed.unwrap_or(0),
-                threads,
-                device: "cpu".into(),
+                threads: share.threads,
+                device: share.device().into(),
             };
             let mut command = Command::new(&kind.program);
             command
@@ -119,7 +120,7 @@ pub(super) fn prepare(
             (command, None)
         }
     };
-    process::clean_environment(&mut command, &instance.env, threads);
+    process::clean_environment(&mut command, &instance.env, share.threads, &share.gpus);
     Ok(Prepared {
         command,
         request,

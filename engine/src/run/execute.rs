@@ -19,6 +19,7 @@ use flow_stage::protocol;
 use petgraph::graph::NodeIndex;
 use serde_json::json;
 
+use super::budget::Share;
 use super::command::{self, Prepared};
 use super::event::{Event, Failure};
 use super::external::Externals;
@@ -52,7 +53,6 @@ pub(super) struct Job {
     pub key: Key,
     /// Execute although the result is in the store.
     pub forced: bool,
-    pub threads: u32,
     pub log: PathBuf,
     /// What its inputs are in the store.
     pub made: Made,
@@ -74,10 +74,10 @@ pub(super) enum Message {
 }
 
 /// Executes the job; tells `sender` all that happens, last of all how it ended.
-pub(super) fn execute(site: &Site<'_>, job: &Job, sender: &Sender<Message>) {
+pub(super) fn execute(site: &Site<'_>, job: &Job, share: &Share, sender: &Sender<Message>) {
     let started = Instant::now();
     let instance = &site.plan.graph[job.node];
-    let mut result = attempt(site, job, sender);
+    let mut result = attempt(site, job, share, sender);
     for retry in 1..=instance.retries {
         let Err(error) = &result else { break };
         if site.stop.load(Ordering::Relaxed) {
@@ -86,7 +86,7 @@ pub(super) fn execute(site: &Site<'_>, job: &Job, sender: &Sender<Message>) {
         let message = format!("{error:#}; retry {retry} of {}", instance.retries);
         let label = Some(instance.label.clone());
         let _ = sender.send(Message::Event(Event::Warning { label, message }));
-        result = attempt(site, job, sender);
+        result = attempt(site, job, share, sender);
     }
     let outcome = result.unwrap_or_else(|error| {
         Outcome::Failed(Failure {
@@ -103,7 +103,7 @@ pub(super) fn execute(site: &Site<'_>, job: &Job, sender: &Sender<Message>) {
     ));
 }
 
-fn attempt(site: &Site<'_>, job: &Job, sender: &Sender<Message>) -> Result<Outcome> {
+fn attempt(site: &Site<'_>, job: &Job, share: &Share, sender: &Sender<Message>) -> Result<Outcome> {
     let instance = &site.plan.graph[job.node];
     let tell = |event| {
         let _ = sender.send(Message::Event(event));
@@ -143,7 +143,7 @@ fn attempt(site: &Site<'_>, job: &Job, sender: &Sender<Message>) -> Result<Outco
     let attempt = lease
         .work()
         .join(format!("attempt-{}-{}", site.run, std::process::id()));
-    let result = run(site, job, instance, kind, &lease, &attempt, &tell);
+    let result = run(site, job, share, kind, &lease, &attempt, &tell);
     match result {
         Ok(Some(draft)) => Ok(Outcome::Ran(Box::new(lease.commit(draft)?))),
         Ok(None) => {
@@ -173,24 +173,18 @@ fn remove_attempts(work: &Path) {
 fn run(
     site: &Site<'_>,
     job: &Job,
-    instance: &Instance,
+    share: &Share,
     kind: Option<&Kind>,
     lease: &Lease,
     attempt: &Path,
     tell: &(impl Fn(Event) + Sync),
 ) -> Result<Option<Draft>> {
-    let prepared = command::prepare(
-        site,
-        instance,
-        &job.made,
-        lease.work(),
-        attempt,
-        job.threads,
-    )?;
+    let instance = &site.plan.graph[job.node];
+    let prepared = command::prepare(site, instance, &job.made, lease.work(), attempt, share)?;
     let folder = prepared.outputs.clone();
     tell(Event::Execute {
         label: instance.label.clone(),
-        threads: job.threads,
+        threads: share.threads,
     });
     let started = Instant::now();
     let begun = jiff::Timestamp::now();
@@ -206,8 +200,9 @@ fn run(
         "run": site.run,
         "plugin": kind.map(|kind| &kind.plugin),
         "plugin_digest": kind.map(|kind| &kind.digest),
-        "threads": job.threads,
-        "device": "cpu",
+        "threads": share.threads,
+        "device": share.device(),
+        "gpus": share.gpus,
         "host": host(),
         "platform": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "flow": env!("CARGO_PKG_VERSION"),

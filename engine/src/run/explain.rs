@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use flow_cache::{Error, Record, Store};
-
+use flow_cache::{Digest, Error, Record, Store};
 use petgraph::graph::NodeIndex;
 
 use super::key::Manifest;
@@ -15,6 +14,17 @@ pub struct History {
     by_stage: HashMap<String, Vec<(Record, Manifest)>>,
 }
 
+/// What a stage did before that is nearest to what it is to do now.
+#[derive(Debug)]
+pub struct Nearest<'a> {
+    /// Its record.
+    pub record: &'a Record,
+    /// What its key was made of.
+    pub manifest: &'a Manifest,
+    /// The parts that differ, in the order of the key.
+    pub differences: Vec<Difference>,
+}
+
 /// One part of a key that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -24,6 +34,13 @@ pub struct Difference {
     pub then: Option<String>,
     /// What it is; none where it is not there.
     pub now: Option<String>,
+}
+
+impl Difference {
+    /// The input's role, where the part is an input.
+    pub fn input(&self) -> Option<&str> {
+        self.part.strip_prefix("input `")?.strip_suffix('`')
+    }
 }
 
 impl History {
@@ -54,22 +71,34 @@ impl History {
         Ok(history)
     }
 
-    /// The record of a stage that differs in the fewest parts, the newest of several; with the parts.
-    pub fn nearest(&self, stage: &str, now: &Manifest) -> Option<(&Record, Vec<Difference>)> {
+    /// The record of a stage that differs in the fewest parts, the newest of several.
+    pub fn nearest(&self, stage: &str, now: &Manifest) -> Option<Nearest<'_>> {
         self.by_stage
             .get(stage)?
             .iter()
-            .map(|(record, then)| (record, differences(then, now)))
-            .min_by(|(a, few), (b, many)| {
-                few.len()
-                    .cmp(&many.len())
-                    .then_with(|| b.finished.cmp(&a.finished))
-                    .then_with(|| a.key.cmp(&b.key))
+            .map(|(record, manifest)| Nearest {
+                record,
+                manifest,
+                differences: differences(manifest, now),
+            })
+            .min_by(|a, b| {
+                a.differences
+                    .len()
+                    .cmp(&b.differences.len())
+                    .then_with(|| b.record.finished.cmp(&a.record.finished))
+                    .then_with(|| a.record.key.cmp(&b.record.key))
             })
     }
-}
 
-impl History {
+    /// The manifest of the newest action of a stage that wrote an output of this content.
+    pub fn maker(&self, stage: &str, output: &str, digest: &Digest) -> Option<&Manifest> {
+        let records = self.by_stage.get(stage)?.iter();
+        records
+            .filter(|(record, _)| record.outputs.get(output).map(|o| &o.digest) == Some(digest))
+            .max_by(|(a, _), (b, _)| a.finished.cmp(&b.finished))
+            .map(|(_, manifest)| manifest)
+    }
+
     /// The newest record of a stage that was made before `record`.
     pub fn before(&self, stage: &str, record: &Record) -> Option<&Record> {
         let records = self.by_stage.get(stage)?.iter().map(|(record, _)| record);

@@ -4,12 +4,14 @@
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
 //! - [`survey`]: what a run would do, without doing it.
 //! - [`explain`]: which parts of a key differ from those of earlier records.
+//! - [`budget`]: what the machine has, and what of it stages hold.
 //! - `execute`: one stage, from lease to commit; `command` is how its process is put together, `outputs` checks
 //!   what it made.
-//! - [`runner`]: the loop over ready stages inside the thread budget.
+//! - [`runner`]: the loop over ready stages inside the budget.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
 //! - [`journal`]: what is kept of a run in the store.
 
+pub mod budget;
 mod command;
 pub mod event;
 mod execute;

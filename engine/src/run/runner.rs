@@ -14,6 +14,7 @@ use flow_cache::{Key, Lookup, Record, Store};
 use petgraph::graph::NodeIndex;
 use serde_json::Map;
 
+use super::budget::{Budget, Machine, Share};
 use super::event::{Event, Failure, RunEnd, StageEnd, Status};
 use super::execute::{self, Job, Made, Message, Outcome, Site};
 use super::external::Externals;
@@ -93,7 +94,6 @@ impl Runner<'_> {
             options,
             journal,
             tell,
-            cores: cores(),
             rank: self
                 .plan
                 .order
@@ -105,6 +105,7 @@ impl Runner<'_> {
             ready: BTreeSet::new(),
             queue: BTreeMap::new(),
             running: HashMap::new(),
+            budget: Budget::new(Machine::here(), options.jobs),
             made: Made::new(),
             metrics: HashMap::new(),
             ended: HashMap::new(),
@@ -143,27 +144,22 @@ impl Runner<'_> {
     }
 }
 
-/// The threads of this machine.
-pub fn cores() -> u32 {
-    thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
-}
-
 struct State<'a, 'b> {
     runner: &'a Runner<'a>,
     options: &'a Options,
     journal: &'b mut Journal,
     tell: &'b mut dyn FnMut(&Event),
-    cores: u32,
     /// Each instance's place in the plan's order, by which everything is decided.
     rank: HashMap<NodeIndex, usize>,
     /// Waiting: how many instances each still waits for.
     waits: HashMap<NodeIndex, usize>,
     /// Ready: to be looked up.
     ready: BTreeSet<(usize, NodeIndex)>,
-    /// Queued: to be executed when there are threads.
+    /// Queued: to be executed when the machine has room.
     queue: BTreeMap<(usize, NodeIndex), Job>,
-    /// Running, with the threads that they have.
-    running: HashMap<NodeIndex, (Key, u32)>,
+    /// Running, with what they hold.
+    running: HashMap<NodeIndex, (Key, Share)>,
+    budget: Budget,
     made: Made,
     metrics: HashMap<NodeIndex, Map<String, serde_json::Value>>,
     ended: HashMap<NodeIndex, Status>,
@@ -230,11 +226,6 @@ impl<'a> State<'a, '_> {
                 self.end(node, Status::Skipped, Some(key), 0.0, None, None);
                 continue;
             }
-            let threads = if instance.cpus == 0 {
-                self.cores
-            } else {
-                instance.cpus.min(self.cores)
-            };
             let sources = instance.sources();
             let inputs = sources.iter().flat_map(|source| {
                 let outputs = &self.runner.plan.graph[*source].outputs;
@@ -248,7 +239,6 @@ impl<'a> State<'a, '_> {
                 manifest,
                 key,
                 forced,
-                threads,
                 log: self.journal.log(&instance.label),
                 made: inputs.collect(),
             };
@@ -257,7 +247,7 @@ impl<'a> State<'a, '_> {
         Ok(())
     }
 
-    /// Queued → Running, while there are threads. A stage that wants more than the budget runs alone.
+    /// Queued → Running, while the machine has room.
     fn start<'scope, 'env>(
         &mut self,
         scope: &'scope Scope<'scope, 'env>,
@@ -265,18 +255,15 @@ impl<'a> State<'a, '_> {
         sender: &Sender<Message>,
     ) {
         while !self.ending() {
-            let taken: u32 = self.running.values().map(|(_, threads)| threads).sum();
-            let fits = |job: &Job| {
+            let (budget, running) = (&mut self.budget, &self.running);
+            let plan = self.runner.plan;
+            let found = self.queue.iter().find_map(|(place, job)| {
                 // Two stages of one key do the work once: the second would only wait, and hold threads.
-                let twin = self.running.values().any(|(key, _)| *key == job.key);
-                !twin && (taken == 0 || taken + job.threads <= self.options.jobs)
-            };
-            let Some(place) = self
-                .queue
-                .iter()
-                .find(|(_, job)| fits(job))
-                .map(|(place, _)| *place)
-            else {
+                let twin = running.values().any(|(key, _)| *key == job.key);
+                let share = (!twin).then(|| budget.take(&plan.graph[job.node].resources));
+                Some((*place, share??))
+            });
+            let Some((place, share)) = found else {
                 return;
             };
             let Some(job) = self.queue.remove(&place) else {
@@ -286,18 +273,22 @@ impl<'a> State<'a, '_> {
             if !job.forced
                 && let Ok(Lookup::Hit(record)) = self.runner.store.lookup(&job.key)
             {
+                self.budget.give_back(share);
                 self.finish(job.node, Status::Cached, record, 0.0);
                 let _ = self.look_up();
                 continue;
             }
-            self.running.insert(job.node, (job.key, job.threads));
+            self.running.insert(job.node, (job.key, share.clone()));
             let sender = sender.clone();
-            scope.spawn(move || execute::execute(site, &job, &sender));
+            scope.spawn(move || execute::execute(site, &job, &share, &sender));
         }
     }
 
     fn done(&mut self, node: NodeIndex, outcome: Outcome, seconds: f64) {
-        let key = self.running.remove(&node).map(|(key, _)| key);
+        let key = self.running.remove(&node).map(|(key, share)| {
+            self.budget.give_back(share);
+            key
+        });
         match outcome {
             Outcome::Ran(record) => self.finish(node, Status::Ran, *record, seconds),
             Outcome::Cached(record) => self.finish(node, Status::Cached, *record, seconds),

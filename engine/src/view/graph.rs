@@ -12,6 +12,7 @@ use layout::core::style::StyleAttr;
 use layout::std_shapes::shapes::{Arrow, Element, ShapeKind};
 use layout::topo::layout::VisualGraph;
 
+use super::Tone;
 use crate::plan::Plan;
 use crate::run::{Standing, Survey};
 
@@ -42,6 +43,14 @@ impl State {
             State::UpToDate => "✓",
             State::MayRun => "?",
             State::WillRun => "→",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            State::UpToDate => Tone::Good,
+            State::MayRun => Tone::Unsure,
+            State::WillRun => Tone::Busy,
         }
     }
 
@@ -129,7 +138,12 @@ fn text(boxes: &[Shape]) -> String {
         vec![format!("{} {}", one.state.sign(), one.label), from]
     });
     let legend = "✓ up to date   → will run   ? may run";
-    format!("{}\n\n{legend}", super::columns(rows, 0))
+    let table = format!("{}\n\n{legend}", super::columns(rows, 0));
+    let states = [State::UpToDate, State::WillRun, State::MayRun];
+    states.iter().fold(table, |text, state| {
+        let sign = format!("{} ", state.sign());
+        text.replace(&sign, &(super::tone(state.sign(), state.tone()) + " "))
+    })
 }
 
 fn dot(boxes: &[Shape]) -> String {

@@ -15,15 +15,20 @@ pub struct Lines {
     running: HashMap<String, (Pace, Instant)>,
 }
 
+impl Lines {
+    fn heard(&mut self, label: &str) {
+        let now = (Pace::new(0, ""), Instant::now());
+        self.running.insert(label.into(), now);
+    }
+}
+
 impl View for Lines {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Execute { label, .. } => {
-                self.running
-                    .insert(label.clone(), (Pace::new(0, ""), Instant::now()));
-            }
+            Event::Execute { label, .. } => self.heard(label),
             Event::Waiting { label, holder } => {
-                eprintln!("waiting   {label} for {holder}, which computes it")
+                self.heard(label);
+                eprintln!("waiting   {label} for {holder}, which computes it");
             }
             Event::Progress {
                 label,
@@ -49,8 +54,10 @@ impl View for Lines {
                 message,
             } => eprintln!("warning: {message}"),
             Event::Stage(end) => {
-                self.running.remove(&end.label);
-                if !matches!(end.status, Status::Cancelled | Status::Skipped) {
+                // What was in the store all along is counted at the end, no more: there may be thousands.
+                let heard = self.running.remove(&end.label).is_some();
+                let ended = matches!(end.status, Status::Ran | Status::Failed | Status::Cached);
+                if heard && ended {
                     eprintln!("{}", stage_line(end));
                 }
                 for line in end

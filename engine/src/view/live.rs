@@ -95,10 +95,12 @@ impl View for Live {
                 message,
             } => self.line(&format!("warning: {message}")),
             Event::Stage(end) => {
-                if let Some((bar, _)) = self.running.remove(&end.label) {
+                let running = self.running.remove(&end.label);
+                if let Some((bar, _)) = &running {
                     bar.finish_and_clear();
                 }
-                if !matches!(end.status, Status::Cancelled | Status::Skipped) {
+                let ended = matches!(end.status, Status::Ran | Status::Failed | Status::Cached);
+                if running.is_some() && ended {
                     self.line(&stage_line(end));
                 }
                 for line in end

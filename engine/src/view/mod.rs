@@ -4,7 +4,7 @@
 //! - [`live`]: a line for each stage that runs, on a terminal.
 //! - [`json`]: one object a line.
 //! - [`results`]: the tables at the end of a run.
-//! - [`status`]: how each stage stands.
+//! - [`status`]: how each stage stands; [`why`]: the causes, part by part.
 //! - [`graph`]: the DAG, in text and pictures.
 //! - [`schema`]: for editors.
 //! - [`pages`]: what stage kinds there are.
@@ -17,10 +17,12 @@ pub mod pages;
 pub mod results;
 pub mod schema;
 pub mod status;
+pub mod why;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use anstyle::AnsiColor;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::run::event::{Failure, RunEnd, StageEnd};
@@ -45,7 +47,39 @@ pub fn choose(json: bool) -> Box<dyn View> {
 
 /// Whether colours are wanted on stderr: on a terminal, unless `NO_COLOR` is set.
 pub fn colour() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    coloured(&io::stderr())
+}
+
+/// What a word means, for its colour. The word itself says it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Good,
+    Busy,
+    Unsure,
+    Bad,
+}
+
+/// A word on stdout in the colour of its meaning; plain in a pipe and with `NO_COLOR`.
+fn tone(word: &str, tone: Tone) -> String {
+    if !coloured(&io::stdout()) {
+        return word.into();
+    }
+    painted(word, tone)
+}
+
+fn painted(word: &str, tone: Tone) -> String {
+    let colour = match tone {
+        Tone::Good => AnsiColor::Green,
+        Tone::Busy => AnsiColor::Cyan,
+        Tone::Unsure => AnsiColor::Yellow,
+        Tone::Bad => AnsiColor::Red,
+    };
+    let style = colour.on_default();
+    format!("{style}{word}{style:#}")
+}
+
+fn coloured(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints to stdout. A reader that has gone away (`| head`) is no error.
@@ -66,7 +100,13 @@ fn stage_line(end: &StageEnd) -> String {
         Status::Ran | Status::Failed => duration(end.seconds),
         _ => String::new(),
     };
-    format!("{:<9} {:<28} {time:>9}", end.status.word(), end.label)
+    let word = format!("{:<9}", end.status.word());
+    let word = match end.status {
+        _ if !colour() => word,
+        Status::Failed => painted(&word, Tone::Bad),
+        _ => painted(&word, Tone::Good),
+    };
+    format!("{word} {:<28} {time:>9}", end.label)
         .trim_end()
         .into()
 }

@@ -71,6 +71,12 @@ pub fn page(kind: &Kind) -> String {
         0 => "all threads unless `resources` says otherwise".to_string(),
         n => format!("{n} thread(s) unless `resources` says otherwise"),
     }];
+    if description.resources.gpus > 0 {
+        notes.push(format!(
+            "{} GPU(s) where there are any",
+            description.resources.gpus
+        ));
+    }
     if description.seeded {
         notes.push("draws from the workflow's seed".into());
     }

@@ -34,12 +34,20 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         "matrix": {
             "type": "object",
             "description": "Axes: one instance for each combination of values.",
-            "additionalProperties": { "type": "array", "minItems": 1, "uniqueItems": true }
+            "additionalProperties": { "anyOf": [
+                { "type": "array", "minItems": 1, "uniqueItems": true },
+                { "type": "string", "pattern": r"^\$\{[^}]+\}$" }
+            ] }
         },
         "resources": {
             "type": "object",
             "additionalProperties": false,
-            "properties": { "cpus": { "type": "integer", "minimum": 0, "maximum": 4096, "description": "Threads; 0 for all." } }
+            "description": "What the stage asks of the machine; in no key.",
+            "properties": {
+                "cpus": { "type": "integer", "minimum": 0, "maximum": 4096, "description": "Threads; 0 for all." },
+                "gpus": { "type": "integer", "minimum": 0, "maximum": 64, "description": "GPUs; the machine has to have them." },
+                "memory": { "type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtTpP]i?)?[bB]?\s*$", "description": "Memory: \"16GB\"." }
+            }
         },
         "timeout": { "type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*[a-zµ]+[\s,]*)+$", "description": "After that the stage is ended: \"90s\", \"2h 30m\"." },
         "retries": { "type": "integer", "minimum": 0, "maximum": 100, "description": "How often it is tried again after a failure." },

@@ -1,13 +1,14 @@
-//! How each stage stands, and why: up to date, or to be run.
+//! How each stage stands, and the first reason: up to date, or to be run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use flow_cache::Key;
 use petgraph::graph::NodeIndex;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::plan::Plan;
+use super::Tone;
+use crate::plan::{Instance, Origin, Plan};
 use crate::run::explain::{Difference, History};
 use crate::run::{Cause, Standing, Survey};
 
@@ -31,7 +32,7 @@ fn words(standing: &Standing) -> (&'static str, Option<Key>) {
 }
 
 /// Why an instance stands as it does, in a phrase.
-fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
+pub(super) fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
     let instance = &plan.graph[node];
     match survey.get(node) {
         Some(Standing::UpToDate(record)) => format!("took {}", super::duration(record.seconds)),
@@ -51,13 +52,7 @@ fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> S
             ..
         }) => match history.nearest(&instance.stage, manifest) {
             None => "never run".into(),
-            Some((_, differences)) => {
-                let mut phrases: Vec<String> = differences.iter().take(2).map(phrase).collect();
-                if differences.len() > phrases.len() {
-                    phrases.push(format!("{} more", differences.len() - phrases.len()));
-                }
-                phrases.join(", ")
-            }
+            Some(nearest) => changes(plan, instance, &nearest.differences),
         },
         Some(Standing::MayRun) | None => {
             let waits: Vec<&str> = plan
@@ -73,10 +68,43 @@ fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> S
     }
 }
 
-fn phrase(difference: &Difference) -> String {
+/// The first two differences in words, and how many more there are.
+pub(super) fn changes(plan: &Plan, instance: &Instance, differences: &[Difference]) -> String {
+    let mut phrases: Vec<String> = differences
+        .iter()
+        .take(2)
+        .map(|difference| phrase(plan, instance, difference))
+        .collect();
+    if differences.len() > phrases.len() {
+        phrases.push(format!("{} more", differences.len() - phrases.len()));
+    }
+    phrases.join(", ")
+}
+
+fn phrase(plan: &Plan, instance: &Instance, difference: &Difference) -> String {
     let part = &difference.part;
     match (&difference.then, &difference.now) {
-        (Some(_), Some(_)) if part.starts_with("input") => format!("{part} changed"),
+        (Some(_), Some(_)) if difference.input().is_some() => {
+            let role = difference.input().unwrap_or_default();
+            match instance
+                .inputs
+                .iter()
+                .find(|i| i.role == role)
+                .map(|i| &i.origin)
+            {
+                Some(Origin::Path { pattern, .. }) if pattern.value.contains(['*', '?', '[']) => {
+                    format!("its files `{}` changed", pattern.value)
+                }
+                Some(Origin::Path { pattern, .. }) => {
+                    format!("its file `{}` changed", pattern.value)
+                }
+                Some(Origin::Instance { node, .. }) => {
+                    let label = &plan.graph[*node].label;
+                    format!("{part} changed: `{label}` gives other bytes")
+                }
+                _ => format!("{part} changed"),
+            }
+        }
         (Some(then), Some(now)) => format!("{part} {} → {}", short(then), short(now)),
         (None, _) => format!("{part} is new"),
         (_, None) => format!("{part} is gone"),
@@ -115,9 +143,24 @@ pub fn json(plan: &Plan, survey: &Survey, history: &History, nodes: &[NodeIndex]
         .collect()
 }
 
-/// A table, and a line that counts and tells how long the stages took when they last ran.
-pub fn table(plan: &Plan, survey: &Survey, history: &History, nodes: &[NodeIndex]) -> String {
-    let mut rows = Vec::new();
+/// Instances that stand alike, on one line.
+struct Row<'a> {
+    status: &'static str,
+    nodes: Vec<NodeIndex>,
+    name: &'a str,
+}
+
+/// A table, and a line that counts and tells how long the stages took when they last ran. Instances of one stage that
+/// stand alike share a line, unless `expand`.
+pub fn table(
+    plan: &Plan,
+    survey: &Survey,
+    history: &History,
+    nodes: &[NodeIndex],
+    expand: bool,
+) -> String {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    let mut by_name: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for &node in nodes {
         let Some(standing) = survey.get(node) else {
@@ -125,9 +168,25 @@ pub fn table(plan: &Plan, survey: &Survey, history: &History, nodes: &[NodeIndex
         };
         let (status, _) = words(standing);
         *counts.entry(status).or_default() += 1;
-        let reason = reason(plan, survey, history, node);
-        rows.push(vec![status.into(), plan.graph[node].label.clone(), reason]);
+        let instance = &plan.graph[node];
+        let name = if expand {
+            &instance.label
+        } else {
+            &instance.stage
+        };
+        let at = *by_name.entry((name, status)).or_insert(rows.len());
+        match rows.get_mut(at) {
+            Some(row) => row.nodes.push(node),
+            None => rows.push(Row {
+                status,
+                nodes: vec![node],
+                name,
+            }),
+        }
     }
+    let cells = rows.iter().map(|row| cells(plan, survey, history, row));
+    let table = super::columns(cells, 0);
+    let painted: Vec<String> = table.lines().map(paint).collect();
     let count = |status| counts.get(status).copied().unwrap_or(0);
     let (up_to_date, will, may) = (count("up to date"), count("will run"), count("may run"));
     let time = history.estimate(
@@ -147,118 +206,45 @@ pub fn table(plan: &Plan, survey: &Survey, history: &History, nodes: &[NodeIndex
     };
     format!(
         "{}\n\n{up_to_date} up to date, {will} will run, {may} may run{time}",
-        super::columns(rows, 0)
+        painted.join("\n")
     )
 }
 
-/// `flow why`: a stage's key part by part, beside the nearest earlier record, and what upstream made it change.
-pub fn why(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
-    let instance = &plan.graph[node];
-    let mut text = format!("{}: ", instance.label);
-    match survey.get(node) {
-        Some(Standing::UpToDate(record)) => {
-            text += &format!(
-                "up to date\nkey {}, made {} in {}",
-                record.key,
-                record.finished,
-                super::duration(record.seconds)
-            );
+fn cells(plan: &Plan, survey: &Survey, history: &History, row: &Row<'_>) -> Vec<String> {
+    let records: Option<Vec<_>> = row.nodes.iter().map(|&node| survey.record(node)).collect();
+    let reason = match (&row.nodes[..], records) {
+        ([_, _, ..], Some(records)) => {
+            let seconds = records.iter().map(|record| record.seconds).sum();
+            format!("took {} in all", super::duration(seconds))
         }
-        Some(Standing::WillRun {
-            key,
-            manifest,
-            cause,
-        }) => {
-            text += &format!("will run\nkey {key}\n");
-            text += &match (cause, history.nearest(&instance.stage, manifest)) {
-                (Some(_), _) => reason(plan, survey, history, node),
-                (None, None) => "no earlier record of this stage is in the store".into(),
-                (None, Some((record, differences))) => {
-                    let missing = || "-".to_string();
-                    let mut rows = vec![vec![
-                        "part".into(),
-                        format!("then ({})", record.finished),
-                        "now".into(),
-                    ]];
-                    rows.extend(differences.iter().map(|d| {
-                        vec![
-                            d.part.clone(),
-                            d.then.as_deref().map_or_else(missing, short),
-                            d.now.as_deref().map_or_else(missing, short),
-                        ]
-                    }));
-                    super::columns(rows, 0)
-                }
-            };
+        ([first, rest @ ..], _) => {
+            let reason = |&node| reason(plan, survey, history, node);
+            let text = reason(first);
+            if rest.iter().all(|node| reason(node) == text) {
+                text
+            } else {
+                format!("{}: {text}, …", plan.graph[*first].label)
+            }
         }
-        Some(Standing::MayRun) | None => {
-            text += "may run, unless what it reads from gives the same bytes as before";
-            let mut seen = BTreeSet::new();
-            causes(plan, survey, history, node, 1, &mut seen, &mut text);
-        }
-    }
-    text
+        ([], _) => String::new(),
+    };
+    let name = match row.nodes.len() {
+        1 => plan.graph[row.nodes[0]].label.clone(),
+        count => format!("{} ×{count}", row.name),
+    };
+    vec![row.status.into(), name, reason]
 }
 
-/// `flow why --output`: which outputs differ from those of the record before, and where the wave stopped.
-pub fn why_output(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
-    let instance = &plan.graph[node];
-    let label = &instance.label;
-    let Some(record) = survey.record(node) else {
-        return format!(
-            "{label}: not up to date, so its outputs are not known yet; `flow why` says why"
-        );
-    };
-    let Some(earlier) = history.before(&instance.stage, record) else {
-        return format!("{label}: there is no earlier record to compare its outputs with");
-    };
-    let mut rows = vec![vec![
-        "output".into(),
-        format!("then ({})", earlier.finished),
-        format!("now ({})", record.finished),
-        String::new(),
-    ]];
-    for (role, output) in &record.outputs {
-        let then = earlier.outputs.get(role).map(|output| output.digest);
-        let verdict = if then == Some(output.digest) {
-            "the same bytes: nothing that reads it had to run"
-        } else {
-            "changed: what reads it is another action"
-        };
-        rows.push(vec![
-            role.clone(),
-            then.map_or_else(|| "-".into(), |digest| short(&digest.to_string())),
-            short(&output.digest.to_string()),
-            verdict.into(),
-        ]);
-    }
-    format!("{label}\n{}", super::columns(rows, 0))
-}
-
-/// The chain of causes, up to the edits.
-fn causes(
-    plan: &Plan,
-    survey: &Survey,
-    history: &History,
-    node: NodeIndex,
-    depth: usize,
-    seen: &mut BTreeSet<NodeIndex>,
-    text: &mut String,
-) {
-    for source in plan.sources(node) {
-        if survey.record(source).is_some() || !seen.insert(source) {
-            continue;
-        }
-        let label = &plan.graph[source].label;
-        let indent = "  ".repeat(depth);
-        if let Some(Standing::WillRun { .. }) = survey.get(source) {
-            *text += &format!(
-                "\n{indent}{label} will run: {}",
-                reason(plan, survey, history, source)
-            );
-        } else {
-            *text += &format!("\n{indent}{label} may run");
-            causes(plan, survey, history, source, depth + 1, seen, text);
+fn paint(line: &str) -> String {
+    let tones = [
+        ("up to date", Tone::Good),
+        ("will run", Tone::Busy),
+        ("may run", Tone::Unsure),
+    ];
+    for (word, tone) in tones {
+        if let Some(rest) = line.strip_prefix(word) {
+            return super::tone(word, tone) + rest;
         }
     }
+    line.into()
 }

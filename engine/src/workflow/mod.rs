@@ -45,6 +45,8 @@ pub struct Workflow {
     pub params: Vec<(Located<String>, Node)>,
     /// `[stages]`, in file order.
     pub stages: Vec<Stage>,
+    /// Params that matrices refer to.
+    pub used: BTreeSet<String>,
     /// Stages that something is wrong in: what they lack may stand there, only wrongly.
     pub incomplete: BTreeSet<String>,
     /// `[plugins]`: name and path as written.
@@ -55,6 +57,39 @@ impl Workflow {
     /// The folder that relative paths in the file start from.
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The param that `name` or, inside a table, `name.key` stands for. It keeps the place where it was written, so
+    /// that a wrong value is shown there.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownName`], where there is none.
+    pub fn param(&self, name: &str) -> Result<&Node, Problem> {
+        let mut entries = &self.params;
+        let mut prefix = String::new();
+        let mut parts = name.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let found = entries.iter().find(|(key, _)| key.value == part);
+            match found {
+                Some((_, node)) if parts.peek().is_none() => return Ok(node),
+                Some((
+                    _,
+                    Located {
+                        value: NodeValue::Table(inner),
+                        ..
+                    },
+                )) => entries = inner,
+                _ => break,
+            }
+            prefix = format!("{prefix}{part}.");
+        }
+        Err(Problem::UnknownName {
+            name: name.into(),
+            known: entries
+                .iter()
+                .map(|(key, _)| format!("{prefix}{}", key.value))
+                .collect(),
+        })
     }
 }
 
@@ -73,14 +108,25 @@ pub struct Stage {
     pub matrix: Vec<(Located<String>, Vec<Node>)>,
     /// Outputs of a `run` stage: role and file name.
     pub outputs: Vec<(Located<String>, Located<String>)>,
-    /// Threads asked for; 0 for all.
-    pub cpus: Option<u32>,
+    /// What it asks of the machine.
+    pub resources: Resources,
     /// After which it is ended.
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
     pub retries: u32,
     /// Environment variables that it reads: passed on, and part of its key.
     pub env: Vec<String>,
+}
+
+/// What a stage asks of the machine, where the workflow says so.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Resources {
+    /// Threads; 0 for all.
+    pub cpus: Option<u32>,
+    /// GPUs.
+    pub gpus: Option<u32>,
+    /// Memory in bytes.
+    pub memory: Option<u64>,
 }
 
 /// What a stage does.

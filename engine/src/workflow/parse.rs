@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::compose::Composed;
-use super::node::Node;
+use super::node::{Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::reader::{Entries, Reader};
 use super::source::Span;
-use super::{DEFAULT_SEED, Workflow};
+use super::{DEFAULT_SEED, Workflow, template};
 
 /// Reads the whole tree.
 pub(super) fn workflow(composed: Composed, problems: &mut Problems) -> Workflow {
@@ -27,10 +27,14 @@ impl Reader<'_> {
             seed: DEFAULT_SEED,
             params: Vec::new(),
             stages: Vec::new(),
+            used: BTreeSet::new(),
             incomplete: BTreeSet::new(),
             plugins: Vec::new(),
         };
-        for (key, node) in root {
+        // Params first: matrices refer to them.
+        let (params, rest): (Entries, Entries) =
+            root.into_iter().partition(|(key, _)| key.value == "params");
+        for (key, node) in params.into_iter().chain(rest) {
             match key.value.as_str() {
                 "workflow" => self.head(&mut workflow, node),
                 "params" => {
@@ -45,6 +49,7 @@ impl Reader<'_> {
                         self.name(&name);
                         let before = self.problems.count();
                         let label = name.value.clone();
+                        let node = self.with_axes(&mut workflow, node);
                         workflow.stages.extend(self.stage(name, node));
                         if self.problems.count() > before {
                             workflow.incomplete.insert(label);
@@ -71,6 +76,33 @@ impl Reader<'_> {
             self.problems.add(Problem::NoStages, top);
         }
         workflow
+    }
+
+    /// A stage's table in which the references of its matrix are replaced by the params that they name.
+    fn with_axes(&mut self, workflow: &mut Workflow, mut stage: Node) -> Node {
+        let NodeValue::Table(entries) = &mut stage.value else {
+            return stage;
+        };
+        entries.retain_mut(|(key, node)| {
+            if key.value != "matrix" {
+                return true;
+            }
+            let mut used = BTreeSet::new();
+            let resolved = template::resolve(node, &mut |name| {
+                used.extend(name.split('.').next().map(String::from));
+                workflow.param(name).cloned()
+            });
+            workflow.used.extend(used);
+            match resolved {
+                Ok(resolved) => *node = resolved,
+                Err(problem) => {
+                    self.problems.add(problem.value, problem.span);
+                    return false;
+                }
+            }
+            true
+        });
+        stage
     }
 
     fn head(&mut self, workflow: &mut Workflow, node: Node) {

@@ -1,6 +1,7 @@
 //! Everything that can be wrong with a workflow: data where it is found, words here, one renderer.
 
 use std::fmt;
+use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -59,6 +60,8 @@ pub enum Problem {
     MalformedReference { text: String },
     #[error("`{text}` is not a length of time")]
     BadTimeout { text: String },
+    #[error("`{text}` is not an amount of memory")]
+    BadMemory { text: String },
     #[error("`{name}` would lie outside the stage's output folder")]
     OutputEscapes { name: String },
     #[error("the output `{name}` is another one too, or one of the two lies in the other")]
@@ -157,6 +160,15 @@ pub enum Problem {
         arithmetic: String,
         limit: usize,
     },
+    #[error(
+        "with stage `{stage}` the workflow would have {others} + {own} instances, more than {limit}"
+    )]
+    TooManyInAll {
+        stage: String,
+        others: usize,
+        own: usize,
+        limit: usize,
+    },
 
     // Files that it names.
     #[error("`{path}` does not exist")]
@@ -177,12 +189,31 @@ pub enum Problem {
     // Warnings.
     #[error("the param `{name}` is never used")]
     UnusedParam { name: String },
+    #[error("nothing reads stage `{stage}`, and `{kind}` has no figures to show")]
+    UnusedStage { stage: String, kind: String },
 }
 
 impl Problem {
     /// Whether the workflow can run all the same.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Problem::UnusedParam { .. })
+        matches!(
+            self,
+            Problem::UnusedParam { .. } | Problem::UnusedStage { .. }
+        )
+    }
+
+    /// The piece of text that it is about, where that is less than the whole value at its place.
+    fn token(&self) -> Option<String> {
+        match self {
+            Problem::UnknownName { name, .. } | Problem::NotAName { name } => {
+                Some(format!("${{{name}}}"))
+            }
+            Problem::UnclosedReference => Some("${".into()),
+            Problem::UnknownStage { stage, .. } => Some(stage.clone()),
+            Problem::UnknownOutput { output, .. } => Some(output.clone()),
+            Problem::NoInstance { selector, .. } => Some(selector.clone()),
+            _ => None,
+        }
     }
 
     /// What to do about it, where there is more to say than what is wrong.
@@ -200,6 +231,7 @@ impl Problem {
             Problem::ReferenceInParam => Some("params hold plain values; a stage's `with` puts them together".into()),
             Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", { collect = \"stage.output\" } or { path = \"file\" }".into()),
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
+            Problem::BadMemory { .. } => Some("write it like \"800MB\", \"16GB\" or \"16GiB\"".into()),
             Problem::OutputEscapes { .. } => Some("give a plain relative name, such as \"table.csv\"".into()),
             Problem::SetWithoutValue => Some("write --set name=value".into()),
             Problem::NotSettable { .. } => Some("params, `stages.NAME.uses` and `stages.NAME.with.PARAMETER` can be set".into()),
@@ -231,6 +263,9 @@ impl Problem {
             Problem::BadVariable { .. } => Some("list the name alone; its value is the one that flow itself is started with".into()),
             Problem::ManyFiles { .. } => Some("only `run` stages take several files for one input".into()),
             Problem::MissingFile { .. } | Problem::EmptyGlob { .. } => Some("paths are relative to the workflow file's folder".into()),
+            Problem::UnusedStage { stage, .. } => Some(format!(
+                "delete it, or let a stage read it; where its result is all you want, `--until {stage}` makes no more"
+            )),
             Problem::UnusedParam { .. } => Some("delete it, or refer to it as ${name}".into()),
             _ => None,
         }
@@ -331,6 +366,22 @@ impl Report {
         self.sources
     }
 
+    /// The bytes that the caret stands under: the token that the problem is about, where it stands there as it is (a
+    /// string with escapes may hold it otherwise), else the whole value.
+    fn exact(&self, problem: &Problem, span: Span) -> Range<usize> {
+        let range = span.range();
+        let text = self.sources.text(span).get(range.clone()).unwrap_or("");
+        let found = problem.token().and_then(|token| {
+            let at = match problem {
+                // An output stands after its stage; what is never closed is the last of its kind.
+                Problem::UnknownOutput { .. } | Problem::UnclosedReference => text.rfind(&token)?,
+                _ => text.find(&token)?,
+            };
+            Some(range.start + at..range.start + at + token.len())
+        });
+        found.unwrap_or(range)
+    }
+
     /// What a person reads: each problem with file, line, column, the source line and a caret.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour {
@@ -352,7 +403,7 @@ impl Report {
                 Some(span) => title.element(
                     Snippet::source(self.sources.text(*span))
                         .path(self.sources.name(*span))
-                        .annotation(AnnotationKind::Primary.span(span.range())),
+                        .annotation(AnnotationKind::Primary.span(self.exact(problem, *span))),
                 ),
                 None => Group::with_title(title),
             };

@@ -3,10 +3,12 @@
 use std::path::{Component, Path};
 use std::time::Duration;
 
+use bytesize::ByteSize;
+
 use super::node::{Located, Node, NodeValue};
 use super::problem::Problem;
 use super::reader::Reader;
-use super::{Action, Origin, Reference, Stage};
+use super::{Action, Origin, Reference, Resources, Stage};
 
 impl Reader<'_> {
     pub fn stage(&mut self, name: Located<String>, node: Node) -> Option<Stage> {
@@ -21,7 +23,7 @@ impl Reader<'_> {
             with: Vec::new(),
             matrix: Vec::new(),
             outputs: Vec::new(),
-            cpus: None,
+            resources: Resources::default(),
             timeout: None,
             retries: 0,
             env: Vec::new(),
@@ -55,13 +57,10 @@ impl Reader<'_> {
                     outputs_key = Some(key.span);
                     stage.outputs = self.outputs(node);
                 }
-                "resources" => self.resources(&mut stage, node),
+                "resources" => stage.resources = self.resources(node),
                 "timeout" => stage.timeout = self.timeout(node),
                 "retries" => {
-                    stage.retries = self
-                        .integer("`retries`", &node, 0, 100)
-                        .and_then(|retries| u32::try_from(retries).ok())
-                        .unwrap_or(0);
+                    stage.retries = self.count("`retries`", &node, 100).unwrap_or(0);
                 }
                 "env" => stage.env = self.env(node),
                 _ => self.unknown(
@@ -272,17 +271,36 @@ impl Reader<'_> {
         outputs
     }
 
-    fn resources(&mut self, stage: &mut Stage, node: Node) {
+    fn resources(&mut self, node: Node) -> Resources {
+        let mut resources = Resources::default();
         for (key, node) in self.table("`resources`", node) {
             match key.value.as_str() {
-                "cpus" => {
-                    stage.cpus = self
-                        .integer("`cpus`", &node, 0, 4096)
-                        .and_then(|cpus| u32::try_from(cpus).ok());
-                }
-                _ => self.unknown(&key, "`resources`", &["cpus"]),
+                "cpus" => resources.cpus = self.count("`cpus`", &node, 4096),
+                "gpus" => resources.gpus = self.count("`gpus`", &node, 64),
+                "memory" => resources.memory = self.memory(node),
+                _ => self.unknown(&key, "`resources`", &["cpus", "gpus", "memory"]),
             }
         }
+        resources
+    }
+
+    fn count(&mut self, what: &'static str, node: &Node, most: i64) -> Option<u32> {
+        let count = self.integer(what, node, 0, most)?;
+        u32::try_from(count).ok()
+    }
+
+    fn memory(&mut self, node: Node) -> Option<u64> {
+        let text = self.string("`memory`", node)?;
+        let bytes = text
+            .value
+            .parse::<ByteSize>()
+            .ok()
+            .map(|size| size.as_u64());
+        if bytes.is_none_or(|bytes| bytes == 0) {
+            let problem = Problem::BadMemory { text: text.value };
+            self.problems.add(problem, text.span);
+        }
+        bytes
     }
 
     fn timeout(&mut self, node: Node) -> Option<Duration> {

@@ -176,11 +176,18 @@ impl std::fmt::Display for ArtifactType {
 pub struct Resources {
     /// Threads; 0 stands for every core of the machine.
     pub cpus: u32,
+    /// GPUs that it makes use of where the machine has them. What a workflow asks for must be there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpus: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for Resources {
     fn default() -> Self {
-        Resources { cpus: 1 }
+        Resources { cpus: 1, gpus: 0 }
     }
 }
 
@@ -205,7 +212,7 @@ pub struct Request {
     pub seed: u64,
     /// The number of threads that the stage may use.
     pub threads: u32,
-    /// `cpu`, or a device that the workflow asked for.
+    /// `cpu`; or `cuda:0`, the first of the GPUs that are lent to the stage: `CUDA_VISIBLE_DEVICES` names these alone.
     pub device: String,
 }
 

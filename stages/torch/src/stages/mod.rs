@@ -34,7 +34,7 @@ use flow_stage::{ArtifactType, Port};
 const SCORES: &[&str] = &["test_accuracy", "worst_subclass_accuracy"];
 
 /// All cores: a network is trained or used by all of them, one stage at a time.
-const ALL_CORES: Resources = Resources { cpus: 0 };
+const ALL_CORES: Resources = Resources { cpus: 0, gpus: 0 };
 
 fn data_port() -> Port {
     Port::new("data", ArtifactType::Dataset, "the data set, all splits")

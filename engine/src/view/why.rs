@@ -1,0 +1,205 @@
+//! `flow why`: a stage's key part by part beside the nearest earlier record, and the chain of causes up to the edits.
+
+use std::collections::BTreeSet;
+
+use flow_cache::Record;
+use petgraph::graph::NodeIndex;
+
+use super::duration;
+use super::status::{changes, reason, short};
+use crate::plan::{Origin, Plan};
+use crate::run::explain::{Difference, History, Nearest, differences};
+use crate::run::{Standing, Survey, key};
+
+/// Explains one instance.
+pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
+    let instance = &plan.graph[node];
+    let explainer = Explainer {
+        plan,
+        survey,
+        history,
+    };
+    let mut text = format!("{}: ", instance.label);
+    match survey.get(node) {
+        Some(Standing::UpToDate(record)) => {
+            text += &format!(
+                "up to date\nkey {}, made {} in {}",
+                record.key,
+                when(record),
+                duration(record.seconds)
+            );
+        }
+        Some(Standing::WillRun {
+            key,
+            manifest,
+            cause,
+        }) => {
+            text += &format!("will run\nkey {key}\n");
+            match (cause, history.nearest(&instance.stage, manifest)) {
+                (Some(_), _) => text += &reason(plan, survey, history, node),
+                (None, None) => text += "no earlier record of this stage is in the store",
+                (None, Some(nearest)) => {
+                    text += &parts(&nearest);
+                    let mut seen = BTreeSet::new();
+                    explainer.origins(node, nearest.manifest, manifest, 0, &mut seen, &mut text);
+                }
+            }
+        }
+        Some(Standing::MayRun) | None => {
+            text += "may run, unless what it reads from gives the same bytes as before";
+            explainer.pending(node, 1, &mut BTreeSet::new(), &mut text);
+        }
+    }
+    text
+}
+
+/// When a record was made, to the second, in UTC.
+fn when(record: &Record) -> String {
+    let second = record.finished.get(..19).unwrap_or(&record.finished);
+    second.replace('T', " ")
+}
+
+/// The parts that differ, then and now.
+fn parts(nearest: &Nearest<'_>) -> String {
+    let missing = || "-".to_string();
+    let mut rows = vec![vec![
+        "part".into(),
+        format!("then ({})", when(nearest.record)),
+        "now".into(),
+    ]];
+    rows.extend(nearest.differences.iter().map(|d| {
+        vec![
+            d.part.clone(),
+            d.then.as_deref().map_or_else(missing, short),
+            d.now.as_deref().map_or_else(missing, short),
+        ]
+    }));
+    super::columns(rows, 0)
+}
+
+/// Which outputs of an instance differ from those of the record before, and where the wave stopped.
+pub fn outputs(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
+    let instance = &plan.graph[node];
+    let label = &instance.label;
+    let Some(record) = survey.record(node) else {
+        return format!(
+            "{label}: not up to date, so its outputs are not known yet; `flow why` says why"
+        );
+    };
+    let Some(earlier) = history.before(&instance.stage, record) else {
+        return format!("{label}: there is no earlier record to compare its outputs with");
+    };
+    let mut rows = vec![vec![
+        "output".into(),
+        format!("then ({})", when(earlier)),
+        format!("now ({})", when(record)),
+        String::new(),
+    ]];
+    for (role, output) in &record.outputs {
+        let then = earlier.outputs.get(role).map(|output| output.digest);
+        let verdict = if then == Some(output.digest) {
+            "the same bytes: the wave ends here"
+        } else {
+            "other bytes"
+        };
+        rows.push(vec![
+            role.clone(),
+            then.map_or_else(|| "-".into(), |digest| short(&digest.to_string())),
+            short(&output.digest.to_string()),
+            verdict.into(),
+        ]);
+    }
+    format!("{label}\n{}", super::columns(rows, 0))
+}
+
+struct Explainer<'a> {
+    plan: &'a Plan,
+    survey: &'a Survey,
+    history: &'a History,
+}
+
+impl Explainer<'_> {
+    /// The stages that have to run before an instance, with the reason of each, up to the edits.
+    fn pending(
+        &self,
+        node: NodeIndex,
+        depth: usize,
+        seen: &mut BTreeSet<NodeIndex>,
+        text: &mut String,
+    ) {
+        for source in self.plan.sources(node) {
+            if self.survey.record(source).is_some() || !seen.insert(source) {
+                continue;
+            }
+            let label = &self.plan.graph[source].label;
+            let indent = "  ".repeat(depth);
+            match self.survey.get(source) {
+                Some(Standing::WillRun {
+                    manifest, cause, ..
+                }) => {
+                    let why = reason(self.plan, self.survey, self.history, source);
+                    *text += &format!("\n{indent}{label} will run: {why}");
+                    let stage = &self.plan.graph[source].stage;
+                    if let (None, Some(nearest)) = (cause, self.history.nearest(stage, manifest)) {
+                        self.origins(source, nearest.manifest, manifest, depth, seen, text);
+                    }
+                }
+                _ => {
+                    *text += &format!("\n{indent}{label} may run");
+                    self.pending(source, depth + 1, seen, text);
+                }
+            }
+        }
+    }
+
+    /// For each input that changed between two actions of an instance: what made the stage that it comes from give other
+    /// bytes.
+    fn origins(
+        &self,
+        node: NodeIndex,
+        then: &key::Manifest,
+        now: &key::Manifest,
+        depth: usize,
+        seen: &mut BTreeSet<NodeIndex>,
+        text: &mut String,
+    ) {
+        let changed = differences(then, now);
+        let roles: BTreeSet<&str> = changed.iter().filter_map(Difference::input).collect();
+        for input in &self.plan.graph[node].inputs {
+            let Origin::Instance {
+                node: source,
+                output,
+            } = &input.origin
+            else {
+                continue;
+            };
+            let instance = &self.plan.graph[*source];
+            let maker = |manifest: &key::Manifest| {
+                let digest = manifest.inputs.get(&input.role)?;
+                self.history.maker(&instance.stage, output, digest)
+            };
+            if !roles.contains(input.role.as_str()) || !seen.insert(*source) {
+                continue;
+            }
+            let indent = "  ".repeat(depth + 1);
+            let label = &instance.label;
+            match (maker(then), maker(now)) {
+                (Some(then), Some(now)) => {
+                    let differences = differences(then, now);
+                    let why = if differences.is_empty() {
+                        "it ran again and gave other bytes: it is not deterministic".into()
+                    } else {
+                        changes(self.plan, instance, &differences)
+                    };
+                    *text += &format!("\n{indent}{label} gave other bytes: {why}");
+                    self.origins(*source, then, now, depth + 1, seen, text);
+                }
+                _ => {
+                    *text += &format!(
+                        "\n{indent}{label} gave other bytes; what it did then is no longer in the store"
+                    );
+                }
+            }
+        }
+    }
+}
