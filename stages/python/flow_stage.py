@@ -51,6 +51,8 @@ class Context:
         self.stage = request["stage"]  #: the stage's name in the workflow
         self.inputs = {role: Path(path) for role, path in request["inputs"].items()}  #: role to path; read-only
         self.outputs = {role: Path(path) for role, path in request["outputs"].items()}  #: role to the path to write
+        #: output role to what an earlier action made that this one may go on from (see `continues`); read-only
+        self.earlier = {role: Path(path) for role, path in request.get("earlier", {}).items()}
         self.work = Path(request["work"])  #: a folder of the stage's own, for scratch files and checkpoints
         self.seed = request["seed"]  #: the seed of every random draw
         self.threads = max(1, request["threads"])  #: the number of threads that the stage may use
@@ -91,7 +93,7 @@ class Plugin:
         self._kinds = {}
 
     def stage(self, *, name=None, version=None, inputs=None, outputs=None, parameters=None, path_parameters=(),
-              seeded=False, checkpoints=False, headline=(), cpus=1):
+              seeded=False, checkpoints=False, continues=(), headline=(), cpus=1):
         """Makes the decorated function a stage kind. It is called with a `Context` and the parameters by name.
 
         name: what `uses` names; by default the function's name with dashes.
@@ -102,6 +104,8 @@ class Plugin:
         path_parameters: the parameters that are paths to read; the engine hashes what they name.
         seeded: whether it draws random numbers, so that the seed is part of the key.
         checkpoints: whether it goes on from its work folder after an interruption.
+        continues: parameters (JSON pointers such as "/epochs/max") that only say how long to go on: `Context.earlier`
+            is then what an action made that differs by smaller numbers there. The result must not depend on it.
         headline: the numbers of its `metrics` outputs that a person wants to see first.
         cpus: threads that it asks for; 0 is every core.
         """
@@ -119,6 +123,7 @@ class Plugin:
                 "path_parameters": list(path_parameters),
                 "seeded": seeded,
                 "checkpoints": checkpoints,
+                "continues": list(continues),
                 "headline": list(headline),
                 "resources": {"cpus": cpus},
             }

@@ -18,6 +18,14 @@ pub fn record(store: &Path, key: &str) -> PathBuf {
         .join(format!("{key}.json"))
 }
 
+/// What a record holds.
+#[track_caller]
+pub fn content(store: &Path, key: &str) -> Value {
+    let text = fs::read(record(store, key)).unwrap();
+    let mut record: Value = serde_json::from_slice(&text).unwrap();
+    record["content"].take()
+}
+
 /// The keys of all records.
 pub fn keys(store: &Path) -> Vec<String> {
     let name = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_string());

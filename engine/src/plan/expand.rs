@@ -52,6 +52,7 @@ fn resources(stage: &Stage, kind: Option<&Kind>) -> Resources {
     let usual = kind.map_or_else(Default::default, |kind| kind.description.resources.clone());
     let asked = stage.resources;
     Resources {
+        threads: None,
         cpus: asked.cpus.unwrap_or(usual.cpus),
         gpus: asked.gpus.unwrap_or(usual.gpus),
         gpus_needed: asked.gpus.is_some(),
@@ -100,6 +101,13 @@ impl<'a> Expander<'a> {
                 // What is wrong at one point of a matrix is most often wrong at all of them.
                 return;
             };
+            let threads = match &task {
+                Task::Kind { parameters, .. } => parameters.get("threads"),
+                Task::Command { .. } => None,
+            };
+            let threads = threads
+                .and_then(|threads| threads.as_u64())
+                .and_then(|threads| u32::try_from(threads).ok());
             let Some(inputs) = self.inputs(stage, kind, &task, &row) else {
                 return;
             };
@@ -114,7 +122,10 @@ impl<'a> Expander<'a> {
                 seed: kind
                     .is_some_and(|kind| kind.description.seeded)
                     .then_some(self.workflow.seed),
-                resources: resources(stage, kind),
+                resources: Resources {
+                    threads,
+                    ..resources(stage, kind)
+                },
                 timeout: stage.timeout,
                 retries: stage.retries,
                 env: stage.env.clone(),

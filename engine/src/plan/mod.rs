@@ -62,6 +62,8 @@ pub struct Instance {
 /// What an instance asks of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
+    /// Threads that its own parameter `threads` pins: it gets as many, whatever the machine has.
+    pub threads: Option<u32>,
     /// Threads; 0 for all.
     pub cpus: u32,
     /// GPUs.

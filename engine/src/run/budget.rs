@@ -66,9 +66,10 @@ impl Machine {
 
     /// What of the machine `asked` comes to, the GPUs' names aside.
     fn share(&self, asked: &Resources) -> (u32, usize, u64) {
-        let threads = match asked.cpus {
-            0 => self.cores,
-            cpus => cpus.min(self.cores),
+        let threads = match (asked.threads, asked.cpus) {
+            (Some(pinned), _) => pinned,
+            (None, 0) => self.cores,
+            (None, cpus) => cpus.min(self.cores),
         };
         let gpus = (asked.gpus as usize).min(self.gpus.len());
         (threads, gpus, asked.memory.min(self.memory))
@@ -158,6 +159,7 @@ mod tests {
 
     fn asked(cpus: u32, gpus: u32, memory: u64) -> Resources {
         Resources {
+            threads: None,
             cpus,
             gpus,
             gpus_needed: true,

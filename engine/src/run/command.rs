@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use flow_cache::Record;
 use flow_stage::protocol::{PROTOCOL, Request};
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
@@ -30,6 +31,7 @@ pub(super) fn prepare(
     site: &Site<'_>,
     instance: &Instance,
     made: &Made,
+    earlier: Option<&Record>,
     work: &Path,
     attempt: &Path,
     share: &Share,
@@ -94,6 +96,10 @@ pub(super) fn prepare(
                     .iter()
                     .map(|output| (output.role.clone(), outputs.join(&output.file)))
                     .collect(),
+                earlier: match earlier {
+                    Some(record) => lay_out(site, instance, record, &attempt.join("earlier"))?,
+                    None => BTreeMap::new(),
+                },
                 work: scratch.clone(),
                 seed: instance.seed.unwrap_or(0),
                 threads: share.threads,
@@ -126,6 +132,25 @@ pub(super) fn prepare(
         request,
         outputs,
     })
+}
+
+/// Links what an earlier action of the same kind made into `folder`, by role.
+fn lay_out(
+    site: &Site<'_>,
+    instance: &Instance,
+    record: &Record,
+    folder: &Path,
+) -> Result<BTreeMap<String, PathBuf>> {
+    make(folder)?;
+    let mut paths = BTreeMap::new();
+    for output in &instance.outputs {
+        if let Some(stored) = record.outputs.get(&output.role) {
+            let path = folder.join(&output.file);
+            site.store.materialise(stored, &path)?;
+            paths.insert(output.role.clone(), path);
+        }
+    }
+    Ok(paths)
 }
 
 /// Where an input's files are: the user's own, or linked out of the store.

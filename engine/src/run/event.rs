@@ -67,6 +67,15 @@ pub enum Event {
         /// The threads that it gets.
         threads: u32,
     },
+    /// A stage goes on from what an earlier action made.
+    Continue {
+        /// The instance.
+        label: String,
+        /// The earlier action.
+        earlier: Key,
+        /// What was smaller there: `epochs.max = 10`.
+        then: String,
+    },
     /// A stage waits for another run that computes the same key.
     Waiting {
         /// The instance.

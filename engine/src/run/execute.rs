@@ -21,6 +21,7 @@ use serde_json::json;
 
 use super::budget::Share;
 use super::command::{self, Prepared};
+use super::earlier;
 use super::event::{Event, Failure};
 use super::external::Externals;
 use super::key::Manifest;
@@ -180,12 +181,36 @@ fn run(
     tell: &(impl Fn(Event) + Sync),
 ) -> Result<Option<Draft>> {
     let instance = &site.plan.graph[job.node];
-    let prepared = command::prepare(site, instance, &job.made, lease.work(), attempt, share)?;
+    let earlier = match kind {
+        Some(kind) if !job.forced && !kind.description.continues.is_empty() => earlier::find(
+            site.store,
+            &kind.description.continues,
+            &job.manifest,
+            share.threads,
+        )?,
+        _ => None,
+    };
+    let prepared = command::prepare(
+        site,
+        instance,
+        &job.made,
+        earlier.as_ref().map(|(record, _)| record),
+        lease.work(),
+        attempt,
+        share,
+    )?;
     let folder = prepared.outputs.clone();
     tell(Event::Execute {
         label: instance.label.clone(),
         threads: share.threads,
     });
+    if let Some((record, then)) = &earlier {
+        tell(Event::Continue {
+            label: instance.label.clone(),
+            earlier: record.key,
+            then: then.clone(),
+        });
+    }
     let started = Instant::now();
     let begun = jiff::Timestamp::now();
     let Some(()) = watch(site, job, instance, prepared, tell)? else {
@@ -194,6 +219,14 @@ fn run(
     let seconds = started.elapsed().as_secs_f64();
     let (kept, metrics) = outputs::collect(instance, &folder, tell)?;
     check_inputs(site, job, instance)?;
+    for stored in earlier
+        .iter()
+        .flat_map(|(record, _)| record.outputs.values())
+    {
+        site.store
+            .check(stored)
+            .context("what it went on from changed while it ran; stages may only read it")?;
+    }
     let provenance = json!({
         "stage": instance.stage,
         "label": instance.label,
@@ -206,6 +239,7 @@ fn run(
         "host": host(),
         "platform": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "flow": env!("CARGO_PKG_VERSION"),
+        "continues": earlier.as_ref().map(|(record, _)| record.key),
         "started": begun.to_string(),
     });
     Ok(Some(Draft {

@@ -6,13 +6,14 @@
 //! - [`explain`]: which parts of a key differ from those of earlier records.
 //! - [`budget`]: what the machine has, and what of it stages hold.
 //! - `execute`: one stage, from lease to commit; `command` is how its process is put together, `outputs` checks
-//!   what it made.
+//!   what it made, `earlier` finds what it may go on from.
 //! - [`runner`]: the loop over ready stages inside the budget.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
 //! - [`journal`]: what is kept of a run in the store.
 
 pub mod budget;
 mod command;
+mod earlier;
 pub mod event;
 mod execute;
 pub mod explain;

@@ -26,6 +26,9 @@ impl View for Lines {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Execute { label, .. } => self.heard(label),
+            Event::Continue { label, then, .. } => {
+                eprintln!("continues {label}, from {then}");
+            }
             Event::Waiting { label, holder } => {
                 self.heard(label);
                 eprintln!("waiting   {label} for {holder}, which computes it");

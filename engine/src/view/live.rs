@@ -70,6 +70,9 @@ impl View for Live {
                     None => self.start(label, text),
                 }
             }
+            Event::Continue { label, then, .. } => {
+                self.line(&format!("continues {label}, from {then}"));
+            }
             Event::Waiting { label, holder } => {
                 let text = format!("waits for {holder}, which computes it");
                 self.start(label, text);

@@ -83,6 +83,16 @@ pub fn page(kind: &Kind) -> String {
     if description.checkpoints {
         notes.push("goes on from its last checkpoint after an interruption".into());
     }
+    if !description.continues.is_empty() {
+        let names = description.continues.iter();
+        let names: Vec<String> = names
+            .map(|pointer| pointer.trim_start_matches('/').replace('/', "."))
+            .collect();
+        notes.push(format!(
+            "goes on from an earlier result with smaller {}",
+            names.join(", ")
+        ));
+    }
     let _ = write!(text, "\n{}", notes.join("; "));
     text
 }

@@ -115,6 +115,7 @@ impl Folder {
                     .iter()
                     .map(|&role| (role.into(), format!("{role}.out"))),
             ),
+            earlier: BTreeMap::new(),
             work: self.path("work"),
             seed: 42,
             threads,

@@ -18,6 +18,7 @@ pub fn context(folder: &Path, parameters: serde_json::Value) -> Context {
         parameters: parameters.as_object().unwrap().clone(),
         inputs: Default::default(),
         outputs: [("data".to_string(), folder.join("data"))].into(),
+        earlier: Default::default(),
         work: folder.join("work"),
         seed: 42,
         threads: 1,

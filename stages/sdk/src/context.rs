@@ -49,6 +49,12 @@ impl Context {
             .with_context(|| format!("the output `{role}` is missing from the request"))
     }
 
+    /// What an earlier action made as this output, where the stage may go on from it: an action that differs by smaller
+    /// values of what the kind declares as `CONTINUES`, and by nothing else.
+    pub fn earlier(&self, role: &str) -> Option<&Path> {
+        self.request.earlier.get(role).map(PathBuf::as_path)
+    }
+
     /// A folder of the stage's own, for scratch files and checkpoints.
     pub fn work(&self) -> &Path {
         &self.request.work

@@ -154,6 +154,7 @@ fn describe<S: Stage>() -> KindDescription {
         path_parameters: S::PATH_PARAMETERS.iter().map(|&p| p.into()).collect(),
         seeded: S::SEEDED,
         checkpoints: S::CHECKPOINTS,
+        continues: S::CONTINUES.iter().map(|&p| p.into()).collect(),
         headline: S::HEADLINE.iter().map(|&m| m.into()).collect(),
         resources: S::resources(),
     }

@@ -55,6 +55,11 @@ pub struct KindDescription {
     /// Whether an interrupted run can go on from what it left in its work folder.
     #[serde(default)]
     pub checkpoints: bool,
+    /// Parameters (JSON pointers) that only say how long to go on: where one of two actions differs from the other by a
+    /// smaller number there, and by nothing else, what it made is a beginning of the other. The engine then passes its
+    /// outputs as [`Request::earlier`]; the result has to be the same as without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continues: Vec<String>,
     /// Names of the metrics that a person wants to see first, in order. The table at the end of a run shows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headline: Vec<String>,
@@ -206,6 +211,10 @@ pub struct Request {
     pub inputs: BTreeMap<String, PathBuf>,
     /// Output role to the path that the stage has to write.
     pub outputs: BTreeMap<String, PathBuf>,
+    /// Output role to what an earlier action made, where this one [continues](KindDescription::continues) it. Read-only,
+    /// and no part of the key: with it or without it the result is the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<String, PathBuf>,
     /// A folder of the stage's own. What lies in it survives an interruption where the kind declares `checkpoints`.
     pub work: PathBuf,
     /// The seed of every random draw.

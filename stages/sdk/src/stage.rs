@@ -22,6 +22,9 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
     const SEEDED: bool = false;
     /// Whether it goes on from its work folder after an interruption.
     const CHECKPOINTS: bool = false;
+    /// The parameters that only say how long to go on; see
+    /// [`KindDescription::continues`](crate::protocol::KindDescription::continues) and [`Context::earlier`].
+    const CONTINUES: &'static [&'static str] = &[];
     /// The parameters that are paths of files or folders to read.
     const PATH_PARAMETERS: &'static [&'static str] = &[];
     /// The metrics that a person wants to see first.

@@ -117,6 +117,7 @@ impl Place {
                 .iter()
                 .map(|port| (port.name.clone(), out.join(&port.name)))
                 .collect(),
+            earlier: BTreeMap::new(),
             work,
             seed: 42,
             threads: self.threads,
