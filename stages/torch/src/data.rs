@@ -9,6 +9,8 @@ use ndarray::Array1;
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 
+use crate::augment::Augment;
+
 /// A data set in memory.
 pub struct Data {
     /// Names.
@@ -116,8 +118,32 @@ impl Data {
 
     /// The images of `rows` (i64 `[b]`) as f32 `[b, c, h, w]`, normalised.
     pub fn batch(&self, rows: &Tensor) -> Tensor {
+        self.normalised(self.pixels(rows))
+    }
+
+    /// As [`Data::batch`], changed at random as it is seen in one epoch of a training; `numbers` are the same rows.
+    pub fn augmented(
+        &self,
+        rows: &Tensor,
+        augment: &Augment,
+        seed: u64,
+        epoch: &str,
+        numbers: &[usize],
+    ) -> Tensor {
+        let mut pixels = self.pixels(rows);
+        if !augment.is_none() {
+            pixels = augment.apply(&pixels, seed, epoch, numbers);
+        }
+        self.normalised(pixels)
+    }
+
+    /// The images of `rows` (i64 `[b]`) as f32 `[b, c, h, w]` in 0..1.
+    fn pixels(&self, rows: &Tensor) -> Tensor {
         let mut images = self.images.index_select(0, rows).to_kind(Kind::Float);
-        let _ = images.g_div_scalar_(255.0);
+        images.g_div_scalar_(255.0)
+    }
+
+    fn normalised(&self, mut images: Tensor) -> Tensor {
         let _ = images.g_sub_(&self.mean);
         images.g_div_(&self.std)
     }

@@ -2,29 +2,39 @@
 //!
 //! - `stages`: one file a kind.
 //! - `net`: the networks. `model`: a network as a file. `data`: the data set and its batches.
-//! - `train`: the training loop; `optimise`: its optimisers and schedule; `checkpoint`: its state on disk.
+//! - `train`: the training loop. `recipe`: its parameters; `task`: what is learned; `history`: what came of each epoch;
+//!   `augment`: random changes of images; `range`: the learning rate's range test; `optimise`: optimisers and schedule;
+//!   `checkpoint`: its state on disk.
+//! - `nearest`: labels for images that were left out.
 //! - `measure`: what is measured on the test rows.
 //! - `tensors`: `.safetensors` files.
-//! - `runtime`: threads and device.
+//! - `runtime`: threads, device, exceptions.
 
+mod augment;
 mod checkpoint;
 mod data;
+mod history;
 mod measure;
 mod model;
+mod nearest;
 mod net;
 mod optimise;
+mod range;
+mod recipe;
 mod runtime;
 mod stages;
+mod task;
 mod tensors;
 mod train;
 
 use flow_stage::Plugin;
 
+/// The binding builds with this libtorch alone; records name it, since other versions may round otherwise.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " with libtorch 2.13.0");
+
 /// The plugin `flow-stages-torch`.
 pub fn plugin() -> Plugin {
-    // The binding builds with this libtorch alone; records name it, since other versions may round otherwise.
-    let version = concat!(env!("CARGO_PKG_VERSION"), " with libtorch 2.13.0");
-    Plugin::new(env!("CARGO_PKG_NAME"), version)
+    Plugin::new(env!("CARGO_PKG_NAME"), VERSION)
         .stage::<stages::Train>()
         .stage::<stages::Features>()
         .stage::<stages::Uncertainty>()

@@ -69,9 +69,12 @@ impl Optimiser {
         }
     }
 
-    /// The state, to be saved.
-    pub fn state(&self) -> &BTreeMap<String, Tensor> {
-        &self.state
+    /// The state, to be saved; it shares memory with the optimiser.
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        self.state
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .collect()
     }
 
     /// Takes over a saved state.

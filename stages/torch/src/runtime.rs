@@ -1,23 +1,124 @@
-//! libtorch's threads, and the device that a workflow asks for.
+//! libtorch's threads, the device that a workflow asks for, and libtorch's exceptions as errors.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use flow_stage::Context;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
 
-/// Binds libtorch to the stage's threads, and gives the device to compute on.
+/// The parameters of every kind here that say where it computes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// Threads. libtorch's sums have other last bits for another number: this pins it. As many as `resources` say unless
+    /// given.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
+    /// Where to compute: `auto` is the device that `resources` ask for, else the CPU; `cpu`, `cuda:0`, `cuda:1`, … pin it.
+    #[serde(default = "auto")]
+    #[schemars(extend("pattern" = "^(auto|cpu|cuda(:[0-9]{1,3})?)$"))]
+    pub device: String,
+}
+
+fn auto() -> String {
+    "auto".into()
+}
+
+/// Binds libtorch to the stage's threads and device, and does `work` there. What libtorch throws becomes an error.
 ///
 /// libtorch gives the same bits for the same number of threads, and other bits for another number.
 ///
 /// # Errors
-/// Where the workflow asks for a device that is not there.
-pub fn start(context: &Context) -> Result<Device> {
-    // libtorch refuses a second call. Its pool for independent operators is of no use here, and would take cores.
+/// Those of `work`, and where the workflow asks for a device that is not there.
+pub fn start(
+    context: &Context,
+    machine: &Machine,
+    work: impl FnOnce(Device) -> Result<()>,
+) -> Result<()> {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| tch::set_num_interop_threads(1));
-    tch::set_num_threads(context.threads() as i32);
-    device(context.device())
+    ONCE.call_once(|| {
+        // libtorch refuses a second call. Its pool for independent operators is of no use here, and would take cores.
+        tch::set_num_interop_threads(1);
+        // What is caught below is said once, in words; anything else is told as ever.
+        let tell = take_hook();
+        set_hook(Box::new(move |panic| {
+            if thrown(panic.payload()).is_none() {
+                tell(panic);
+            }
+        }));
+    });
+    let threads = machine
+        .threads
+        .map_or(context.threads(), |threads| threads as usize);
+    tch::set_num_threads(threads as i32);
+    let device = match machine.device.as_str() {
+        "auto" => device(context.device())?,
+        pinned => {
+            let device = device(pinned)?;
+            if device.is_cuda() && context.device() == "cpu" {
+                context.warning(format!(
+                    "it computes on {pinned} although it asked for no GPU: another stage may do so at the same time; \
+                     `resources = {{ gpus = 1 }}` keeps them apart"
+                ));
+            }
+            device
+        }
+    };
+    caught(|| work(device))
+}
+
+/// Does `work`, which looks at `size` images of `input` (channels, height, width) at once: where memory runs out, the
+/// error says so.
+///
+/// # Errors
+/// Those of `work`, and what libtorch throws.
+pub fn in_batches<T>(size: usize, input: [i64; 3], work: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(work).map_err(|error| {
+        let [channels, height, width] = input;
+        if out_of_memory(&error.to_string()) {
+            error.context(format!(
+                "memory ran out on batches of {size} images of {channels}x{height}x{width}; take a smaller batch (the \
+                 parameter `batch_size` of a training), a smaller network, or fewer jobs at once (`--jobs`)"
+            ))
+        } else {
+            error
+        }
+    })
+}
+
+/// What libtorch throws, as an error. The binding's functions panic with it, and those that don't (`f_…`) would double
+/// the length of every formula.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(payload) => match thrown(payload.as_ref()) {
+            Some(message) => Err(anyhow!("libtorch: {message}")),
+            None => resume_unwind(payload),
+        },
+    }
+}
+
+/// The text of libtorch's exception in a panic's payload, without its list of addresses; none of another panic.
+fn thrown(payload: &(dyn std::any::Any + Send)) -> Option<String> {
+    let text = payload.downcast_ref::<String>()?;
+    let (_, text) = text.split_once("Torch(\"")?;
+    let text = text.replace("\\n", "\n").replace("\\\"", "\"");
+    let end = ["\nException raised from", "\nframe #"]
+        .iter()
+        .filter_map(|beginning| text.find(beginning))
+        .min()
+        .or_else(|| text.rfind("\")"))
+        .unwrap_or(text.len());
+    Some(text[..end].trim().to_owned())
+}
+
+fn out_of_memory(message: &str) -> bool {
+    ["can't allocate memory", "out of memory", "bad_alloc"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn device(name: &str) -> Result<Device> {
@@ -48,6 +149,7 @@ fn device(name: &str) -> Result<Device> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::{Kind, Tensor};
 
     #[test]
     fn only_devices_that_are_there_are_given() {
@@ -56,5 +158,38 @@ mod tests {
         assert!(error.contains("`cuda:99` is not there"), "{error}");
         let error = device("gpu").unwrap_err().to_string();
         assert!(error.contains("no device `gpu`"), "{error}");
+    }
+
+    #[test]
+    fn what_libtorch_throws_is_an_error_in_words() {
+        // 2^47 bytes fit into no machine's address space.
+        let error = in_batches(200, [3, 32, 32], || {
+            Ok(Tensor::ones([1 << 45], (Kind::Float, Device::Cpu)))
+        })
+        .unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.starts_with("memory ran out on batches of 200 images of 3x32x32; "),
+            "{text}"
+        );
+        assert!(
+            text.contains("allocate") && !text.contains("frame #"),
+            "{text}"
+        );
+        let error = in_batches(200, [3, 32, 32], || {
+            Ok(Tensor::ones([2, 3], (Kind::Float, Device::Cpu)).view([5, 5]))
+        })
+        .unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.starts_with("libtorch: shape '[5, 5]' is invalid") && !text.contains('\n'),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn another_panic_stays_one() {
+        let work = || caught(|| -> Result<()> { panic!("a fault") });
+        assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
     }
 }

@@ -2,249 +2,30 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use flow_stage::{Context, random};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tch::{Kind, Reduction, Tensor, no_grad};
 
-use crate::checkpoint::Checkpoint;
-use crate::data::{Data, batches, first_maximum, shuffled};
+use crate::checkpoint::{Checkpoint, Identity};
+use crate::data::{Data, batches, shuffled};
+use crate::history::{Epoch, History, Part};
 use crate::net::Network;
 use crate::optimise::{Method, Optimiser, warm_restarts};
+use crate::range::{self, Curve};
+use crate::recipe::Recipe;
+use crate::runtime;
+use crate::task::Task;
 
-/// The parameters that every training has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Recipe {
-    /// How many epochs to train at least and at most.
-    #[serde(default)]
-    pub epochs: Epochs,
-    /// Stop when the validation loss has not fallen for this many epochs.
-    #[serde(default = "four")]
-    #[schemars(range(min = 1, max = 100000))]
-    pub patience: u32,
-    /// Images that a step of the optimiser sees.
-    #[serde(default = "two_hundred")]
-    #[schemars(range(min = 2, max = 1000000))]
-    pub batch_size: usize,
-    /// The optimiser.
-    #[serde(default)]
-    pub optimiser: Method,
-    /// The learning rate at the start of each period; 0.1 for `sgd` and 0.001 for `adamw` unless given.
-    #[serde(default)]
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub lr: Option<f64>,
-    /// The momentum of `sgd`.
-    #[serde(default = "nine_tenths")]
-    #[schemars(range(min = 0.0, max = 0.9999))]
-    pub momentum: f64,
-    /// The weight decay.
-    #[serde(default = "half_a_thousandth")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub weight_decay: f64,
-    /// The learning rate's period in epochs: cosine annealing with warm restarts.
-    #[serde(default = "ten")]
-    #[schemars(range(min = 1, max = 100000))]
-    pub t0: u32,
-    /// The learning rate that each period falls towards.
-    #[serde(default = "one_millionth")]
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub eta_min: f64,
-}
+/// After this time a checkpoint is written within an epoch too.
+const CHECKPOINT: Duration = Duration::from_secs(300);
 
-/// How long to train.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Epochs {
-    /// Epochs before which a training is not stopped early.
-    #[serde(default = "thirty")]
-    #[schemars(range(min = 1, max = 100000))]
-    pub min: u32,
-    /// Epochs after which it ends.
-    #[serde(default = "fifty")]
-    #[schemars(range(min = 1, max = 100000))]
-    pub max: u32,
-}
-
-impl Default for Epochs {
-    fn default() -> Self {
-        Epochs {
-            min: thirty(),
-            max: fifty(),
-        }
-    }
-}
-
-fn four() -> u32 {
-    4
-}
-fn ten() -> u32 {
-    10
-}
-fn thirty() -> u32 {
-    30
-}
-fn fifty() -> u32 {
-    50
-}
-fn two_hundred() -> usize {
-    200
-}
-fn nine_tenths() -> f64 {
-    0.9
-}
-fn half_a_thousandth() -> f64 {
-    5e-4
-}
-fn one_millionth() -> f64 {
-    1e-6
-}
-
-impl Recipe {
-    /// Makes sure that the parameters fit each other.
-    ///
-    /// # Errors
-    /// Where they don't.
-    pub fn check(&self) -> Result<()> {
-        let Epochs { min, max } = self.epochs;
-        ensure!(
-            min <= max,
-            "`epochs` asks for {min} at least and {max} at most; `min` must not exceed `max`"
-        );
-        ensure!(
-            self.eta_min <= self.rate(),
-            "`eta_min` is {} and `lr` is {}; the learning rate falls from `lr` towards `eta_min`",
-            self.eta_min,
-            self.rate()
-        );
-        Ok(())
-    }
-
-    fn rate(&self) -> f64 {
-        self.lr.unwrap_or(match self.optimiser {
-            Method::Sgd => 0.1,
-            Method::Adamw => 0.001,
-        })
-    }
-}
-
-/// What to learn from which rows.
-pub struct Task {
-    /// The rows to learn from.
-    pub train: Vec<usize>,
-    /// The rows that the first head is judged by after each epoch.
-    pub val: Vec<usize>,
-    /// A goal for each head.
-    pub goals: Vec<Goal>,
-}
-
-/// What one head learns.
-pub struct Goal {
-    /// The label i64 `[n]` of each row of the data set.
-    pub labels: Tensor,
-    /// The weight of the head's cross entropy in the loss.
-    pub weight: f64,
-}
-
-/// One epoch's figures, of the first head.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Epoch {
-    /// 1, 2, 3, …
-    pub epoch: u32,
-    /// The mean loss while training, of all heads as weighted.
-    pub train_loss: f64,
-    /// The accuracy while training.
-    pub train_accuracy: f64,
-    /// The mean cross entropy on the validation rows.
-    pub val_loss: f64,
-    /// The accuracy on the validation rows.
-    pub val_accuracy: f64,
-    /// The learning rate.
-    pub lr: f64,
-}
-
-impl Epoch {
-    /// All figures, for a checkpoint.
-    pub fn numbers(&self) -> [f64; 6] {
-        [
-            f64::from(self.epoch),
-            self.train_loss,
-            self.train_accuracy,
-            self.val_loss,
-            self.val_accuracy,
-            self.lr,
-        ]
-    }
-
-    /// The figures of a checkpoint.
-    ///
-    /// # Errors
-    /// Where it is another number of figures.
-    pub fn from_numbers(numbers: &[f64]) -> Result<Self> {
-        let &[
-            epoch,
-            train_loss,
-            train_accuracy,
-            val_loss,
-            val_accuracy,
-            lr,
-        ] = numbers
-        else {
-            bail!(
-                "it holds {} figures an epoch, and 6 are known",
-                numbers.len()
-            );
-        };
-        Ok(Epoch {
-            epoch: epoch as u32,
-            train_loss,
-            train_accuracy,
-            val_loss,
-            val_accuracy,
-            lr,
-        })
-    }
-}
-
-/// The epochs of a training.
-pub struct History(pub Vec<Epoch>);
-
-impl History {
-    /// The first epoch of best validation accuracy.
-    pub fn best(&self) -> &Epoch {
-        let accuracies: Vec<f64> = self.0.iter().map(|epoch| epoch.val_accuracy).collect();
-        &self.0[first_maximum(&accuracies)]
-    }
-
-    /// Whether the training is to end here.
-    fn ends(&self, recipe: &Recipe) -> bool {
-        let done = self.0.len();
-        let losses: Vec<f64> = self.0.iter().map(|epoch| -epoch.val_loss).collect();
-        done >= recipe.epochs.max as usize
-            || done >= recipe.epochs.min as usize
-                && done - 1 - first_maximum(&losses) >= recipe.patience as usize
-    }
-
-    /// Writes the table.
-    ///
-    /// # Errors
-    /// Where it can't be written.
-    pub fn write(&self, path: &std::path::Path) -> Result<()> {
-        let wrong = || format!("{} can't be written", path.display());
-        let mut table = csv::Writer::from_path(path).with_context(wrong)?;
-        for epoch in &self.0 {
-            table.serialize(epoch).with_context(wrong)?;
-        }
-        table.flush().with_context(wrong)
-    }
-}
-
-/// Trains `net`, which ends as it was after the epoch of best validation accuracy. `parameters` are the stage's own:
-/// a checkpoint of the same ones is gone on from.
+/// Trains `net`, which ends as it was after the epoch of best validation accuracy. `parameters` are the stage's own: a
+/// checkpoint of the same ones is gone on from. Writes the outputs `state` and `lr_range`.
 ///
 /// # Errors
-/// Where the loss is not finite, or the work folder can't be written.
+/// Where the task can't be learned from, the loss is not finite, memory runs out, or something can't be written.
 pub fn train(
     context: &Context,
     parameters: &impl Serialize,
@@ -253,158 +34,272 @@ pub fn train(
     data: &Data,
     task: &Task,
 ) -> Result<History> {
-    let mut optimiser = Optimiser::new(
-        recipe.optimiser,
-        recipe.momentum,
-        recipe.weight_decay,
-        net.trainable(),
-    );
-    let mut history = History(Vec::new());
-    let mut best = net.copy();
-    if let Some(checkpoint) = Checkpoint::find(context, parameters) {
-        net.load(&checkpoint.model)?;
-        optimiser.restore(&checkpoint.optimiser)?;
-        (history.0, best) = (checkpoint.history, checkpoint.best);
-    }
-    while history.0.is_empty() || !history.ends(recipe) {
-        let epoch = one_epoch(
+    let identity = Identity::of(context, parameters, data.device())?;
+    let training = Training::new(context, recipe, data, task, CHECKPOINT)?;
+    let end = runtime::in_batches(recipe.batch_size, data.input(), || {
+        training.run(net, &identity)
+    })?;
+    end.write_state(context, &identity)?;
+    end.curve.write(&context.output("lr_range")?)?;
+    net.load(&end.best)?;
+    Ok(History(end.history))
+}
+
+/// What stays the same through a training.
+pub struct Training<'a> {
+    /// The stage's surroundings.
+    pub context: &'a Context,
+    /// How to train.
+    pub recipe: &'a Recipe,
+    /// The images.
+    pub data: &'a Data,
+    /// What to learn.
+    pub task: &'a Task,
+    /// The weight of each class, for each head.
+    class_weights: Vec<Option<Tensor>>,
+    /// After this time a checkpoint is written within an epoch too.
+    checkpoint: Duration,
+}
+
+impl<'a> Training<'a> {
+    /// Makes sure that all fits together.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn new(
+        context: &'a Context,
+        recipe: &'a Recipe,
+        data: &'a Data,
+        task: &'a Task,
+        checkpoint: Duration,
+    ) -> Result<Self> {
+        recipe.check()?;
+        recipe.augment.check(data.input()[0])?;
+        task.check()?;
+        Ok(Training {
             context,
             recipe,
-            net,
-            &mut optimiser,
             data,
             task,
-            history.0.len(),
-        )?;
-        for (name, value) in [
-            ("train_loss", epoch.train_loss),
-            ("train_accuracy", epoch.train_accuracy),
-            ("val_loss", epoch.val_loss),
-            ("val_accuracy", epoch.val_accuracy),
-            ("lr", epoch.lr),
-        ] {
-            context.metric(name, value, Some(u64::from(epoch.epoch)));
-        }
-        history.0.push(epoch);
-        let last = &history.0[history.0.len() - 1];
-        if history.best() == last {
-            best = net.copy();
-        }
-        context.progress_message(
-            u64::from(last.epoch),
-            u64::from(recipe.epochs.max),
-            "epoch",
-            &format!("val accuracy {:.4}", last.val_accuracy),
-        );
-        let checkpoint = Checkpoint {
-            history: history.0.clone(),
-            model: net.tensors(),
-            best: best
-                .iter()
-                .map(|(n, t)| (n.clone(), t.shallow_clone()))
-                .collect(),
-            optimiser: optimiser
-                .state()
-                .iter()
-                .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-                .collect(),
-        };
-        checkpoint.write(context, parameters)?;
+            class_weights: task.class_weights(recipe)?,
+            checkpoint,
+        })
     }
-    net.load(&best)?;
-    Ok(history)
-}
 
-fn one_epoch(
-    context: &Context,
-    recipe: &Recipe,
-    net: &Network,
-    optimiser: &mut Optimiser,
-    data: &Data,
-    task: &Task,
-    done: usize,
-) -> Result<Epoch> {
-    let rate = warm_restarts(recipe.rate(), recipe.eta_min, recipe.t0, done as u32);
-    let order = shuffled(
-        task.train.clone(),
-        context.seed(),
-        &format!("shuffle {done}"),
-    );
-    let batches = batches(&order, recipe.batch_size);
-    let (mut loss_sum, mut correct) = (0.0, 0);
-    let mut said = Instant::now();
-    for (number, rows) in batches.iter().enumerate() {
-        let index = data.index(rows);
+    /// A new optimiser of `net`.
+    pub fn optimiser(&self, net: &Network) -> Optimiser {
+        let Recipe {
+            optimiser,
+            momentum,
+            weight_decay,
+            ..
+        } = *self.recipe;
+        Optimiser::new(optimiser, momentum, weight_decay, net.trainable())
+    }
+
+    /// The training itself: from where a checkpoint left it, else from the first epoch on.
+    ///
+    /// # Errors
+    /// Where the loss is not finite, or the work folder can't be written.
+    pub fn run(&self, net: &mut Network, identity: &Identity) -> Result<Checkpoint> {
+        let Training {
+            context, recipe, ..
+        } = *self;
+        let mut optimiser = self.optimiser(net);
+        let reachable = |epochs: &[Epoch]| History::reachable(epochs, recipe);
+        let mut at = match Checkpoint::find(context, identity, reachable) {
+            Some(found) => {
+                net.load(&found.model)?;
+                optimiser.restore(&found.optimiser)?;
+                found
+            }
+            None => Checkpoint {
+                curve: match recipe.rate() {
+                    Some(rate) => Curve::given(rate),
+                    None => range::test(self, net)?,
+                },
+                history: Vec::new(),
+                part: Part::default(),
+                best: net.copy(),
+                model: net.tensors(),
+                optimiser: optimiser.state(),
+            },
+        };
+        let say = |history: &[Epoch], message: &str| {
+            let max = recipe.epochs.max.into();
+            context.progress_message(history.len() as u64, max, "epoch", message);
+        };
+        say(&at.history, "");
+        while at.history.is_empty() || !History::ends(&at.history, recipe) {
+            let epoch = self.epoch(net, &mut optimiser, &mut at, identity)?;
+            for (name, value) in [
+                ("train_loss", epoch.train_loss),
+                ("train_accuracy", epoch.train_accuracy),
+                ("val_loss", epoch.val_loss),
+                ("val_accuracy", epoch.val_accuracy),
+                ("lr", epoch.lr),
+            ] {
+                context.metric(name, value, Some(u64::from(epoch.epoch)));
+            }
+            let accuracy = epoch.val_accuracy;
+            if at
+                .history
+                .iter()
+                .all(|before| before.val_accuracy < accuracy)
+            {
+                at.best = net.copy();
+            }
+            at.history.push(epoch);
+            say(&at.history, &format!("val accuracy {accuracy:.4}"));
+            self.write(&mut at, net, &optimiser, identity)?;
+        }
+        at.model = net.tensors();
+        at.optimiser = optimiser.state();
+        Ok(at)
+    }
+
+    fn write(
+        &self,
+        at: &mut Checkpoint,
+        net: &Network,
+        optimiser: &Optimiser,
+        identity: &Identity,
+    ) -> Result<()> {
+        at.model = net.tensors();
+        at.optimiser = optimiser.state();
+        at.write(self.context, identity)
+    }
+
+    /// Goes once through the training rows, from where `at.part` left them.
+    fn epoch(
+        &self,
+        net: &Network,
+        optimiser: &mut Optimiser,
+        at: &mut Checkpoint,
+        identity: &Identity,
+    ) -> Result<Epoch> {
+        let Training {
+            context, recipe, ..
+        } = *self;
+        let done = at.history.len();
+        let rate = warm_restarts(at.curve.rate, recipe.eta_min, recipe.t0, done as u32);
+        let name = done.to_string();
+        let order = shuffled(
+            self.task.train.clone(),
+            context.seed(),
+            &format!("shuffle {name}"),
+        );
+        let batches = batches(&order, recipe.batch_size);
+        let (mut said, mut saved) = (Instant::now(), Instant::now());
+        for rows in &batches[at.part.batches.min(batches.len())..] {
+            let (loss, correct) = self.forward(net, rows, &name);
+            let value = loss.double_value(&[]);
+            ensure!(
+                value.is_finite(),
+                "{}",
+                self.diverged("the loss", value, done + 1, rate)
+            );
+            optimiser.step(&loss, rate);
+            at.part.batches += 1;
+            at.part.loss_sum += value * rows.len() as f64;
+            at.part.correct += correct;
+            let save = saved.elapsed() >= self.checkpoint;
+            if save {
+                self.write(at, net, optimiser, identity)?;
+                saved = Instant::now();
+            }
+            if save || said.elapsed() > Duration::from_secs(2) {
+                said = Instant::now();
+                context.progress_message(
+                    done as u64,
+                    u64::from(recipe.epochs.max),
+                    "epoch",
+                    &format!(
+                        "batch {} of {}, loss {value:.4}",
+                        at.part.batches,
+                        batches.len()
+                    ),
+                );
+            }
+        }
+        let part = std::mem::take(&mut at.part);
+        let (val_loss, val_accuracy) = self.validate(net);
+        ensure!(
+            val_loss.is_finite(),
+            "{}",
+            self.diverged("the validation loss", val_loss, done + 1, rate)
+        );
+        let n = order.len() as f64;
+        Ok(Epoch {
+            epoch: done as u32 + 1,
+            train_loss: part.loss_sum / n,
+            train_accuracy: part.correct as f64 / n,
+            val_loss,
+            val_accuracy,
+            lr: rate,
+        })
+    }
+
+    /// What to say of a loss that is not finite.
+    fn diverged(&self, what: &str, value: f64, epoch: usize, rate: f64) -> String {
+        let remedies = match self.recipe.optimiser {
+            Method::Sgd => {
+                "try a smaller `lr` (`lr = \"auto\"` looks for one) or a smaller `momentum`"
+            }
+            Method::Adamw => "try a smaller `lr` (`lr = \"auto\"` looks for one)",
+        };
+        format!(
+            "{what} is {value} in epoch {epoch} with learning rate {rate}: the weights grew out of bounds; {remedies}"
+        )
+    }
+
+    /// The loss of all heads on one batch of training rows, as weighted, and how many rows the first head classifies
+    /// rightly. `epoch` names what is drawn for the rows.
+    pub fn forward(&self, net: &Network, rows: &[usize], epoch: &str) -> (Tensor, i64) {
+        let seed = self.context.seed();
+        let index = self.data.index(rows);
+        let images = self
+            .data
+            .augmented(&index, &self.recipe.augment, seed, epoch, rows);
         let mask = net
             .dropout()
-            .map(|width| dropout_mask(context.seed(), done, rows, width).to_device(data.device()));
-        let logits = net.forward_training(&data.batch(&index), mask.as_ref());
-        let mut loss = Tensor::from(0.0f32).to_device(data.device());
-        for (goal, logits) in task.goals.iter().zip(&logits) {
-            loss += cross_entropy(
-                logits,
-                &goal.labels.index_select(0, &index),
+            .map(|width| dropout_mask(seed, epoch, rows, width).to_device(self.data.device()));
+        let logits = net.forward_training(&images, mask.as_ref());
+        let mut loss = Tensor::from(0.0f32).to_device(self.data.device());
+        for ((goal, logits), class_weights) in
+            self.task.goals.iter().zip(&logits).zip(&self.class_weights)
+        {
+            let labels = goal.labels.index_select(0, &index);
+            let smoothing = self.recipe.label_smoothing;
+            loss += logits.cross_entropy_loss(
+                &labels,
+                class_weights.as_ref(),
                 Reduction::Mean,
+                -100,
+                smoothing,
             ) * goal.weight;
         }
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            bail!(
-                "the loss is {value} in epoch {} with learning rate {rate}: try a smaller `lr`{}",
-                done + 1,
-                match recipe.optimiser {
-                    Method::Sgd => " or a smaller `momentum`",
-                    Method::Adamw => "",
-                }
-            );
-        }
-        optimiser.step(&loss, rate);
-        loss_sum += value * rows.len() as f64;
-        correct += right(&logits[0], &task.goals[0].labels.index_select(0, &index));
-        if said.elapsed() > Duration::from_secs(2) {
-            said = Instant::now();
-            context.progress_message(
-                done as u64,
-                u64::from(recipe.epochs.max),
-                "epoch",
-                &format!("batch {} of {}, loss {value:.4}", number + 1, batches.len()),
-            );
-        }
+        let labels = self.task.goals[0].labels.index_select(0, &index);
+        (loss, right(&logits[0], &labels))
     }
-    let (val_loss, val_accuracy) = validate(net, data, task, recipe.batch_size)?;
-    let n = order.len() as f64;
-    Ok(Epoch {
-        epoch: done as u32 + 1,
-        train_loss: loss_sum / n,
-        train_accuracy: correct as f64 / n,
-        val_loss,
-        val_accuracy,
-        lr: rate,
-    })
-}
 
-/// The first head's mean cross entropy and accuracy on the validation rows.
-fn validate(net: &Network, data: &Data, task: &Task, batch_size: usize) -> Result<(f64, f64)> {
-    let (mut loss, mut correct) = (0.0, 0);
-    no_grad(|| {
-        for rows in task.val.chunks(batch_size) {
-            let index = data.index(rows);
-            let logits = &net.forward(&data.batch(&index))[0];
-            let labels = task.goals[0].labels.index_select(0, &index);
-            loss += cross_entropy(logits, &labels, Reduction::Sum).double_value(&[]);
-            correct += right(logits, &labels);
-        }
-    });
-    ensure!(
-        loss.is_finite(),
-        "the validation loss is {loss}: the network's weights grew out of bounds; try a smaller `lr`"
-    );
-    let n = task.val.len() as f64;
-    Ok((loss / n, correct as f64 / n))
-}
-
-fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> Tensor {
-    logits.cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, 0.0)
+    /// The first head's mean cross entropy and accuracy on the validation rows, without class weights and smoothing.
+    fn validate(&self, net: &Network) -> (f64, f64) {
+        let (mut loss, mut correct) = (0.0, 0);
+        no_grad(|| {
+            for rows in self.task.val.chunks(self.recipe.batch_size) {
+                let index = self.data.index(rows);
+                let logits = &net.forward(&self.data.batch(&index))[0];
+                let labels = self.task.goals[0].labels.index_select(0, &index);
+                loss += logits
+                    .cross_entropy_loss(&labels, None::<&Tensor>, Reduction::Sum, -100, 0.0)
+                    .double_value(&[]);
+                correct += right(logits, &labels);
+            }
+        });
+        let n = self.task.val.len() as f64;
+        (loss / n, correct as f64 / n)
+    }
 }
 
 fn right(logits: &Tensor, labels: &Tensor) -> i64 {
@@ -417,7 +312,7 @@ fn right(logits: &Tensor, labels: &Tensor) -> i64 {
 
 /// The dropout of the deep head, 0 or 2 for each feature `[b, width]`: drawn by epoch and row, so that neither batches
 /// nor an interruption change it.
-fn dropout_mask(seed: u64, epoch: usize, rows: &[usize], width: i64) -> Tensor {
+fn dropout_mask(seed: u64, epoch: &str, rows: &[usize], width: i64) -> Tensor {
     let purpose = format!("dropout {epoch}");
     let mut mask = Vec::with_capacity(rows.len() * width as usize);
     for &row in rows {
@@ -437,42 +332,11 @@ fn dropout_mask(seed: u64, epoch: usize, rows: &[usize], width: i64) -> Tensor {
 mod tests {
     use super::*;
 
-    fn history(losses: &[f64], accuracies: &[f64]) -> History {
-        let epochs = losses.iter().zip(accuracies).zip(1..);
-        History(
-            epochs
-                .map(|((&loss, &accuracy), epoch)| {
-                    Epoch::from_numbers(&[f64::from(epoch), 0.0, 0.0, loss, accuracy, 0.1]).unwrap()
-                })
-                .collect(),
-        )
-    }
-
-    #[test]
-    fn a_training_ends_when_the_loss_no_longer_falls() {
-        let recipe: Recipe = serde_json::from_value(
-            serde_json::json!({ "epochs": { "min": 3, "max": 6 }, "patience": 2 }),
-        )
-        .unwrap();
-        let ends = |losses: &[f64]| history(losses, &vec![0.5; losses.len()]).ends(&recipe);
-        assert!(!ends(&[1.0, 2.0]));
-        assert!(ends(&[1.0, 2.0, 3.0]));
-        assert!(!ends(&[2.0, 1.0, 3.0]));
-        assert!(ends(&[2.0, 1.0, 1.0, 1.0]));
-        assert!(!ends(&[5.0, 4.0, 3.0, 2.0, 1.0]));
-        assert!(ends(&[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]));
-    }
-
-    #[test]
-    fn the_first_of_the_most_accurate_epochs_is_the_best() {
-        assert_eq!(history(&[1.0; 4], &[0.5, 0.9, 0.9, 0.8]).best().epoch, 2);
-    }
-
     #[test]
     fn a_dropout_mask_depends_on_the_row_alone() {
-        let both = dropout_mask(1, 0, &[3, 9], 100);
-        assert_eq!(both.get(1), dropout_mask(1, 0, &[9], 100).get(0));
-        assert_ne!(both.get(1), dropout_mask(1, 1, &[9], 100).get(0));
+        let both = dropout_mask(1, "0", &[3, 9], 100);
+        assert_eq!(both.get(1), dropout_mask(1, "0", &[9], 100).get(0));
+        assert_ne!(both.get(1), dropout_mask(1, "1", &[9], 100).get(0));
         let kept = both.mean(Kind::Double).double_value(&[]) / 2.0;
         assert!((0.3..0.7).contains(&kept), "{kept}");
     }

@@ -349,7 +349,7 @@ impl Network {
 
 /// `[n, c, h, w]` to `[n, c]`.
 fn global_average(x: &Tensor) -> Tensor {
-    x.mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+    x.mean_dim([2i64, 3].as_slice(), false, x.kind())
 }
 
 #[cfg(test)]

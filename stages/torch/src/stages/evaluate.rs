@@ -5,17 +5,21 @@ use flow_stage::protocol::Resources;
 use flow_stage::{ArtifactType, Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use super::training::write_metrics;
 use crate::data::Data;
 use crate::measure::{self, Answers};
 use crate::model::Model;
-use crate::runtime;
+use crate::runtime::{self, Machine};
 
-/// The parameters of `evaluate`: none.
+/// The parameters of `evaluate`.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Evaluate {}
+#[schemars(extend("additionalProperties" = false))]
+pub struct Evaluate {
+    #[serde(flatten)]
+    machine: Machine,
+}
 
 impl Stage for Evaluate {
     const NAME: &'static str = "evaluate";
@@ -47,17 +51,22 @@ impl Stage for Evaluate {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let device = runtime::start(context)?;
-        let mut data = Data::read(context.input("data")?, device)?;
-        let model = Model::read(context.input("model")?, device)?;
-        model.fit(&mut data)?;
-        let total = data.rows.of(flow_stage::dataset::Split::Test).len() as u64;
-        let (metrics, answers) = measure::test(&model, &data, |done| {
-            context.progress(done as u64, total, "image");
-        })?;
-        write_metrics(context, &metrics)?;
-        write_predictions(context, &data, &answers)
+        runtime::start(context, &self.machine, |device| evaluate(context, device))
     }
+}
+
+fn evaluate(context: &Context, device: Device) -> Result<()> {
+    let mut data = Data::read(context.input("data")?, device)?;
+    let model = Model::read(context.input("model")?, device)?;
+    model.fit(&mut data)?;
+    let total = data.rows.of(flow_stage::dataset::Split::Test).len() as u64;
+    let (metrics, answers) = runtime::in_batches(measure::BATCH, data.input(), || {
+        measure::test(&model, &data, |done| {
+            context.progress(done as u64, total, "image");
+        })
+    })?;
+    write_metrics(context, &metrics)?;
+    write_predictions(context, &data, &answers)
 }
 
 fn write_predictions(context: &Context, data: &Data, answers: &Answers) -> Result<()> {

@@ -12,16 +12,18 @@ use tch::{Device, no_grad};
 use crate::data::Data;
 use crate::measure::BATCH;
 use crate::model::Model;
-use crate::runtime;
+use crate::runtime::{self, Machine};
 
 /// The parameters of `features`.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(extend("additionalProperties" = false))]
 pub struct Features {
     /// The layer: `avgpool` (the global average pool), `conv1`, and then `layer1`, `layer2`, … of a ResNet or `conv2` and
     /// `conv3` of a `cnn`. Layers before `avgpool` are flattened to channels times height times width.
     #[serde(default = "avgpool")]
     layer: String,
+    #[serde(flatten)]
+    machine: Machine,
 }
 
 fn avgpool() -> String {
@@ -50,11 +52,32 @@ impl Stage for Features {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let device = runtime::start(context)?;
+        runtime::start(context, &self.machine, |device| {
+            self.compute(context, device)
+        })
+    }
+}
+
+impl Features {
+    fn compute(&self, context: &Context, device: Device) -> Result<()> {
         let mut data = Data::read(context.input("data")?, device)?;
         let model = Model::read(context.input("model")?, device)?;
         model.fit(&mut data)?;
         let rows = data.of(Split::Train)?;
+        let features = runtime::in_batches(BATCH, data.input(), || {
+            self.activations(context, &model, &data, &rows)
+        })?;
+        array::write(&context.output("features")?, &features)
+    }
+
+    /// The activations `[n, d]` of `rows`; NaN in other rows.
+    fn activations(
+        &self,
+        context: &Context,
+        model: &Model,
+        data: &Data,
+        rows: &[usize],
+    ) -> Result<Array2<f32>> {
         let mut features = Array2::zeros((0, 0));
         for (number, batch) in rows.chunks(BATCH).enumerate() {
             let activations = no_grad(|| {
@@ -76,6 +99,6 @@ impl Stage for Features {
             let done = number * BATCH + batch.len();
             context.progress(done as u64, rows.len() as u64, "image");
         }
-        array::write(&context.output("features")?, &features)
+        Ok(features)
     }
 }

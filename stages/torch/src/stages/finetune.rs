@@ -6,13 +6,16 @@ use flow_stage::protocol::Resources;
 use flow_stage::{Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use super::training;
 use crate::data::Data;
 use crate::model::{Labels, Meta, Model};
 use crate::net::Head;
-use crate::runtime;
-use crate::train::{Goal, Recipe, Task, train};
+use crate::recipe::Recipe;
+use crate::runtime::{self, Machine};
+use crate::task::{Goal, Task};
+use crate::train::train;
 
 /// What replaces the last layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +40,8 @@ pub struct Finetune {
     freeze: bool,
     #[serde(flatten)]
     recipe: Recipe,
+    #[serde(flatten)]
+    machine: Machine,
 }
 
 impl Stage for Finetune {
@@ -46,6 +51,7 @@ impl Stage for Finetune {
         "Trains a trained network further on coarse labels, with a new last layer";
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;
+    const CONTINUES: &'static [&'static str] = Recipe::CONTINUES;
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn inputs() -> Vec<Port> {
@@ -61,7 +67,12 @@ impl Stage for Finetune {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let device = runtime::start(context)?;
+        runtime::start(context, &self.machine, |device| self.train(context, device))
+    }
+}
+
+impl Finetune {
+    fn train(&self, context: &Context, device: Device) -> Result<()> {
         self.recipe.check()?;
         let mut data = Data::read(context.input("data")?, device)?;
         let source = Model::read(context.input("model")?, device)?;
@@ -72,6 +83,7 @@ impl Stage for Finetune {
             val: data.of(Split::Val)?,
             goals: vec![Goal {
                 labels: data.labels(data.coarse()),
+                classes: data.meta.coarse_names.clone(),
                 weight: 1.0,
             }],
         };
@@ -97,7 +109,7 @@ impl Stage for Finetune {
         if self.freeze {
             model.net.freeze();
         }
-        let history = train(context, &self, &self.recipe, &mut model.net, &data, &task)?;
+        let history = train(context, self, &self.recipe, &mut model.net, &data, &task)?;
         training::finish(context, &model, &data, &history)
     }
 }

@@ -6,13 +6,16 @@ use flow_stage::protocol::Resources;
 use flow_stage::{Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
-use super::training;
-use crate::data::{Data, Fine};
+use super::training::{self, Uncertain};
+use crate::data::Data;
 use crate::model::{Labels, Meta, Model};
 use crate::net::{Choice, Head};
-use crate::runtime;
-use crate::train::{Goal, Recipe, Task, train};
+use crate::recipe::Recipe;
+use crate::runtime::{self, Machine};
+use crate::task::{Goal, Task};
+use crate::train::train;
 
 /// The parameters of `multihead`.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -22,10 +25,16 @@ pub struct Multihead {
     #[serde(default = "one_fifth")]
     #[schemars(range(min = 0.0, max = 1.0))]
     alpha: f64,
+    /// What becomes of the training images that the input `labels` leaves out: `drop`, or `keep`, which gives them the
+    /// label of the nearest cluster in their coarse class, by the input `features`.
+    #[serde(default)]
+    uncertain: Uncertain,
     #[serde(flatten)]
     choice: Choice,
     #[serde(flatten)]
     recipe: Recipe,
+    #[serde(flatten)]
+    machine: Machine,
 }
 
 fn one_fifth() -> f64 {
@@ -38,11 +47,16 @@ impl Stage for Multihead {
     const SUMMARY: &'static str = "Trains one network with a coarse and a fine head";
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;
+    const CONTINUES: &'static [&'static str] = Recipe::CONTINUES;
     const PATH_PARAMETERS: &'static [&'static str] = &["weights"];
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn inputs() -> Vec<Port> {
-        vec![super::data_port(), super::labels_port()]
+        vec![
+            super::data_port(),
+            super::labels_port(),
+            training::features_port(),
+        ]
     }
 
     fn outputs() -> Vec<Port> {
@@ -54,7 +68,12 @@ impl Stage for Multihead {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let device = runtime::start(context)?;
+        runtime::start(context, &self.machine, |device| self.train(context, device))
+    }
+}
+
+impl Multihead {
+    fn train(&self, context: &Context, device: Device) -> Result<()> {
         self.recipe.check()?;
         ensure!(
             (0.0..=1.0).contains(&self.alpha),
@@ -62,20 +81,20 @@ impl Stage for Multihead {
             self.alpha
         );
         let data = Data::read(context.input("data")?, device)?;
-        let fine = Fine::read(context.optional_input("labels"), &data)?;
+        let (fine, rows) = training::fine_labels(context, &data, self.uncertain)?;
         data.of(Split::Test)?;
-        let mut rows = data.of(Split::Train)?;
-        rows.retain(|&row| fine.labels[row] >= 0);
         let task = Task {
             train: rows,
             val: data.of(Split::Val)?,
             goals: vec![
                 Goal {
                     labels: data.labels(data.coarse()),
+                    classes: data.meta.coarse_names.clone(),
                     weight: self.alpha,
                 },
                 Goal {
                     labels: data.labels(&fine.labels),
+                    classes: training::fine_names(&fine, &data),
                     weight: 1.0 - self.alpha,
                 },
             ],
@@ -97,7 +116,7 @@ impl Stage for Multihead {
         if let Some(checkpoint) = &self.choice.weights {
             model.net.begin_with(checkpoint)?;
         }
-        let history = train(context, &self, &self.recipe, &mut model.net, &data, &task)?;
+        let history = train(context, self, &self.recipe, &mut model.net, &data, &task)?;
         training::finish(context, &model, &data, &history)
     }
 }

@@ -6,13 +6,16 @@ use flow_stage::protocol::Resources;
 use flow_stage::{Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
-use super::training;
-use crate::data::{Data, Fine, split};
+use super::training::{self, Uncertain};
+use crate::data::{Data, split};
 use crate::model::{Labels, Meta, Model};
 use crate::net::{Choice, Head};
-use crate::runtime;
-use crate::train::{Goal, Recipe, Task, train};
+use crate::recipe::Recipe;
+use crate::runtime::{self, Machine};
+use crate::task::{Goal, Task};
+use crate::train::train;
 
 /// The parameters of `train`.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -22,10 +25,16 @@ pub struct Train {
     /// there is no such input (the oracle).
     #[serde(default)]
     labels: Labels,
+    /// What becomes of the training images that the input `labels` leaves out: `drop`, or `keep`, which gives them the
+    /// label of the nearest cluster in their coarse class, by the input `features`.
+    #[serde(default)]
+    uncertain: Uncertain,
     #[serde(flatten)]
     choice: Choice,
     #[serde(flatten)]
     recipe: Recipe,
+    #[serde(flatten)]
+    machine: Machine,
 }
 
 impl Stage for Train {
@@ -34,11 +43,16 @@ impl Stage for Train {
     const SUMMARY: &'static str = "Trains a network from scratch on coarse or fine labels";
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;
+    const CONTINUES: &'static [&'static str] = Recipe::CONTINUES;
     const PATH_PARAMETERS: &'static [&'static str] = &["weights"];
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn inputs() -> Vec<Port> {
-        vec![super::data_port(), super::labels_port()]
+        vec![
+            super::data_port(),
+            super::labels_port(),
+            training::features_port(),
+        ]
     }
 
     fn outputs() -> Vec<Port> {
@@ -50,35 +64,37 @@ impl Stage for Train {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let device = runtime::start(context)?;
+        runtime::start(context, &self.machine, |device| self.train(context, device))
+    }
+}
+
+impl Train {
+    fn train(&self, context: &Context, device: Device) -> Result<()> {
         self.recipe.check()?;
         let data = Data::read(context.input("data")?, device)?;
-        let labels = context.optional_input("labels");
-        ensure!(
-            labels.is_none() || self.labels == Labels::Fine,
-            "the stage has an input `labels`, and `labels = \"coarse\"` makes no use of it: set `labels = \"fine\"`, or \
-             leave the input out"
-        );
-        let (task, classes, fine) = match self.labels {
+        let (task, fine) = match self.labels {
             Labels::Coarse => {
+                for input in ["labels", "features"] {
+                    let (because, instead) = ("labels = \"coarse\"", "labels = \"fine\"");
+                    training::unused(context, input, because, instead)?;
+                }
                 let task = Task {
                     train: data.of(Split::Train)?,
                     val: data.of(Split::Val)?,
                     goals: vec![Goal {
                         labels: data.labels(data.coarse()),
+                        classes: data.meta.coarse_names.clone(),
                         weight: 1.0,
                     }],
                 };
-                (task, data.meta.coarse_names.len(), None)
+                (task, None)
             }
             Labels::Fine => {
-                let fine = Fine::read(labels, &data)?;
+                let (fine, rows) = training::fine_labels(context, &data, self.uncertain)?;
                 let (train, val) = if fine.is_true {
-                    (data.of(Split::Train)?, data.of(Split::Val)?)
+                    (rows, data.of(Split::Val)?)
                 } else {
                     // Discovered labels exist for training rows alone: a tenth of those is set aside.
-                    let mut rows = data.of(Split::Train)?;
-                    rows.retain(|&row| fine.labels[row] >= 0);
                     split(&rows, &fine.labels, context.seed())
                 };
                 ensure!(
@@ -93,15 +109,16 @@ impl Stage for Train {
                     val,
                     goals: vec![Goal {
                         labels: data.labels(&fine.labels),
+                        classes: training::fine_names(&fine, &data),
                         weight: 1.0,
                     }],
                 };
-                (task, fine.to_coarse.len(), Some(fine))
+                (task, Some(fine))
             }
         };
         // The test rows are needed at the end; better to know now.
         data.of(Split::Test)?;
-        let heads = vec![Head::linear("fc", classes as i64)];
+        let heads = vec![Head::linear("fc", task.goals[0].classes.len() as i64)];
         let meta = Meta {
             spec: self.choice.spec(data.input(), heads)?,
             labels: self.labels,
@@ -115,7 +132,7 @@ impl Stage for Train {
         if let Some(checkpoint) = &self.choice.weights {
             model.net.begin_with(checkpoint)?;
         }
-        let history = train(context, &self, &self.recipe, &mut model.net, &data, &task)?;
+        let history = train(context, self, &self.recipe, &mut model.net, &data, &task)?;
         training::finish(context, &model, &data, &history)
     }
 }

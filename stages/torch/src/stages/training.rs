@@ -1,13 +1,94 @@
-//! What the three trainings share: their outputs.
+//! What the trainings share: their fine labels and their outputs.
 
-use anyhow::Result;
-use flow_stage::{ArtifactType, Context, Port};
+use anyhow::{Context as _, Result, ensure};
+use flow_stage::dataset::Split;
+use flow_stage::{ArtifactType, Context, Port, array};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::data::Data;
+use crate::data::{Data, Fine};
+use crate::history::History;
 use crate::measure;
 use crate::model::Model;
-use crate::train::History;
+use crate::nearest;
+use crate::runtime;
+
+/// What becomes of the training images that the input `labels` leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Uncertain {
+    /// They are not trained on.
+    #[default]
+    Drop,
+    /// They get the label of the nearest cluster.
+    Keep,
+}
+
+/// The input that says how near images are to clusters.
+pub fn features_port() -> Port {
+    Port::optional(
+        "features",
+        ArtifactType::Array,
+        "activations of each training image, [n, d], for `uncertain = \"keep\"`",
+    )
+}
+
+/// The fine labels to train on, and the training rows that have one.
+///
+/// # Errors
+/// Where the inputs don't fit the data set or each other.
+pub fn fine_labels(
+    context: &Context,
+    data: &Data,
+    uncertain: Uncertain,
+) -> Result<(Fine, Vec<usize>)> {
+    let mut fine = Fine::read(context.optional_input("labels"), data)?;
+    let mut rows = data.of(Split::Train)?;
+    let features = context.optional_input("features");
+    if uncertain == Uncertain::Keep {
+        let features = features.context(
+            "`uncertain = \"keep\"` needs the input `features`, to find the nearest cluster of an image by",
+        )?;
+        let left = nearest::keep(&mut fine, data, &array::read_matrix(features)?, &rows)?;
+        if left > 0 {
+            context.warning(format!(
+                "{left} training images are left out: their coarse class has no fine label at all"
+            ));
+        }
+    } else {
+        unused(
+            context,
+            "features",
+            "uncertain = \"drop\"",
+            "uncertain = \"keep\"",
+        )?;
+    }
+    rows.retain(|&row| fine.labels[row] >= 0);
+    Ok((fine, rows))
+}
+
+/// Makes sure that an input is not given where it is of no use.
+///
+/// # Errors
+/// Where it is.
+pub fn unused(context: &Context, input: &str, because: &str, instead: &str) -> Result<()> {
+    ensure!(
+        context.optional_input(input).is_none(),
+        "the stage has an input `{input}`, and `{because}` makes no use of it: set `{instead}`, or leave the input out"
+    );
+    Ok(())
+}
+
+/// The names of the fine classes.
+pub fn fine_names(fine: &Fine, data: &Data) -> Vec<String> {
+    if fine.is_true {
+        data.meta.fine_names.clone()
+    } else {
+        let labels = 0..fine.to_coarse.len();
+        labels.map(|label| format!("label {label}")).collect()
+    }
+}
 
 /// The outputs of every training.
 pub fn outputs() -> Vec<Port> {
@@ -27,6 +108,16 @@ pub fn outputs() -> Vec<Port> {
             ArtifactType::Metrics,
             "coarse accuracy and loss on the test rows, best epoch and its validation accuracy",
         ),
+        Port::new(
+            "lr_range",
+            ArtifactType::Table,
+            "the range test's curve with `lr = \"auto\"`, a step a row: step, lr, loss, smoothed_loss, chosen",
+        ),
+        Port::new(
+            "state",
+            ArtifactType::File,
+            "what a longer training goes on from: the last epoch's network, the optimiser's state, the history",
+        ),
     ]
 }
 
@@ -36,7 +127,9 @@ pub fn outputs() -> Vec<Port> {
 /// Where one can't be written.
 pub fn finish(context: &Context, model: &Model, data: &Data, history: &History) -> Result<()> {
     let best = history.best();
-    let (mut metrics, _) = measure::test(model, data, |_| {})?;
+    let (mut metrics, _) = runtime::in_batches(measure::BATCH, data.input(), || {
+        measure::test(model, data, |_| {})
+    })?;
     metrics["val_accuracy"] = json!(best.val_accuracy);
     metrics["best_epoch"] = json!(best.epoch);
     metrics["epochs"] = json!(history.0.len());

@@ -12,16 +12,16 @@ use ndarray::{Array1, Array2};
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, no_grad};
+use tch::{Device, Kind, no_grad};
 
 use crate::data::{Data, first_maximum};
 use crate::measure::{BATCH, collapse, to_array};
 use crate::model::{Labels, Model};
-use crate::runtime;
+use crate::runtime::{self, Machine};
 
 /// The parameters of `uncertainty`.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(extend("additionalProperties" = false))]
 pub struct Uncertainty {
     /// How often each image is augmented.
     #[serde(default = "five")]
@@ -35,6 +35,8 @@ pub struct Uncertainty {
     #[serde(default = "three_tenths")]
     #[schemars(range(min = 0.0, max = 1.0))]
     vflip: f64,
+    #[serde(flatten)]
+    machine: Machine,
 }
 
 fn five() -> u32 {
@@ -74,7 +76,12 @@ impl Stage for Uncertainty {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let device = runtime::start(context)?;
+        runtime::start(context, &self.machine, |device| self.score(context, device))
+    }
+}
+
+impl Uncertainty {
+    fn score(&self, context: &Context, device: Device) -> Result<()> {
         for (name, probability) in [("hflip", self.hflip), ("vflip", self.vflip)] {
             ensure!(
                 (0.0..=1.0).contains(&probability),
@@ -89,7 +96,9 @@ impl Stage for Uncertainty {
         let model = Model::read(context.input("model")?, device)?;
         model.fit(&mut data)?;
         let rows = data.of(Split::Train)?;
-        let scores = self.scores(context, &model, &data, &rows, BATCH);
+        let scores = runtime::in_batches(BATCH, data.input(), || {
+            Ok(self.scores(context, &model, &data, &rows, BATCH))
+        })?;
         array::write(&context.output("scores")?, &scores)
     }
 }

@@ -1,5 +1,6 @@
-//! The kinds as a workflow runs them, on a small made-up data set: [`trainings`], [`uses`], [`refusals`].
+//! The kinds as a workflow runs them, on a small made-up data set: [`trainings`], [`going_on`], [`uses`], [`refusals`].
 
+mod going_on;
 mod refusals;
 mod trainings;
 mod uses;
@@ -135,6 +136,26 @@ impl Place {
         Ok(String::from_utf8(bytes).unwrap())
     }
 
+    /// As [`Place::run`], with what the run `shorter` made as a beginning.
+    fn go_on<S: Stage>(
+        &self,
+        name: &str,
+        inputs: &[(&str, &str)],
+        with: Value,
+        shorter: &str,
+    ) -> Result<String> {
+        let events = Events::default();
+        let mut request = self.request(name, inputs, &S::outputs());
+        request.earlier = S::outputs()
+            .iter()
+            .map(|port| (port.name.clone(), self.path(shorter).join(&port.name)))
+            .collect();
+        let stage: S = serde_json::from_value(with)?;
+        stage.run(&Context::new(request, events.clone()))?;
+        let bytes = events.bytes.lock().unwrap().clone();
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
     /// As [`Place::run`], but breaks off when `epoch` has been trained and is not in a checkpoint yet.
     fn interrupt<S: Stage>(&self, name: &str, inputs: &[(&str, &str)], with: Value, epoch: u32) {
         let events = Events {
@@ -177,6 +198,7 @@ impl Place {
 
 const DATA: (&str, &str) = ("data", "data");
 const LABELS: (&str, &str) = ("labels", "labels.npy");
+const FEATURES: (&str, &str) = ("features", "features.npy");
 
 /// A `cnn` of 4 channels that is trained for `epochs`, with what `more` adds.
 fn small(epochs: u32, more: Value) -> Value {

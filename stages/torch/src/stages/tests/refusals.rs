@@ -32,12 +32,51 @@ fn what_does_not_fit_is_refused_before_the_first_epoch() {
             fine(&|row| if row < 4 { row as i32 } else { -1 }),
             "too few to set a tenth",
         ),
+        (
+            fine(&|row| if row % 2 == 0 { 0 } else { 2 }),
+            "1 of 3 classes have no training image (label 1): a network can't learn them",
+        ),
+        (
+            train(small(1, json!({ "class_weights": [1.0, 2.0, 3.0] }))),
+            "`class_weights` holds 3 weights, and there are 2 classes: left, right",
+        ),
+        (
+            train(small(1, json!({ "class_weights": [1.0, -2.0] }))),
+            "may not be negative",
+        ),
+        (
+            train(small(1, json!({ "augment": { "saturation": 0.5 } }))),
+            "for images in colour, and these have 1 channel(s)",
+        ),
+        (
+            train(small(1, json!({ "device": "cuda:7" }))),
+            "the device `cuda:7` is not there",
+        ),
+        (
+            train(small(1, json!({ "labels": "fine", "uncertain": "keep" }))),
+            "needs the input `features`",
+        ),
     ] {
         assert!(error.contains(words), "{error}");
     }
     place.labels(|_| 0);
     let error = place.error::<Train>(&[DATA, LABELS], small(1, json!({})));
     assert!(error.contains("set `labels = \"fine\"`"), "{error}");
+    array::write(&place.path("features.npy"), &Array2::<f32>::zeros((7, 2))).unwrap();
+    let inputs = [DATA, LABELS, FEATURES];
+    let fine = |more: Value| {
+        let mut with = small(1, json!({ "labels": "fine" }));
+        merge(&mut with, more);
+        place.error::<Train>(&inputs, with)
+    };
+    let error = fine(json!({}));
+    assert!(error.contains("set `uncertain = \"keep\"`"), "{error}");
+    let error = fine(json!({ "uncertain": "keep" }));
+    assert!(error.contains("`features` has 7 rows"), "{error}");
+    let gaps = Array2::from_shape_fn((240, 2), |(row, _)| if row == 9 { f32::NAN } else { 0.0 });
+    array::write(&place.path("features.npy"), &gaps).unwrap();
+    let error = fine(json!({ "uncertain": "keep" }));
+    assert!(error.contains("no value for the training row 9"), "{error}");
     array::write(&place.path("labels.npy"), &Array1::<i32>::zeros(7)).unwrap();
     let error = place.error::<Multihead>(&[DATA, LABELS], small(1, json!({})));
     assert!(
@@ -123,6 +162,10 @@ fn a_loss_that_is_lost_says_what_to_try() {
     let error = place.error::<Train>(
         &[DATA],
         small(9, json!({ "lr": 1e15, "arch": "resnet", "depth": 8 })),
+    );
+    assert!(
+        error.contains("in epoch 1 with learning rate 1000000000000000"),
+        "{error}"
     );
     assert!(error.contains("try a smaller `lr`"), "{error}");
 }

@@ -1,6 +1,13 @@
 //! `train`, `finetune` and `multihead`: what they learn, and that they are repeatable.
 
+use std::time::Duration;
+
 use super::*;
+use crate::net::{Head, Network};
+use crate::recipe::Recipe;
+use crate::stages::training::{self, Uncertain};
+use crate::task::{Goal, Task};
+use crate::train::Training;
 
 #[test]
 fn a_coarse_training_learns_and_tells_what_it_did() {
@@ -61,63 +68,6 @@ fn the_same_training_gives_the_same_bytes() {
         }
         assert_eq!(place.bytes("one"), place.bytes("two"), "{threads} threads");
     }
-}
-
-#[test]
-fn an_interrupted_training_ends_as_if_it_had_not_been() {
-    for more in [
-        json!({ "patience": 9 }),
-        json!({ "patience": 9, "optimiser": "adamw", "lr": 0.01 }),
-    ] {
-        let place = Place::new();
-        place
-            .run::<Train>("whole", &[DATA], small(4, more.clone()))
-            .unwrap();
-        place.interrupt::<Train>("resumed", &[DATA], small(4, more.clone()), 3);
-        let events = place
-            .run::<Train>("resumed", &[DATA], small(4, more))
-            .unwrap();
-        assert!(events.contains("going on after epoch 2"), "{events}");
-        assert_eq!(place.bytes("whole"), place.bytes("resumed"));
-    }
-}
-
-#[test]
-fn an_interrupted_deep_head_goes_on_with_the_same_dropout() {
-    let place = Place::new();
-    place
-        .run::<Train>("fine", &[DATA], small(1, json!({ "labels": "fine" })))
-        .unwrap();
-    let inputs = [DATA, ("model", "fine/model")];
-    let with = || small_finetune(3, json!({ "head": "deep", "freeze": true, "patience": 9 }));
-    place.run::<Finetune>("whole", &inputs, with()).unwrap();
-    place.interrupt::<Finetune>("resumed", &inputs, with(), 2);
-    place.run::<Finetune>("resumed", &inputs, with()).unwrap();
-    assert_eq!(place.bytes("whole"), place.bytes("resumed"));
-}
-
-#[test]
-fn a_checkpoint_of_something_else_is_not_used() {
-    let place = Place::new();
-    place
-        .run::<Train>("fresh", &[DATA], small(3, json!({ "momentum": 0.5 })))
-        .unwrap();
-    place.interrupt::<Train>("other", &[DATA], small(3, json!({})), 2);
-    let events = place
-        .run::<Train>("other", &[DATA], small(3, json!({ "momentum": 0.5 })))
-        .unwrap();
-    assert!(
-        events.contains("it belongs to other parameters"),
-        "{events}"
-    );
-    assert_eq!(place.bytes("fresh"), place.bytes("other"));
-    fs::create_dir_all(place.path("damaged.work")).unwrap();
-    fs::write(place.path("damaged.work/checkpoint.safetensors"), "half").unwrap();
-    let events = place
-        .run::<Train>("damaged", &[DATA], small(3, json!({ "momentum": 0.5 })))
-        .unwrap();
-    assert!(events.contains("the training starts anew"), "{events}");
-    assert_eq!(place.bytes("fresh"), place.bytes("damaged"));
 }
 
 #[test]
@@ -213,4 +163,179 @@ fn a_frozen_body_keeps_its_convolutions() {
     assert_ne!(before["conv2.weight"], free["conv2.weight"]);
     assert_ne!(before["bn2.weight"], frozen["bn2.weight"]);
     assert_ne!(before["bn2.running_mean"], frozen["bn2.running_mean"]);
+}
+
+#[test]
+fn a_range_test_chooses_the_learning_rate_and_changes_nothing_else() {
+    let place = Place::new();
+    place
+        .run::<Train>("auto", &[DATA], small(2, json!({ "lr": "auto" })))
+        .unwrap();
+    let mut table = csv::Reader::from_path(place.path("auto/lr_range")).unwrap();
+    assert_eq!(
+        table.headers().unwrap(),
+        vec!["step", "lr", "loss", "smoothed_loss", "chosen"]
+    );
+    let records: Vec<csv::StringRecord> = table.records().map(|record| record.unwrap()).collect();
+    let chosen: Vec<f64> = records
+        .iter()
+        .filter(|record| &record[4] == "1")
+        .map(|record| record[1].parse().unwrap())
+        .collect();
+    assert_eq!(chosen.len(), 1, "{records:?}");
+    assert!((1e-5..1.0).contains(&chosen[0]), "{chosen:?}");
+    assert_eq!(records[0][1].parse::<f64>().unwrap(), 1e-8);
+    // The training is the one with that number from the start.
+    let given = small(2, json!({ "lr": chosen[0] }));
+    place.run::<Train>("given", &[DATA], given).unwrap();
+    let (auto, given) = (place.bytes("auto"), place.bytes("given"));
+    for name in ["model", "history", "metrics"] {
+        assert_eq!(auto[name], given[name], "{name}");
+    }
+    assert_eq!(given["lr_range"], b"step,lr,loss,smoothed_loss,chosen\n");
+}
+
+#[test]
+fn pinned_threads_count_for_the_threads_of_the_machine() {
+    let place = Place::new();
+    let with = |threads: Option<u32>| {
+        small(
+            2,
+            json!({ "arch": "resnet", "depth": 8, "threads": threads }),
+        )
+    };
+    place.run::<Train>("one", &[DATA], with(None)).unwrap();
+    let two = Place {
+        threads: 2,
+        ..place
+    };
+    two.run::<Train>("pinned", &[DATA], with(Some(1))).unwrap();
+    two.run::<Train>("two", &[DATA], with(None)).unwrap();
+    let model = |name: &str| tensors::read(&two.path(name).join("model")).unwrap().0;
+    assert_eq!(model("one"), model("pinned"));
+    assert_ne!(model("one"), model("two"));
+}
+
+#[test]
+fn augmentation_is_drawn_from_the_seed() {
+    let place = Place::new();
+    let augment = json!({ "hflip": 0.5, "crop": 1, "brightness": 0.2, "contrast": 0.2 });
+    for name in ["one", "two"] {
+        let with = small(2, json!({ "augment": augment }));
+        place.run::<Train>(name, &[DATA], with).unwrap();
+    }
+    place
+        .run::<Train>("plain", &[DATA], small(2, json!({})))
+        .unwrap();
+    assert_eq!(place.bytes("one"), place.bytes("two"));
+    assert_ne!(
+        place.bytes("one")["history"],
+        place.bytes("plain")["history"]
+    );
+}
+
+#[test]
+fn the_loss_is_the_weighted_and_smoothed_cross_entropy() {
+    let place = Place::new();
+    let data = Data::read(&place.path("data"), Device::Cpu).unwrap();
+    let context = Context::new(place.request("loss", &[], &[]), std::io::sink());
+    // Class 0 twice as often as class 1.
+    let train: Vec<usize> = (0..120).filter(|row| row % 4 != 3).collect();
+    let goal = |weight| Goal {
+        labels: data.labels(data.coarse()),
+        classes: data.meta.coarse_names.clone(),
+        weight,
+    };
+    let task = Task {
+        train: train.clone(),
+        val: vec![],
+        goals: vec![goal(0.3), goal(0.7)],
+    };
+    let choice: crate::net::Choice =
+        serde_json::from_value(json!({ "arch": "cnn", "width": 4 })).unwrap();
+    let heads = vec![Head::linear("fc", 2), Head::linear("fc_fine", 2)];
+    let net = Network::new(choice.spec(data.input(), heads).unwrap(), 5, Device::Cpu);
+    for (class_weights, weights) in [
+        (Value::Null, [[1.0, 1.0], [1.0, 1.0]]),
+        (json!("balanced"), [[0.75, 1.5], [0.75, 1.5]]),
+        (json!([3.0, 0.5]), [[3.0, 0.5], [1.0, 1.0]]),
+    ] {
+        let recipe: Recipe = serde_json::from_value(
+            json!({ "class_weights": class_weights, "label_smoothing": 0.2 }),
+        )
+        .unwrap();
+        let training = Training::new(&context, &recipe, &data, &task, Duration::MAX).unwrap();
+        let rows = &train[..20];
+        let (loss, _) = training.forward(&net, rows, "0");
+        let logits = net.forward_training(&data.batch(&data.index(rows)), None);
+        let mut expected = 0.0;
+        for ((logits, weights), share) in logits.iter().zip(weights).zip([0.3, 0.7]) {
+            let logs = crate::measure::to_array(&logits.log_softmax(1, tch::Kind::Double));
+            let (mut sum, mut total) = (0.0, 0.0);
+            for (log, row) in logs.rows().into_iter().zip(rows) {
+                let class = row % 2;
+                // 0.8 of the label, and 0.1 of each class; PyTorch weighs every term by its own class.
+                sum -= 0.8 * weights[class] * log[class];
+                sum -= 0.1 * (weights[0] * log[0] + weights[1] * log[1]);
+                total += weights[class];
+            }
+            expected += share * sum / total;
+        }
+        let found = loss.double_value(&[]);
+        assert!(
+            (found - expected).abs() < 1e-6,
+            "{class_weights}: {found} {expected}"
+        );
+    }
+}
+
+#[test]
+fn uncertain_images_are_kept_with_the_label_of_the_nearest_cluster() {
+    let place = Place::new();
+    // The first twenty are uncertain; the others have their true class, with b and d in one cluster and none of a.
+    place.labels(|row| match (row, row % 4) {
+        (..20, _) => -1,
+        (_, 0) => -1,
+        (_, 2) => 0,
+        _ => 1,
+    });
+    // Two features that tell the fine class. Fine class 1 is far off, and belongs to the cluster of its coarse class.
+    let mut features = Array2::from_elem((240, 2), f32::NAN);
+    for row in 0..160 {
+        let (x, y) = [(0.0, 0.0), (9.0, 9.0), (1.0, 0.0), (0.0, 1.0)][row % 4];
+        features[[row, 0]] = x;
+        features[[row, 1]] = y;
+    }
+    array::write(&place.path("features.npy"), &features).unwrap();
+    let data = Data::read(&place.path("data"), Device::Cpu).unwrap();
+    let request = place.request("keep", &[LABELS, FEATURES], &[]);
+    let context = Context::new(request, std::io::sink());
+    let (fine, rows) = training::fine_labels(&context, &data, Uncertain::Keep).unwrap();
+    assert_eq!(rows, (0..160).collect::<Vec<_>>());
+    assert!((0..160).all(|row| fine.labels[row] == (row % 2) as i32));
+    assert!((160..240).step_by(4).all(|row| fine.labels[row] == -1));
+    let with = |uncertain| small(1, json!({ "labels": "fine", "uncertain": uncertain }));
+    place
+        .run::<Train>("kept", &[DATA, LABELS, FEATURES], with("keep"))
+        .unwrap();
+    let more = small(1, json!({ "uncertain": "keep" }));
+    place
+        .run::<Multihead>("both", &[DATA, LABELS, FEATURES], more)
+        .unwrap();
+    place
+        .run::<Train>("dropped", &[DATA, LABELS], with("drop"))
+        .unwrap();
+    assert_ne!(
+        place.bytes("kept")["model"],
+        place.bytes("dropped")["model"]
+    );
+    // Without a label in its coarse class an image stays out.
+    place.labels(|row| if row % 4 == 0 && row < 80 { 0 } else { -1 });
+    let events = place
+        .run::<Train>("half", &[DATA, LABELS, FEATURES], with("keep"))
+        .unwrap();
+    assert!(
+        events.contains("80 training images are left out"),
+        "{events}"
+    );
 }
