@@ -54,28 +54,3 @@ fn two_empty_stores_give_the_same_keys_and_digests() {
     };
     assert_eq!(run().last().stages, run().last().stages);
 }
-
-#[test]
-fn a_killed_training_goes_on_and_ends_with_the_same_bytes() {
-    let epochs = "--until coarse --set epochs={min=12,max=12}";
-    let undisturbed = Test::new()
-        .workflow(&quickstart())
-        .run(epochs)
-        .ran("data coarse")
-        .check();
-    let mut running = Test::new().workflow(&quickstart()).run(epochs).start();
-    let key = undisturbed.last().stages["coarse"].key.clone().unwrap();
-    running.wait_for_path(&format!(".flow/work/{key}/scratch/checkpoint.safetensors"));
-    let test = running.kill();
-    let test = test.run(epochs).ran("coarse").cached("data").check();
-    assert_eq!(
-        test.last().stages["coarse"].outputs["model"],
-        undisturbed.last().stages["coarse"].outputs["model"]
-    );
-    let logs = store::files(&test.path(".flow/runs"));
-    let goes_on = logs.iter().any(|path| {
-        let log = std::fs::read_to_string(path).unwrap();
-        path.ends_with("logs/coarse.log") && log.contains("going on after epoch")
-    });
-    assert!(goes_on, "the training began anew");
-}
