@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use flow_stage::dataset::Split;
 use flow_stage::{Context, Port, Stage};
-use ndarray::Array4;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{self, Limit, Source};
-use crate::coarse::{self, Coarse, Groups, group};
+use crate::assemble::{self, Limit, Normalisation, Source, in_memory};
+use crate::coarse::{self, Classes, Groups, group};
 use crate::unpack::{self, Size};
 use crate::{data_output, source};
 
+const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = 3 * 32 * 32;
 /// The usual mean and standard deviation of each channel of CIFAR.
 const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
@@ -137,18 +138,21 @@ impl Stage for Cifar10 {
     fn run(self, context: &Context) -> Result<()> {
         let path = source::local(context, &self.source, self.digest.as_deref())?;
         let records = read(&path, &CIFAR10)?;
-        let fine_names = CIFAR10_NAMES.map(String::from).to_vec();
-        let [fine] = labels(records.labels)?;
+        let [fine] = lists(records.labels)?;
+        let fine = Classes {
+            names: CIFAR10_NAMES.map(String::from).to_vec(),
+            labels: fine,
+        };
         let source = Source {
             name: Self::NAME,
-            images: records.images,
-            coarse: Some(coarse::labels(&self.coarse, &fine_names, &fine)?),
-            fine,
-            fine_names,
-            test: records.test,
-            normalisation: Some((MEAN.into(), STD.into())),
+            shape: SHAPE,
+            pixels: in_memory(records.pixels, PIXELS),
+            coarse: Some(coarse::labels(&self.coarse, &fine)?),
+            fine: Some(fine),
+            split: records.split,
+            normalisation: Some(normalisation()),
         };
-        assemble::write(context, source, self.limit.as_ref(), self.val)
+        assemble::write(context, source, self.limit.as_ref(), Some(self.val))
     }
 }
 
@@ -171,26 +175,36 @@ impl Stage for Cifar100 {
     fn run(self, context: &Context) -> Result<()> {
         let path = source::local(context, &self.source, self.digest.as_deref())?;
         let records = read(&path, &CIFAR100)?;
-        let [coarse, fine] = labels(records.labels)?;
-        let [coarse_names, fine_names] = labels(records.names)?;
+        let [coarse, fine] = lists(records.labels)?;
+        let [coarse_names, fine_names] = lists(records.names)?;
         let source = Source {
             name: Self::NAME,
-            images: records.images,
-            fine,
-            fine_names,
-            coarse: Some(Coarse {
+            shape: SHAPE,
+            pixels: in_memory(records.pixels, PIXELS),
+            fine: Some(Classes {
+                names: fine_names,
+                labels: fine,
+            }),
+            coarse: Some(Classes {
                 names: coarse_names,
                 labels: coarse,
             }),
-            test: records.test,
-            normalisation: Some((MEAN.into(), STD.into())),
+            split: records.split,
+            normalisation: Some(normalisation()),
         };
-        assemble::write(context, source, self.limit.as_ref(), self.val)
+        assemble::write(context, source, self.limit.as_ref(), Some(self.val))
+    }
+}
+
+fn normalisation() -> Normalisation {
+    Normalisation {
+        mean: MEAN.into(),
+        std: STD.into(),
     }
 }
 
 /// The lists of a format with `N` label bytes.
-fn labels<T, const N: usize>(lists: Vec<Vec<T>>) -> Result<[Vec<T>; N]> {
+fn lists<T, const N: usize>(lists: Vec<Vec<T>>) -> Result<[Vec<T>; N]> {
     lists
         .try_into()
         .ok()
@@ -200,10 +214,10 @@ fn labels<T, const N: usize>(lists: Vec<Vec<T>>) -> Result<[Vec<T>; N]> {
 #[derive(Debug)]
 struct Records {
     /// `[n, 3, 32, 32]`: a record's bytes are already red, green, blue, each row by row.
-    images: Array4<u8>,
+    pixels: Vec<u8>,
     /// One list `[n]` for each label byte.
     labels: Vec<Vec<i32>>,
-    test: Vec<bool>,
+    split: Vec<Split>,
     /// One list for each file of names.
     names: Vec<Vec<String>>,
 }
@@ -232,7 +246,7 @@ fn read(path: &Path, format: &Format) -> Result<Records> {
     let total: usize = format.files.iter().map(|(_, records, _)| records).sum();
     let mut pixels = Vec::with_capacity(total * PIXELS);
     let mut labels = vec![Vec::with_capacity(total); label_bytes];
-    let mut test = Vec::with_capacity(total);
+    let mut split = Vec::with_capacity(total);
     for &(name, records, is_test) in format.files {
         for (row, bytes) in take(name)?.chunks_exact(record).enumerate() {
             let (found, image) = bytes.split_at(label_bytes);
@@ -246,7 +260,8 @@ fn read(path: &Path, format: &Format) -> Result<Records> {
             }
             pixels.extend_from_slice(image);
         }
-        test.extend(std::iter::repeat_n(is_test, records));
+        let part = if is_test { Split::Test } else { Split::Train };
+        split.extend(std::iter::repeat_n(part, records));
     }
     let mut names = Vec::new();
     for (&name, &classes) in format.names.iter().zip(format.classes) {
@@ -266,9 +281,9 @@ fn read(path: &Path, format: &Format) -> Result<Records> {
         names.push(lines);
     }
     Ok(Records {
-        images: Array4::from_shape_vec((total, 3, 32, 32), pixels)?,
+        pixels,
         labels,
-        test,
+        split,
         names,
     })
 }
@@ -279,7 +294,6 @@ mod tests {
     use crate::testing::{run, sha256};
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use flow_stage::dataset::Split;
     use proptest::prelude::*;
     use serde_json::json;
     use std::fs;
@@ -335,8 +349,9 @@ mod tests {
             found.labels,
             [vec![0, 1, 0, 1, 0, 1], vec![0, 1, 2, 0, 0, 1]]
         );
-        assert_eq!(found.test, [false, false, false, false, true, true]);
-        let pixel = |row, channel| found.images[[row, channel, 0, 0]];
+        assert_eq!(found.split[..4], [Split::Train; 4]);
+        assert_eq!(found.split[4..], [Split::Test; 2]);
+        let pixel = |row: usize, channel: usize| found.pixels[row * PIXELS + channel * 1024];
         assert_eq!((pixel(3, 0), pixel(3, 1), pixel(3, 2)), (3, 100, 200));
         assert_eq!(
             found.names[0],

@@ -36,20 +36,50 @@ pub fn group<C: Into<Class>, const N: usize>(name: &str, classes: [C; N]) -> (St
     (name.into(), classes.into_iter().map(Into::into).collect())
 }
 
-/// Names of the coarse classes, and the coarse label of each row.
-#[derive(Debug, PartialEq)]
-pub struct Coarse {
+/// Names of classes, and the class of each row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classes {
     /// Names, by label.
     pub names: Vec<String>,
     /// Label `[n]`.
     pub labels: Vec<i32>,
 }
 
-/// The coarse labels of rows whose fine labels index into `fine_names`.
+impl Classes {
+    /// Classes by label, with these names, or with their numbers as names where there are none.
+    ///
+    /// # Errors
+    /// Where a label has no name, or two classes have one name.
+    pub fn named(names: Option<&[String]>, labels: Vec<i32>) -> Result<Classes> {
+        let most = labels.iter().copied().max().unwrap_or(0) as usize;
+        let Some(names) = names else {
+            let names = (0..=most).map(|label| label.to_string()).collect();
+            return Ok(Classes { names, labels });
+        };
+        ensure!(
+            most < names.len(),
+            "`classes` names {} classes, and the data has the label {most}",
+            names.len()
+        );
+        for (label, name) in names.iter().enumerate() {
+            ensure!(
+                !names[..label].contains(name),
+                "`classes` names \"{name}\" twice; each class needs a name of its own"
+            );
+        }
+        Ok(Classes {
+            names: names.to_vec(),
+            labels,
+        })
+    }
+}
+
+/// The coarse classes of rows that have these fine ones.
 ///
 /// # Errors
 /// Where a group names a class that is not there, or a class stands in no group or in two.
-pub fn labels(groups: &Groups, fine_names: &[String], fine: &[i32]) -> Result<Coarse> {
+pub fn labels(groups: &Groups, fine: &Classes) -> Result<Classes> {
+    let fine_names = &fine.names;
     let names: Vec<String> = groups.keys().cloned().collect();
     let mut of_fine: Vec<Option<usize>> = vec![None; fine_names.len()];
     for (coarse, (name, classes)) in groups.iter().enumerate() {
@@ -93,9 +123,24 @@ pub fn labels(groups: &Groups, fine_names: &[String], fine: &[i32]) -> Result<Co
             ),
         })
         .collect::<Result<Vec<i32>>>()?;
-    Ok(Coarse {
+    Ok(Classes {
         names,
-        labels: fine.iter().map(|&f| of_fine[f as usize]).collect(),
+        labels: fine.labels.iter().map(|&f| of_fine[f as usize]).collect(),
+    })
+}
+
+/// What the labels of a data set stand for: fine classes where the workflow groups them into coarse ones, else coarse
+/// classes, and the true fine ones are unknown. In this order: coarse, fine.
+///
+/// # Errors
+/// As [`labels`].
+pub fn or_coarse(
+    groups: Option<&Groups>,
+    classes: Classes,
+) -> Result<(Option<Classes>, Option<Classes>)> {
+    Ok(match groups {
+        Some(groups) => (Some(labels(groups, &classes)?), Some(classes)),
+        None => (Some(classes), None),
     })
 }
 
@@ -114,12 +159,13 @@ fn listed(names: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn names() -> Vec<String> {
-        ["ship", "cat", "dog"].map(String::from).to_vec()
+    fn fine(labels: &[i32]) -> Classes {
+        let names = ["ship", "cat", "dog"].map(String::from).to_vec();
+        Classes::named(Some(&names), labels.to_vec()).unwrap()
     }
 
     fn error(groups: Groups) -> String {
-        labels(&groups, &names(), &[0]).unwrap_err().to_string()
+        labels(&groups, &fine(&[0])).unwrap_err().to_string()
     }
 
     #[test]
@@ -131,7 +177,7 @@ mod tests {
                 vec![Class::Name("cat".into()), Class::Index(2)],
             ),
         ]);
-        let coarse = labels(&groups, &names(), &[0, 1, 2, 0]).unwrap();
+        let coarse = labels(&groups, &fine(&[0, 1, 2, 0])).unwrap();
         assert_eq!(coarse.names, ["animal", "vehicle"]);
         assert_eq!(coarse.labels, [1, 0, 0, 1]);
     }

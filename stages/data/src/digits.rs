@@ -1,14 +1,13 @@
 //! The kind `digits`: the UCI handwritten digits, which are part of this crate.
 
 use anyhow::{Context as _, Result, ensure};
+use flow_stage::dataset::Split;
 use flow_stage::{Context, Port, Stage};
-use ndarray::Array4;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{self, Limit, Source};
-use crate::coarse::{self, Groups, group};
-use crate::draw::stratified;
+use crate::assemble::{self, Limit, Source, in_memory};
+use crate::coarse::{self, Classes, Groups, group};
 use crate::{data_output, unpack};
 
 /// 64 values 0..16 and a label 0..9 a line; see `digits/ATTRIBUTION.md`.
@@ -68,33 +67,26 @@ impl Stage for Digits {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        ensure!(
-            (0.0..1.0).contains(&self.test),
-            "`test` is {}; it is the share of the rows that are test rows, from 0 up to less than 1",
-            self.test
-        );
-        let (images, fine) = read()?;
-        let fine_names: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
-        let all: Vec<usize> = (0..ROWS).collect();
-        let count = (self.test * ROWS as f64).round() as usize;
-        let mut test = vec![false; ROWS];
-        for row in stratified(&fine, &all, count, context.seed(), "test") {
-            test[row] = true;
-        }
+        let (pixels, labels) = read()?;
+        let fine = Classes {
+            names: (0..10).map(|digit| digit.to_string()).collect(),
+            labels,
+        };
         let source = Source {
             name: Self::NAME,
-            images,
-            coarse: Some(coarse::labels(&self.coarse, &fine_names, &fine)?),
-            fine,
-            fine_names,
-            test,
+            shape: [1, 8, 8],
+            pixels: in_memory(pixels, PIXELS),
+            coarse: Some(coarse::labels(&self.coarse, &fine)?),
+            fine: Some(fine),
+            split: vec![Split::Train; ROWS],
             normalisation: None,
         };
-        assemble::write(context, source, self.limit.as_ref(), self.val)
+        let source = source.with_splits(None, Some(self.test), context.seed())?;
+        assemble::write(context, source, self.limit.as_ref(), Some(self.val))
     }
 }
 
-fn read() -> Result<(Array4<u8>, Vec<i32>)> {
+fn read() -> Result<(Vec<u8>, Vec<i32>)> {
     let csv = unpack::read_to_end(flate2::read::GzDecoder::new(CSV_GZ), 1 << 20)
         .context("the digits inside flow are damaged; install flow again")?;
     let text = String::from_utf8(csv)?;
@@ -112,8 +104,12 @@ fn read() -> Result<(Array4<u8>, Vec<i32>)> {
         labels.push(i32::from(values[PIXELS]));
         pixels.extend(values[..PIXELS].iter().map(|&v| scale(v)));
     }
-    let images = Array4::from_shape_vec((ROWS, 1, 8, 8), pixels)?;
-    Ok((images, labels))
+    ensure!(
+        labels.len() == ROWS,
+        "the digits have {} lines",
+        labels.len()
+    );
+    Ok((pixels, labels))
 }
 
 /// 0..16 to 0..255, rounded.
@@ -130,14 +126,14 @@ mod tests {
 
     #[test]
     fn the_digits_are_those_of_uci() {
-        let (images, labels) = read().unwrap();
+        let (pixels, labels) = read().unwrap();
         // Rows of each digit, as scikit-learn documents for this file; the first image is a 0.
         let mut counts = [0; 10];
         labels.iter().for_each(|&l| counts[l as usize] += 1);
         assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         assert_eq!(labels[..5], [0, 1, 2, 3, 4]);
         let line: Vec<u8> = [0, 0, 5, 13, 9, 1, 0, 0].map(scale).into();
-        assert!(images.slice(ndarray::s![0, 0, 0, ..]).iter().eq(&line));
+        assert_eq!(pixels[..8], line);
         assert_eq!((scale(0), scale(8), scale(16)), (0, 128, 255));
     }
 

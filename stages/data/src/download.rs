@@ -105,7 +105,7 @@ mod tests {
 
     fn get_from(server: &Server, digest: &str, most: u64) -> (Result<Vec<u8>>, usize) {
         let folder = tempfile::tempdir().unwrap();
-        let context = context(folder.path(), serde_json::json!({}));
+        let context = context(folder.path(), serde_json::json!({}), 42);
         let digest = Digest::parse(digest).unwrap();
         let got = get(&context, &server.url("x/data.bin?a=1"), &digest, most)
             .map(|path| fs::read(path).unwrap());
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(left, 0);
 
         let folder = tempfile::tempdir().unwrap();
-        let context = context(folder.path(), serde_json::json!({}));
+        let context = context(folder.path(), serde_json::json!({}), 42);
         // Port 1 is reserved and not served.
         let error = get(
             &context,

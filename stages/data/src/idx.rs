@@ -4,13 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use flow_stage::dataset::Split;
 use flow_stage::{Context, Port, Stage};
-use ndarray::Array4;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{self, Limit, Source};
-use crate::coarse::{self, Groups};
+use crate::assemble::{self, Limit, Source, in_memory};
+use crate::coarse::{self, Classes, Groups};
 use crate::{data_output, source, unpack};
 
 /// MNIST, Fashion-MNIST and every other set of the same four IDX files (<http://yann.lecun.com/exdb/mnist/>), packed
@@ -42,6 +42,9 @@ pub struct Idx {
     #[serde(default)]
     limit: Option<Limit>,
 }
+
+/// The most elements of a file: they are read into memory.
+const MOST: u64 = 2 << 30;
 
 /// The digest of each file.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -94,32 +97,28 @@ impl Stage for Idx {
             test.height,
             test.width
         );
-        let rows = train.labels.len() + test.labels.len();
-        let is_test = (0..rows).map(|row| row >= train.labels.len()).collect();
+        let mut split = vec![Split::Train; train.labels.len()];
+        split.resize(train.labels.len() + test.labels.len(), Split::Test);
         let (height, width) = (train.height, train.width);
-        let fine: Vec<i32> = [train.labels, test.labels]
-            .concat()
-            .into_iter()
-            .map(i32::from)
-            .collect();
+        let labels = [train.labels, test.labels].concat();
+        let labels = labels.into_iter().map(i32::from).collect();
         let mut pixels = train.pixels;
         pixels.extend(test.pixels);
-        let fine_names = self.names(&fine)?;
-        let coarse = self
-            .coarse
-            .as_ref()
-            .map(|groups| coarse::labels(groups, &fine_names, &fine))
-            .transpose()?;
+        let fine = Classes::named(self.classes.as_deref(), labels)?;
         let source = Source {
             name: Self::NAME,
-            images: Array4::from_shape_vec((rows, 1, height, width), pixels)?,
-            fine,
-            fine_names,
-            coarse,
-            test: is_test,
+            shape: [1, height, width],
+            pixels: in_memory(pixels, height * width),
+            coarse: self
+                .coarse
+                .as_ref()
+                .map(|groups| coarse::labels(groups, &fine))
+                .transpose()?,
+            fine: Some(fine),
+            split,
             normalisation: None,
         };
-        assemble::write(context, source, self.limit.as_ref(), self.val)
+        assemble::write(context, source, self.limit.as_ref(), Some(self.val))
     }
 }
 
@@ -161,25 +160,6 @@ impl Idx {
         };
         source::local(context, &found, digest.as_deref())
             .with_context(|| format!("the {what} of the {part} part"))
-    }
-
-    fn names(&self, fine: &[i32]) -> Result<Vec<String>> {
-        let most = fine.iter().copied().max().unwrap_or(0) as usize;
-        let Some(classes) = &self.classes else {
-            return Ok((0..=most).map(|label| label.to_string()).collect());
-        };
-        ensure!(
-            most < classes.len(),
-            "`classes` names {} classes, and the data has the label {most}",
-            classes.len()
-        );
-        for (label, name) in classes.iter().enumerate() {
-            ensure!(
-                !classes[..label].contains(name),
-                "`classes` names \"{name}\" twice; each class needs a name of its own"
-            );
-        }
-        Ok(classes.clone())
     }
 }
 
@@ -232,7 +212,7 @@ fn read_file(path: &Path, dimensions: u8) -> Result<(Vec<u32>, Vec<u8>)> {
     let elements = shape
         .iter()
         .try_fold(1u64, |product, &n| product.checked_mul(u64::from(n)))
-        .filter(|&n| (1..=source::MOST).contains(&n))
+        .filter(|n| (1..=MOST).contains(n))
         .with_context(|| format!("{name} says that its shape is {shape:?}, which can't be"))?;
     let bytes = unpack::read_exactly(reader, &format!("{name} (shape {shape:?})"), elements)?;
     Ok((shape, bytes))
@@ -244,7 +224,6 @@ mod tests {
     use crate::testing::{Server, run, sha256};
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use flow_stage::dataset::Split;
     use proptest::prelude::*;
     use serde_json::json;
     use std::fs;

@@ -1,12 +1,13 @@
 //! Stage kinds that read image data sets and write them as one table of rows with labels and splits.
 //!
-//! - [`digits`], [`idx`], [`cifar`]: the stage kinds, one module a format.
-//! - [`assemble`]: what they share after reading: limit, validation rows, coarse labels, normalisation.
+//! - [`digits`], [`idx`], [`cifar`], [`medmnist`], [`arrays`], [`image_folder`]: the stage kinds, one module a format.
+//! - [`assemble`]: what they share after reading: limit, test and validation rows, normalisation, writing.
 //! - [`draw`]: the seeded stratified draw behind test split, limit and validation rows.
 //! - [`coarse`]: coarse classes as groups of fine classes.
 //! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to.
-//! - [`unpack`]: gzip and tar, bounded by what the format may hold.
+//! - [`unpack`]: gzip and tar, bounded by what the format may hold. [`npy`]: NumPy's arrays.
 
+pub mod arrays;
 pub mod assemble;
 pub mod cifar;
 pub mod coarse;
@@ -15,6 +16,9 @@ pub mod digits;
 pub mod download;
 pub mod draw;
 pub mod idx;
+pub mod image_folder;
+pub mod medmnist;
+pub mod npy;
 pub mod source;
 #[cfg(test)]
 mod testing;
@@ -29,6 +33,9 @@ pub fn plugin() -> Plugin {
         .stage::<idx::Idx>()
         .stage::<cifar::Cifar10>()
         .stage::<cifar::Cifar100>()
+        .stage::<medmnist::Medmnist>()
+        .stage::<image_folder::ImageFolder>()
+        .stage::<arrays::Npy>()
 }
 
 fn data_output() -> Vec<Port> {

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::download;
 
 /// The most bytes that are downloaded for one file, or unpacked to check a digest.
-pub const MOST: u64 = 2 << 30;
+pub const MOST: u64 = 64 << 30;
 
 /// Whether `source` is a URL. The engine passes such a value as it was written, and every other one as a path.
 pub fn is_url(source: &str) -> bool {
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn paths_and_urls_are_checked_before_they_are_used() {
         let folder = tempfile::tempdir().unwrap();
-        let context = context(folder.path(), serde_json::json!({}));
+        let context = context(folder.path(), serde_json::json!({}), 42);
         let file = folder.path().join("x.bin");
         std::fs::write(&file, "abc").unwrap();
         let file = file.to_str().unwrap();
@@ -68,7 +68,8 @@ mod tests {
             assert!(error.contains(text), "{error}");
         };
         says(file, Some(&sha256(b"x")), "has the digest");
-        says(file, Some("md5:1"), "is not understood");
+        says(file, Some("md5:1"), "has to have 32 hexadecimal digits");
+        says(file, Some("crc:1"), "is not understood");
         says("/not/there", None, "/not/there is not there");
         says("https://h/x", None, "has no digest");
         says("ftp://h/x", Some(&right), "https:// or http:// URL");

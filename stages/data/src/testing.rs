@@ -10,7 +10,7 @@ use flow_stage::{Context, Stage};
 use sha2::Digest as _;
 
 /// A context whose one output is `data` in `folder`.
-pub fn context(folder: &Path, parameters: serde_json::Value) -> Context {
+pub fn context(folder: &Path, parameters: serde_json::Value, seed: u64) -> Context {
     let request = Request {
         protocol: flow_stage::protocol::PROTOCOL,
         kind: String::new(),
@@ -20,7 +20,7 @@ pub fn context(folder: &Path, parameters: serde_json::Value) -> Context {
         outputs: [("data".to_string(), folder.join("data"))].into(),
         earlier: Default::default(),
         work: folder.join("work"),
-        seed: 42,
+        seed,
         threads: 1,
         device: "cpu".into(),
     };
@@ -30,9 +30,21 @@ pub fn context(folder: &Path, parameters: serde_json::Value) -> Context {
 /// Runs a kind with these parameters, and reads what it wrote.
 pub fn run<S: Stage>(parameters: serde_json::Value) -> anyhow::Result<Dataset> {
     let folder = tempfile::tempdir().unwrap();
-    let context = context(folder.path(), parameters.clone());
+    let context = context(folder.path(), parameters.clone(), 42);
     serde_json::from_value::<S>(parameters)?.run(&context)?;
     Dataset::read(&context.output("data")?)
+}
+
+/// A `.npy` file as `numpy.save` writes it.
+pub fn npy(descr: &str, shape: &[usize], content: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
+    let mut file = b"\x93NUMPY\x01\0".to_vec();
+    let padded = (10 + dict.len() + 1).next_multiple_of(64) - 10;
+    file.extend((padded as u16).to_le_bytes());
+    file.extend(format!("{dict:<0$}\n", padded - 1).into_bytes());
+    file.extend(content);
+    file
 }
 
 /// The digest of bytes, as a workflow writes it.

@@ -9,12 +9,17 @@
 //! | `split.npy` | u8 `[n]`: 0 train, 1 validation, 2 test |
 //!
 //! Everything that stages compute from a data set keeps this row order, all n rows.
+//!
+//! A [`Dataset`] is all of it in memory. [`Writer`] and [`Images`] write and read one that may be larger than that.
 
 use std::fs::{self, File};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use ndarray::{Array1, Array4};
+use memmap2::{Advice, Mmap};
+use ndarray::{Array1, Array4, ArrayView4};
+use ndarray_npy::ViewNpyExt;
 use serde::{Deserialize, Serialize};
 
 use crate::array;
@@ -70,22 +75,16 @@ pub struct Rows {
 }
 
 impl Dataset {
-    /// Reads the folder at `path`.
+    /// Reads the folder at `path` into memory.
     ///
     /// # Errors
     /// Where a file is missing or damaged, or the arrays do not fit each other.
     pub fn read(path: &Path) -> Result<Self> {
         let meta = Meta::read(path)?;
         let rows = Rows::read(path)?;
-        let images: Array4<u8> = array::read(&path.join("images.npy"))?;
-        let (n, channels, ..) = images.dim();
-        ensure!(
-            n == rows.split.len() && channels == meta.mean.len() && channels == meta.std.len(),
-            "{}: images.npy has {n} rows of {channels} channel(s), split.npy {} rows, dataset.json {} mean(s)",
-            path.display(),
-            rows.split.len(),
-            meta.mean.len()
-        );
+        let images = Images::open(path, &meta, &rows)?;
+        let shape = images.shape();
+        let images = Array4::from_shape_vec(shape, images.pixels().to_vec())?;
         Ok(Dataset { meta, images, rows })
     }
 
@@ -94,17 +93,154 @@ impl Dataset {
     /// # Errors
     /// Where something can't be written.
     pub fn write(&self, path: &Path) -> Result<()> {
+        let mut writer = Writer::new(path, self.images.dim().into())?;
+        let images = self.images.as_standard_layout();
+        writer.images(images.as_slice().context("no row-major images")?)?;
+        writer.finish(&self.meta, &self.rows)
+    }
+}
+
+/// The images of a data set, mapped from their file: the system reads what is looked at, and drops it when memory is
+/// short. So a data set may be larger than memory.
+pub struct Images {
+    map: Mmap,
+    /// `[n, channels, height, width]`.
+    shape: [usize; 4],
+    /// Where the pixels begin in the file.
+    begin: usize,
+}
+
+impl Images {
+    /// Maps the images of the folder at `path`, which has this description and these rows.
+    ///
+    /// # Errors
+    /// Where the file is missing or damaged, or does not fit the others.
+    pub fn open(path: &Path, meta: &Meta, rows: &Rows) -> Result<Self> {
+        let file_path = path.join("images.npy");
+        let shown = file_path.display();
+        let file = File::open(&file_path).with_context(|| format!("{shown} can't be opened"))?;
+        // SAFETY: the bytes must not change while they are mapped. An input of a stage is a read-only file of its own,
+        // and no stage writes its inputs.
+        #[allow(unsafe_code)]
+        let map =
+            unsafe { Mmap::map(&file) }.with_context(|| format!("{shown} can't be mapped"))?;
+        let view = ArrayView4::<u8>::view_npy(&map)
+            .with_context(|| format!("{shown} is not a .npy array of u8 with 4 dimensions"))?;
+        ensure!(
+            view.is_standard_layout(),
+            "{shown} is in Fortran order, and images stand in C order, row by row"
+        );
+        let shape: [usize; 4] = view.dim().into();
+        let begin = map.len() - view.len();
+        let [n, channels, ..] = shape;
+        ensure!(
+            n == rows.split.len() && channels == meta.mean.len() && channels == meta.std.len(),
+            "{}: images.npy has {n} rows of {channels} channel(s), split.npy {} rows, dataset.json {} mean(s)",
+            path.display(),
+            rows.split.len(),
+            meta.mean.len()
+        );
+        Ok(Images { map, shape, begin })
+    }
+
+    /// Rows, channels, height and width.
+    pub fn shape(&self) -> [usize; 4] {
+        self.shape
+    }
+
+    /// All pixels, row after row.
+    pub fn pixels(&self) -> &[u8] {
+        &self.map[self.begin..]
+    }
+
+    /// The pixels `[channels, height, width]` of a row.
+    pub fn row(&self, row: usize) -> &[u8] {
+        let size = self.row_size();
+        &self.pixels()[row * size..(row + 1) * size]
+    }
+
+    /// Has the system begin to read these rows where they are not in memory, and returns at once.
+    pub fn prefetch(&self, rows: &[usize]) {
+        let size = self.row_size();
+        for &row in rows {
+            // Advice that is not taken costs time alone.
+            let _ = self
+                .map
+                .advise_range(Advice::WillNeed, self.begin + row * size, size);
+        }
+    }
+
+    fn row_size(&self) -> usize {
+        self.shape[1..].iter().product()
+    }
+}
+
+/// Writes a data set whose images come a few at a time.
+pub struct Writer {
+    folder: PathBuf,
+    images: BufWriter<File>,
+    /// Bytes of pixels that are still to come.
+    left: u64,
+}
+
+impl Writer {
+    /// Begins the folder at `path`, which must not exist yet or be empty, for images of `shape` `[n, channels, height,
+    /// width]`.
+    ///
+    /// # Errors
+    /// Where something can't be written.
+    pub fn new(path: &Path, shape: [usize; 4]) -> Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
-        array::write(&path.join("images.npy"), &self.images)?;
-        if let Some(coarse) = &self.rows.coarse {
+        let wrong = || format!("{} can't be written", path.join("images.npy").display());
+        let mut file = File::create(path.join("images.npy")).with_context(wrong)?;
+        ndarray_npy::write_zeroed_npy::<u8, _>(&file, shape).with_context(wrong)?;
+        let left = shape.iter().product::<usize>() as u64;
+        let begin = file.metadata().with_context(wrong)?.len() - left;
+        file.seek(SeekFrom::Start(begin)).with_context(wrong)?;
+        Ok(Writer {
+            folder: path.to_owned(),
+            images: BufWriter::with_capacity(1 << 20, file),
+            left,
+        })
+    }
+
+    /// Appends whole images.
+    ///
+    /// # Errors
+    /// Where they can't be written, or are more than the shape says.
+    pub fn images(&mut self, pixels: &[u8]) -> Result<()> {
+        self.left = self
+            .left
+            .checked_sub(pixels.len() as u64)
+            .context("more images came than the data set has rows")?;
+        self.images
+            .write_all(pixels)
+            .with_context(|| format!("{} can't be written", self.folder.display()))
+    }
+
+    /// Writes everything else.
+    ///
+    /// # Errors
+    /// Where something can't be written, or images are missing.
+    pub fn finish(mut self, meta: &Meta, rows: &Rows) -> Result<()> {
+        ensure!(
+            self.left == 0,
+            "images are missing: {} bytes of them did not come",
+            self.left
+        );
+        let path = &self.folder;
+        self.images
+            .flush()
+            .with_context(|| format!("{} can't be written", path.display()))?;
+        if let Some(coarse) = &rows.coarse {
             array::write(&path.join("coarse.npy"), coarse)?;
         }
-        if let Some(fine) = &self.rows.fine {
+        if let Some(fine) = &rows.fine {
             array::write(&path.join("fine.npy"), fine)?;
         }
-        let split: Array1<u8> = self.rows.split.iter().map(|&s| s as u8).collect();
+        let split: Array1<u8> = rows.split.iter().map(|&s| s as u8).collect();
         array::write(&path.join("split.npy"), &split)?;
-        let mut text = serde_json::to_string_pretty(&self.meta)?;
+        let mut text = serde_json::to_string_pretty(meta)?;
         text.push('\n');
         fs::write(path.join("dataset.json"), text)
             .with_context(|| format!("{} can't be written", path.join("dataset.json").display()))
@@ -215,6 +351,54 @@ mod tests {
         small().write(&path).unwrap();
         assert_eq!(Dataset::read(&path).unwrap(), small());
         assert_eq!(Rows::read(&path).unwrap().of(Split::Test), [2]);
+    }
+
+    #[test]
+    fn images_come_a_few_at_a_time_and_are_read_by_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let Dataset { meta, rows, .. } = small();
+        let mut writer = Writer::new(folder.path(), [3, 1, 2, 2]).unwrap();
+        writer.images(&[0, 1, 2, 3, 4, 5, 6, 7]).unwrap();
+        assert!(writer.images(&[0; 5]).is_err());
+        let mut writer = Writer::new(folder.path(), [3, 1, 2, 2]).unwrap();
+        writer.images(&[0, 1, 2, 3]).unwrap();
+        writer.images(&[4, 5, 6, 7, 8, 9, 10, 11]).unwrap();
+        writer.finish(&meta, &rows).unwrap();
+        let images = Images::open(folder.path(), &meta, &rows).unwrap();
+        images.prefetch(&[0, 2]);
+        assert_eq!(images.row(2), [8, 9, 10, 11]);
+        assert_eq!(
+            Dataset::read(folder.path()).unwrap().images[[1, 0, 1, 0]],
+            6
+        );
+        let few = Writer::new(folder.path(), [3, 1, 2, 2]).unwrap();
+        let error = few.finish(&meta, &rows).unwrap_err().to_string();
+        assert!(error.contains("12 bytes of them did not come"), "{error}");
+    }
+
+    #[test]
+    fn images_that_do_not_fit_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = small();
+        data.write(folder.path()).unwrap();
+        let path = folder.path().join("images.npy");
+        let whole = fs::read(&path).unwrap();
+        let says = |text: &str| {
+            let error = format!("{:#}", Dataset::read(folder.path()).unwrap_err());
+            assert!(error.contains(text), "{error}");
+        };
+        for (bytes, text) in [
+            (&whole[..whole.len() - 1], "is not a .npy array of u8"),
+            (&whole[..0], "images.npy"),
+            (b"epoch,loss".as_slice(), "is not a .npy array of u8"),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            says(text);
+        }
+        array::write(&path, &Array4::<f32>::zeros((3, 1, 2, 2))).unwrap();
+        says("is not a .npy array of u8 with 4 dimensions");
+        array::write(&path, &Array4::<u8>::zeros((4, 1, 2, 2))).unwrap();
+        says("images.npy has 4 rows of 1 channel(s), split.npy 3 rows");
     }
 
     #[test]

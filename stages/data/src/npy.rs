@@ -1,0 +1,442 @@
+//! `.npy` files from elsewhere: images of any layout, mapped, and labels of any integer type.
+//!
+//! The header is read here and not by a library: those that there are trust it, and one that is nested deep, or whose
+//! shape overflows, ends the process. The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flow_stage::dataset::Split;
+use memmap2::Mmap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The longest header that is read. NumPy writes 118 bytes for an array of four dimensions.
+const MOST: usize = 4096;
+
+/// What stands before an array's elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The element type as NumPy writes it, such as `|u1` or `<i8`.
+    pub descr: String,
+    /// Whether the first index changes fastest.
+    pub fortran_order: bool,
+    /// The size of each dimension.
+    pub shape: Vec<usize>,
+    /// Bytes before the first element.
+    pub size: usize,
+}
+
+impl Header {
+    /// Reads a header; the reader then stands at the first element. `name` is what errors call the file.
+    ///
+    /// # Errors
+    /// Where there is no header of a plain array.
+    pub fn read(mut reader: impl Read, name: &str) -> Result<Self> {
+        let no_array = || format!("{name} is no .npy array");
+        let mut start = [0; 10];
+        reader.read_exact(&mut start).with_context(no_array)?;
+        ensure!(start.starts_with(b"\x93NUMPY"), "{}", no_array());
+        let mut size = usize::from(u16::from_le_bytes([start[8], start[9]]));
+        let mut before = start.len();
+        if start[6] > 1 {
+            let mut high = [0; 2];
+            reader.read_exact(&mut high).with_context(no_array)?;
+            size |= usize::from(u16::from_le_bytes(high)) << 16;
+            before += high.len();
+        }
+        ensure!(
+            size <= MOST,
+            "{name} has a header of {size} bytes; that of a plain array is shorter"
+        );
+        let mut text = vec![0; size];
+        reader.read_exact(&mut text).with_context(no_array)?;
+        let text = String::from_utf8_lossy(&text);
+        let parsed = Self::parse(&text, before + size);
+        parsed.with_context(|| {
+            format!(
+                "{name} is no plain .npy array of numbers: its header is {}",
+                text.trim()
+            )
+        })
+    }
+
+    /// Reads `{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }`, in any order of keys.
+    fn parse(text: &str, size: usize) -> Option<Self> {
+        let after = |key: &str| {
+            let (_, rest) = text.split_once(&format!("'{key}':"))?;
+            Some(rest.trim_start())
+        };
+        let (descr, _) = after("descr")?.strip_prefix('\'')?.split_once('\'')?;
+        let fortran_order = match after("fortran_order")? {
+            rest if rest.starts_with("False") => false,
+            rest if rest.starts_with("True") => true,
+            _ => return None,
+        };
+        let (shape, _) = after("shape")?.strip_prefix('(')?.split_once(')')?;
+        let shape = shape
+            .split(',')
+            .map(str::trim)
+            .filter(|size| !size.is_empty())
+            .map(|size| size.parse().ok())
+            .collect::<Option<Vec<usize>>>()?;
+        Some(Header {
+            descr: descr.into(),
+            fortran_order,
+            shape,
+            size,
+        })
+    }
+
+    /// Bytes of all elements, each of `element` bytes.
+    ///
+    /// # Errors
+    /// Where no file can be that large.
+    pub fn content(&self, element: usize, name: &str) -> Result<usize> {
+        self.shape
+            .iter()
+            .try_fold(element, |product, &size| product.checked_mul(size))
+            .filter(|&bytes| bytes < isize::MAX as usize)
+            .with_context(|| {
+                format!(
+                    "{name} says that its shape is {:?}, which can't be",
+                    self.shape
+                )
+            })
+    }
+}
+
+/// How an array's dimensions are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Rows, channels, height, width.
+    Nchw,
+    /// Rows, height, width, channels.
+    Nhwc,
+    /// Rows, height, width; one channel.
+    Nhw,
+}
+
+/// Images in a `.npy` file, mapped.
+pub struct Images {
+    map: Mmap,
+    begin: usize,
+    /// How many there are.
+    pub rows: usize,
+    /// Channels, height and width.
+    pub shape: [usize; 3],
+    channels_last: bool,
+}
+
+impl Images {
+    /// Maps a file of u8 `[n, height, width]`, `[n, height, width, channels]` or `[n, channels, height, width]`. Without a
+    /// layout four dimensions are told apart by which of the two is 1 or 3. `name` is what errors call the file.
+    ///
+    /// # Errors
+    /// Where the file is anything else or truncated.
+    pub fn open(path: &Path, name: &str, layout: Option<Layout>) -> Result<Self> {
+        let mut file = File::open(path).with_context(|| format!("{name} can't be opened"))?;
+        let header = Header::read(&mut file, name)?;
+        ensure!(
+            header.descr == "|u1",
+            "{name} holds elements of type `{}`; images are u8, 0 to 255. In Python: numpy.save(\"images.npy\", \
+             (images * 255).round().astype(\"uint8\")) where they are in 0..1",
+            header.descr
+        );
+        ensure!(
+            !header.fortran_order || header.shape.len() < 2,
+            "{name} is in Fortran order; save it with numpy.ascontiguousarray(images)"
+        );
+        let (layout, [channels, height, width]) = arrange(&header.shape, layout)
+            .with_context(|| format!("{name} has the shape {:?}", header.shape))?;
+        ensure!(
+            header.shape.iter().all(|&size| size > 0),
+            "{name} has the shape {:?}: no image",
+            header.shape
+        );
+        let content = header.content(1, name)?;
+        // SAFETY: the bytes must not change while they are mapped. flow looks again whether an input has changed when
+        // the stage has run, and a file that is cut off under the map ends the process like any other crash.
+        #[allow(unsafe_code)]
+        let map = unsafe { Mmap::map(&file) }.with_context(|| format!("{name} can't be mapped"))?;
+        let found = map.len() - header.size.min(map.len());
+        ensure!(
+            found == content,
+            "{name} is {}: its shape {:?} takes {content} bytes, found {found}",
+            if found < content {
+                "truncated"
+            } else {
+                "longer than its header says"
+            },
+            header.shape
+        );
+        Ok(Images {
+            map,
+            begin: header.size,
+            rows: header.shape[0],
+            shape: [channels, height, width],
+            channels_last: layout == Layout::Nhwc,
+        })
+    }
+
+    /// Copies an image as `[channels, height, width]`.
+    pub fn copy(&self, row: usize, image: &mut [u8]) {
+        let size = image.len();
+        let source = &self.map[self.begin + row * size..][..size];
+        if !self.channels_last {
+            image.copy_from_slice(source);
+            return;
+        }
+        let channels = self.shape[0];
+        for (channel, plane) in image.chunks_exact_mut(size / channels).enumerate() {
+            for (value, pixel) in plane.iter_mut().zip(source.chunks_exact(channels)) {
+                *value = pixel[channel];
+            }
+        }
+    }
+}
+
+/// What layout it is, and channels, height and width.
+fn arrange(shape: &[usize], layout: Option<Layout>) -> Result<(Layout, [usize; 3])> {
+    let colours = |channels: usize| channels == 1 || channels == 3;
+    let layout = match (shape, layout) {
+        (_, Some(layout)) => layout,
+        ([_, _, _], None) => Layout::Nhw,
+        (&[_, a, _, b], None) if colours(b) && !colours(a) => Layout::Nhwc,
+        (&[_, a, _, b], None) if colours(a) && !colours(b) => Layout::Nchw,
+        ([_, _, _, _], None) => bail!(
+            "and it is not clear which dimension is the channels: give `layout = \"nhwc\"` or `\"nchw\"`"
+        ),
+        _ => bail!(
+            "images are [n, height, width], [n, height, width, channels] or [n, channels, height, width]"
+        ),
+    };
+    match (layout, shape) {
+        (Layout::Nhw, &[_, h, w]) => Ok((layout, [1, h, w])),
+        (Layout::Nhwc, &[_, h, w, c]) | (Layout::Nchw, &[_, c, h, w]) => Ok((layout, [c, h, w])),
+        _ => bail!(
+            "and `layout` says that it has {} dimensions",
+            if layout == Layout::Nhw { 3 } else { 4 }
+        ),
+    }
+}
+
+/// Reads integers `[n]` or `[n, 1]` of any type, from a reader at the beginning of an array.
+///
+/// # Errors
+/// Where the array is anything else, or a number does not fit into an i32.
+pub fn read_integers(mut reader: impl Read, name: &str) -> Result<Vec<i32>> {
+    let header = Header::read(&mut reader, name)?;
+    let n = match *header.shape {
+        [n] | [n, 1] => n,
+        [_, several] => bail!(
+            "{name} has {several} labels an image; data of several labels an image is not known here"
+        ),
+        _ => bail!("{name} has the shape {:?}; labels are [n]", header.shape),
+    };
+    let size = match header.descr.as_str() {
+        "|u1" | "|i1" | "|b1" => 1,
+        "<u2" | "<i2" => 2,
+        "<u4" | "<i4" => 4,
+        "<u8" | "<i8" => 8,
+        other => {
+            bail!("{name} holds elements of type `{other}`; labels are integers (little-endian)")
+        }
+    };
+    let signed = header.descr.contains('i');
+    let content = header.content(size, name)? as u64;
+    let bytes = crate::unpack::read_exactly(reader, name, content)?;
+    let mut labels = Vec::with_capacity(n);
+    for (row, element) in bytes.chunks_exact(size).enumerate() {
+        let mut wide = [0; 8];
+        if signed && element[size - 1] & 0x80 != 0 {
+            wide = [0xff; 8];
+        }
+        wide[..size].copy_from_slice(element);
+        let number = i64::from_le_bytes(wide);
+        let label = i32::try_from(number)
+            .ok()
+            .filter(|_| signed || number >= 0)
+            .with_context(|| {
+                format!("{name}: row {row} holds a number that is too large for a label")
+            })?;
+        labels.push(label);
+    }
+    Ok(labels)
+}
+
+/// Reads labels 0, 1, 2, …; see [`read_integers`].
+///
+/// # Errors
+/// As [`read_integers`], and where a label is negative or there are more classes than rows.
+pub fn read_labels(reader: impl Read, name: &str) -> Result<Vec<i32>> {
+    let labels = read_integers(reader, name)?;
+    for (row, &label) in labels.iter().enumerate() {
+        // More classes than rows: a column of row numbers or hashes, not of classes.
+        ensure!(
+            (0..labels.len() as i64).contains(&i64::from(label)),
+            "{name}: the label of row {row} is {label}, and there are {} rows: classes are numbered 0, 1, 2, …",
+            labels.len()
+        );
+    }
+    Ok(labels)
+}
+
+/// Reads the part of each row: 0 train, 1 validation, 2 test.
+///
+/// # Errors
+/// As [`read_integers`], and where a number is another one.
+pub fn read_split(reader: impl Read, name: &str) -> Result<Vec<Split>> {
+    read_integers(reader, name)?
+        .into_iter()
+        .enumerate()
+        .map(|(row, number)| {
+            Ok(match number {
+                0 => Split::Train,
+                1 => Split::Val,
+                2 => Split::Test,
+                _ => bail!("{name}: row {row} holds {number}; 0 is train, 1 validation and 2 test"),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::npy;
+    use proptest::prelude::*;
+
+    fn open(bytes: &[u8], layout: Option<Layout>) -> Result<Images> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("x.npy");
+        std::fs::write(&path, bytes)?;
+        Images::open(&path, "x.npy", layout)
+    }
+
+    #[track_caller]
+    fn says<T>(result: Result<T>, text: &str) {
+        let error = format!("{:#}", result.err().expect("an error"));
+        assert!(error.contains(text), "{error}\n(expected: {text})");
+    }
+
+    #[test]
+    fn every_layout_gives_the_same_image() {
+        // Row 1 of [2, 3 channels, 2, 4].
+        let wanted: Vec<u8> = (24..48).collect();
+        let nchw = npy("|u1", &[2, 3, 2, 4], 0..48u8);
+        let nhwc: Vec<u8> = (0..48usize)
+            .map(|i| (i / 24 * 24 + i % 3 * 8 + i % 24 / 3) as u8)
+            .collect();
+        let nhwc = npy("|u1", &[2, 2, 4, 3], nhwc);
+        for (bytes, layout) in [(&nchw, Layout::Nchw), (&nhwc, Layout::Nhwc)] {
+            for layout in [None, Some(layout)] {
+                let images = open(bytes, layout).unwrap();
+                assert_eq!((images.rows, images.shape), (2, [3, 2, 4]));
+                let mut image = vec![0; 24];
+                images.copy(1, &mut image);
+                assert_eq!(image, wanted);
+            }
+        }
+        let grey = open(&npy("|u1", &[3, 2, 2], 0..12u8), None).unwrap();
+        assert_eq!((grey.rows, grey.shape), (3, [1, 2, 2]));
+    }
+
+    #[test]
+    fn what_is_no_image_array_is_refused() {
+        let good = npy("|u1", &[3, 2, 2], 0..12u8);
+        says(
+            open(&good[..good.len() - 1], None),
+            "x.npy is truncated: its shape [3, 2, 2] takes 12 bytes, found 11",
+        );
+        says(
+            open(&[&good[..], b"x"].concat(), None),
+            "longer than its header says",
+        );
+        says(open(&good[..40], None), "is no .npy array");
+        says(open(b"", None), "is no .npy array");
+        says(open(b"epoch,loss\n1,2\n3,4\n", None), "is no .npy array");
+        says(
+            open(&npy("<f4", &[1, 1, 1], [0; 4]), None),
+            "elements of type `<f4`; images are u8",
+        );
+        says(
+            open(&npy("|u1", &[4], [0; 4]), None),
+            "images are [n, height, width]",
+        );
+        says(open(&npy("|u1", &[0, 2, 2], []), None), "no image");
+        says(
+            open(&npy("|u1", &[1, 3, 2, 3], [0; 18]), None),
+            "not clear which dimension is the channels",
+        );
+        says(
+            open(&good, Some(Layout::Nchw)),
+            "`layout` says that it has 4 dimensions",
+        );
+        let huge = npy("|u1", &[usize::MAX / 2, 1 << 20, 3], []);
+        says(open(&huge, None), "which can't be");
+        let lying = npy("|u1", &[1 << 40, 28, 28], [0; 100]);
+        says(open(&lying, None), "truncated");
+        let nested = [b"\x93NUMPY\x01\0\xff\x0f".as_slice(), &[b'('; 4095]].concat();
+        says(open(&nested, None), "is no plain .npy array of numbers");
+        let long = [b"\x93NUMPY\x02\0\xff\xff\xff\xff".as_slice(), &[b' '; 100]].concat();
+        says(open(&long, None), "has a header of 4294967295 bytes");
+        let record = npy("|u1", &[1], [0]);
+        let record = String::from_utf8_lossy(&record[6..]).replace("'|u1'", "[('a', '<i4')]");
+        let record = [b"\x93NUMPY".as_slice(), record.as_bytes()].concat();
+        says(open(&record, None), "is no");
+    }
+
+    #[test]
+    fn labels_are_integers_of_any_type() {
+        let read = |descr, shape: &[usize], bytes: &[u8]| {
+            read_labels(&*npy(descr, shape, bytes.to_vec()), "y.npy")
+        };
+        assert_eq!(read("|u1", &[3, 1], &[0, 1, 2]).unwrap(), [0, 1, 2]);
+        assert_eq!(read("<i8", &[1], &[0; 8]).unwrap(), [0]);
+        assert_eq!(read("<u2", &[2], &[1, 0, 0, 0]).unwrap(), [1, 0]);
+        says(
+            read("<i4", &[2], &[0, 0, 0, 0, 255, 255, 255, 255]),
+            "the label of row 1 is -1",
+        );
+        says(
+            read("|u1", &[2], &[0, 9]),
+            "the label of row 1 is 9, and there are 2 rows",
+        );
+        says(read("<u8", &[1], &[255; 8]), "too large for a label");
+        says(
+            read("<f8", &[1], &[0; 8]),
+            "elements of type `<f8`; labels are integers",
+        );
+        says(read("|u1", &[1, 14], &[0; 14]), "has 14 labels an image");
+        says(
+            read("|u1", &[3], &[0, 1]),
+            "truncated: expected 3 bytes, found 2",
+        );
+        let split =
+            |bytes: &[u8]| read_split(&*npy("|u1", &[bytes.len()], bytes.to_vec()), "s.npy");
+        assert_eq!(
+            split(&[2, 0, 1]).unwrap(),
+            [Split::Test, Split::Train, Split::Val]
+        );
+        says(split(&[3]), "row 0 holds 3; 0 is train");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(at in 0..140usize, value: u8, cut in 0..141usize) {
+            let mut bytes = npy("|u1", &[3, 2, 2], 0..12u8);
+            let n = bytes.len();
+            bytes[at % n] = value;
+            bytes.truncate(cut);
+            if let Ok(images) = open(&bytes, None) {
+                let size = images.shape.iter().product::<usize>();
+                images.copy(images.rows - 1, &mut vec![0; size]);
+            }
+            let _ = read_labels(&*bytes, "y.npy");
+        }
+    }
+}
