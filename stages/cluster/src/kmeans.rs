@@ -58,6 +58,18 @@ impl KMeans {
     /// # Errors
     /// Where k is 0 or above n, there are no starts, the array is empty, or a value is not finite.
     pub fn fit(&self, points: ArrayView2<f64>) -> Result<Partition> {
+        self.fit_with(points, &|_| {})
+    }
+
+    /// Like [`KMeans::fit`]; calls `progress` with each further part of the work that is done, all of it being 1.
+    ///
+    /// # Errors
+    /// As [`KMeans::fit`].
+    pub fn fit_with(
+        &self,
+        points: ArrayView2<f64>,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Partition> {
         check_points(points)?;
         if self.k == 0 || self.k > points.nrows() {
             let rule = "it has to be at least 1 and at most the number of rows";
@@ -67,13 +79,14 @@ impl KMeans {
             return Err(Error::parameter("starts", 0, "it has to be at least 1"));
         }
         let points = points.as_standard_layout();
-        let rows = Rows {
-            values: points.as_slice().expect("standard layout"),
-            d: points.ncols(),
-        };
+        let rows = Rows::new(points.as_slice().expect("standard layout"), points.ncols());
         let runs: Vec<Run> = (0..self.starts as u64)
             .into_par_iter()
-            .map(|start| self.run(&rows, &mut Stream::new(self.seed, start)))
+            .map(|start| {
+                let run = self.run(&rows, &mut Stream::new(self.seed, start));
+                progress(1.0 / self.starts as f64);
+                run
+            })
             .collect();
         let best = runs
             .into_iter()
@@ -142,9 +155,31 @@ impl Run {
 struct Rows<'a> {
     values: &'a [f64],
     d: usize,
+    /// Coordinates, axis by axis for each [`LANES`] rows: what is beyond the last row is 0.
+    columns: Vec<[f64; LANES]>,
 }
 
-impl Rows<'_> {
+/// Rows whose distances are computed side by side.
+const LANES: usize = 8;
+/// Centers that such rows are compared with at once.
+const CENTERS: usize = 4;
+
+impl<'a> Rows<'a> {
+    fn new(values: &'a [f64], d: usize) -> Self {
+        let columns = (values.par_chunks(LANES * d))
+            .flat_map_iter(|rows| {
+                (0..d).map(move |axis| {
+                    let mut column = [0.0; LANES];
+                    for (into, row) in column.iter_mut().zip(rows.chunks_exact(d)) {
+                        *into = row[axis];
+                    }
+                    column
+                })
+            })
+            .collect();
+        Rows { values, d, columns }
+    }
+
     fn len(&self) -> usize {
         self.values.len() / self.d
     }
@@ -155,20 +190,53 @@ impl Rows<'_> {
 
     /// The nearest center of each row (the first among equal ones), and the squared distance to it.
     fn assign(&self, centers: &[f64]) -> Vec<(u32, f64)> {
-        (0..self.len())
-            .into_par_iter()
-            .with_min_len(64)
-            .map(|row| {
-                let mut best = (0, f64::INFINITY);
-                for (i, center) in centers.chunks_exact(self.d).enumerate() {
-                    let distance = square(self.row(row), center);
-                    if distance < best.1 {
-                        best = (i as u32, distance);
+        let arch = pulp::Arch::new();
+        let mut assigned = vec![(0, f64::INFINITY); self.len()];
+        (assigned
+            .par_chunks_mut(LANES)
+            .zip(self.columns.par_chunks(self.d)))
+        .with_min_len(8)
+        .for_each(|(best, columns)| {
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for (part, four) in centers.chunks(CENTERS * self.d).enumerate() {
+                        let count = four.len() / self.d;
+                        // Where fewer are left, the last one fills the places and is not looked at again.
+                        let center = |i: usize| &four[i.min(count - 1) * self.d..][..self.d];
+                        let distances = squares(columns, [0, 1, 2, 3].map(center));
+                        for (i, distances) in distances[..count].iter().enumerate() {
+                            for (best, &distance) in best.iter_mut().zip(distances) {
+                                if distance < best.1 {
+                                    *best = ((part * CENTERS + i) as u32, distance);
+                                }
+                            }
+                        }
                     }
-                }
-                best
-            })
-            .collect()
+                },
+            );
+        });
+        assigned
+    }
+
+    /// Lowers what is known of each row's squared distance to the nearest center, by one more center.
+    fn near(&self, center: &[f64], nearest: &mut [f64]) {
+        let arch = pulp::Arch::new();
+        (nearest
+            .par_chunks_mut(LANES)
+            .zip(self.columns.par_chunks(self.d)))
+        .with_min_len(32)
+        .for_each(|(nearest, columns)| {
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    let [distances] = squares(columns, [center]);
+                    for (nearest, distance) in nearest.iter_mut().zip(distances) {
+                        *nearest = nearest.min(distance);
+                    }
+                },
+            );
+        });
     }
 
     /// The means of the assigned rows. A center without rows moves to the row that is farthest from its own.
@@ -231,13 +299,7 @@ fn plus_plus(rows: &Rows, k: usize, random: &mut Stream) -> Vec<f64> {
     let mut nearest = vec![f64::INFINITY; rows.len()];
     while centers.len() < k * rows.d {
         let last = &centers[centers.len() - rows.d..];
-        nearest
-            .par_iter_mut()
-            .enumerate()
-            .with_min_len(256)
-            .for_each(|(row, nearest)| {
-                *nearest = nearest.min(square(rows.row(row), last));
-            });
+        rows.near(last, &mut nearest);
         let total = rows.sum(|row| nearest[row]);
         if total == 0.0 {
             // Fewer distinct points than centers: each has its own already.
@@ -262,8 +324,19 @@ fn plus_plus(rows: &Rows, k: usize, random: &mut Stream) -> Vec<f64> {
     centers
 }
 
-fn square(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum()
+/// The squared distances of some rows from some centers, each summed up in the order of the axes.
+#[inline(always)]
+fn squares<const C: usize>(columns: &[[f64; LANES]], centers: [&[f64]; C]) -> [[f64; LANES]; C] {
+    let mut sums = [[0.0; LANES]; C];
+    for (axis, column) in columns.iter().enumerate() {
+        for (sums, center) in sums.iter_mut().zip(centers) {
+            for (sum, x) in sums.iter_mut().zip(column) {
+                let t = x - center[axis];
+                *sum += t * t;
+            }
+        }
+    }
+    sums
 }
 
 #[cfg(test)]

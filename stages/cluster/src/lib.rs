@@ -9,6 +9,7 @@
 //!
 //! [`plugin`] lists the stage kinds, which do the same for each coarse class of a data set.
 
+mod dense;
 mod error;
 pub mod hdbscan;
 mod kmeans;
@@ -22,7 +23,7 @@ mod umap;
 pub use error::{Error, Result};
 pub use hdbscan::{Clusters, Hdbscan};
 pub use kmeans::{KMeans, Partition};
-pub use knn::Metric;
+pub use knn::{EXACT_ROWS, LEAST_RECALL, Metric, Search};
 pub use pca::{Components, Pca};
 pub use stages::plugin;
 pub use umap::{Embedding, Umap};

@@ -1,14 +1,13 @@
 //! Principal component analysis.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par, Side};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
+use crate::dense;
 use crate::error::{Error, Result, check_points};
 
 /// Principal component analysis by the eigenvectors of the covariance (or, with fewer rows than columns, of the rows'
-/// products), in f64.
+/// products), in f64. The same bits for every number of threads, and on every machine.
 ///
 /// Signs are fixed: the largest loading of each component is positive.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +28,6 @@ pub struct Components {
     /// The part of the whole variance along each axis `[components]`.
     pub variance_ratio: Array1<f64>,
 }
-
-/// Rows that one task handles; fixed, so that sums do not depend on the number of threads.
-const ROWS: usize = 512;
 
 impl Pca {
     /// As many components, at least 1.
@@ -79,14 +75,13 @@ impl Pca {
                     .collect::<Vec<_>>()
             })
             .collect();
-        let rows = MatRef::from_row_major_slice(&centred, n, d);
         let k = self.components;
         let freedom = (n - 1).max(1) as f64;
         let total = centred.iter().map(|x| x * x).sum::<f64>() / freedom;
         let (mut axes, variance) = if d <= n {
-            by_columns(rows, k)
+            by_columns(&centred, d, k)
         } else {
-            by_rows(rows, k)
+            by_rows(&centred, d, k)
         };
         for mut axis in axes.outer_iter_mut() {
             let largest = axis.iter().fold(
@@ -116,15 +111,22 @@ impl Pca {
             })
             .collect();
         let mut scores = Array2::zeros((n, k));
+        let arch = pulp::Arch::new();
         (scores
             .axis_iter_mut(Axis(0))
             .into_par_iter()
             .zip(centred.par_chunks(d)))
         .for_each(|(mut into, row)| {
-            for ((into, axis), scale) in into.iter_mut().zip(axes.outer_iter()).zip(&scale) {
-                let along: f64 = axis.iter().zip(row).map(|(a, x)| a * x).sum();
-                *into = (along * scale) as f32;
-            }
+            arch.dispatch(
+                #[inline(always)]
+                || {
+                    for ((into, axis), scale) in into.iter_mut().zip(axes.outer_iter()).zip(&scale)
+                    {
+                        let axis = axis.to_slice().expect("standard layout");
+                        *into = (dense::dot(axis, row) * scale) as f32;
+                    }
+                },
+            );
         });
         Ok(Components {
             scores,
@@ -136,74 +138,30 @@ impl Pca {
 }
 
 /// The largest eigenvalues of Xᵀ X and their vectors as rows.
-fn by_columns(rows: MatRef<f64>, k: usize) -> (Array2<f64>, Vec<f64>) {
-    let (n, d) = (rows.nrows(), rows.ncols());
-    let parts: Vec<Mat<f64>> = (0..n.div_ceil(ROWS))
-        .into_par_iter()
-        .map(|chunk| {
-            let part = rows.subrows(chunk * ROWS, ROWS.min(n - chunk * ROWS));
-            let mut product = Mat::zeros(d, d);
-            matmul(
-                &mut product,
-                Accum::Replace,
-                part.transpose(),
-                part,
-                1.0,
-                Par::Seq,
-            );
-            product
-        })
-        .collect();
-    let mut products = Mat::zeros(d, d);
-    for part in parts {
-        products += part;
-    }
-    let (values, vectors) = largest(products.as_ref(), k);
-    (
-        Array2::from_shape_fn((k, d), |(i, j)| vectors[(j, i)]),
-        values,
-    )
+fn by_columns(rows: &[f64], d: usize, k: usize) -> (Array2<f64>, Vec<f64>) {
+    let (values, axes) = dense::largest_eigen(dense::gram(rows, d), d, k);
+    let axes = Array2::from_shape_vec((k, d), axes).expect("a row for each value");
+    (axes, values)
 }
 
 /// The same from X Xᵀ, which is smaller where there are fewer rows than columns.
-fn by_rows(rows: MatRef<f64>, k: usize) -> (Array2<f64>, Vec<f64>) {
-    let (n, d) = (rows.nrows(), rows.ncols());
-    let mut products = Mat::zeros(n, n);
-    matmul(
-        &mut products,
-        Accum::Replace,
-        rows,
-        rows.transpose(),
-        1.0,
-        Par::Seq,
-    );
-    let (values, vectors) = largest(products.as_ref(), k);
+fn by_rows(rows: &[f64], d: usize, k: usize) -> (Array2<f64>, Vec<f64>) {
+    let n = rows.len() / d;
+    let columns: Vec<f64> = (0..n * d).map(|at| rows[at % n * d + at / n]).collect();
+    let (values, vectors) = dense::largest_eigen(dense::gram(&columns, n), n, k);
     let mut axes = Array2::zeros((k, d));
-    for (i, mut axis) in axes.outer_iter_mut().enumerate() {
-        for row in 0..n {
-            for column in 0..d {
-                axis[column] += vectors[(row, i)] * rows[(row, column)];
-            }
+    for ((mut axis, vector), value) in axes.outer_iter_mut().zip(vectors.chunks(n)).zip(&values) {
+        for (row, weight) in rows.chunks(d).zip(vector) {
+            axis.iter_mut()
+                .zip(row)
+                .for_each(|(sum, x)| *sum += weight * x);
         }
         let length = axis.iter().map(|x: &f64| x * x).sum::<f64>().sqrt();
-        if values[i] > 1e-14 * values[0] && length > 0.0 {
+        if *value > 1e-14 * values[0] && length > 0.0 {
             axis.mapv_inplace(|x| x / length);
         } else {
             axis.fill(0.0);
         }
     }
     (axes, values)
-}
-
-/// The `k` largest eigenvalues, descending, and all eigenvectors with those first.
-fn largest(symmetric: MatRef<f64>, k: usize) -> (Vec<f64>, Mat<f64>) {
-    let n = symmetric.nrows();
-    let Ok(found) = symmetric.self_adjoint_eigen(Side::Lower) else {
-        // faer gives up on matrices that are not finite alone, which the check of the points rules out.
-        return (vec![0.0; k], Mat::identity(n, n));
-    };
-    let values = found.S().column_vector();
-    let order: Vec<usize> = (0..n).rev().collect();
-    let vectors = Mat::from_fn(n, k, |i, j| found.U()[(i, order[j])]);
-    (order[..k].iter().map(|&i| values[i]).collect(), vectors)
 }

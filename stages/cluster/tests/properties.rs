@@ -5,7 +5,7 @@
 mod reference;
 
 use flow_stages_cluster::hdbscan::{Selection, soft_labels};
-use flow_stages_cluster::{Hdbscan, KMeans, Metric, Pca, Umap, scores};
+use flow_stages_cluster::{Hdbscan, KMeans, Metric, Pca, Search, Umap, scores};
 use ndarray::{Array1, Array2, Axis, array};
 use proptest::prelude::*;
 use reference::load;
@@ -171,6 +171,113 @@ fn one_two_and_three_points_have_no_clusters() {
 }
 
 #[test]
+fn one_two_and_three_points_and_equal_ones_have_a_place_and_a_mean() {
+    let equal = |n: usize| Array2::<f64>::from_elem((n, 3), 2.5);
+    for points in [
+        clumps(1, 3, 1),
+        clumps(2, 3, 1),
+        clumps(3, 3, 1),
+        equal(2),
+        equal(500),
+    ] {
+        let n = points.nrows();
+        let places = points.mapv(|x| x as f32);
+        for search in [Search::Auto, Search::Exact, Search::Approximate] {
+            let found = Umap::new().search(search).fit(places.view()).unwrap();
+            assert_eq!(found.points.dim(), (n, 4));
+            assert!(found.points.iter().all(|x| x.is_finite()), "{n} {search:?}");
+        }
+        let found = Pca::new(1).whiten(true).fit(places.view()).unwrap();
+        assert!(
+            found
+                .scores
+                .iter()
+                .chain(&[found.variance[0] as f32])
+                .all(|x| x.is_finite())
+        );
+        let found = KMeans::new(1).fit(points.view()).unwrap();
+        assert_eq!(found.labels, Array1::<i32>::zeros(n));
+    }
+}
+
+#[test]
+fn a_neighbour_beyond_the_last_point_is_the_last() {
+    let points = clumps(40, 2, 1);
+    let fit = |samples: usize| {
+        let parameters = Hdbscan::new().min_cluster_size(5).min_samples(samples);
+        parameters.fit(points.view()).unwrap()
+    };
+    assert_eq!(fit(39), fit(1_000_000));
+    let places = points.mapv(|x| x as f32);
+    let found = Umap::new().neighbors(500).fit(places.view()).unwrap();
+    assert_eq!(
+        found.warnings,
+        ["n_neighbors is cut from 500 to 39: there are 40 points"]
+    );
+    assert!(KMeans::new(41).fit(points.view()).is_err());
+}
+
+#[test]
+fn a_point_far_away_has_a_place_and_leaves_the_others_theirs() {
+    let mut points = clumps(300, 3, 3).mapv(|x| x as f32);
+    points.push_row(array![1e18, 0.0, -1e18].view()).unwrap();
+    let found = Umap::new().neighbors(10).fit(points.view()).unwrap();
+    assert!(found.points.iter().all(|x| x.is_finite()));
+    let labels: Array1<i32> = (0..300).map(|i| i % 5).collect();
+    let places = found.points.slice(ndarray::s![..300, ..]).mapv(f64::from);
+    let apart = scores::silhouette(places.view(), labels.view())
+        .unwrap()
+        .unwrap();
+    assert!(apart > 0.3, "{apart}");
+}
+
+#[test]
+fn progress_adds_up_to_the_whole() {
+    let points = clumps(600, 3, 3);
+    let places = points.mapv(|x| x as f32);
+    let labels: Array1<i32> = (0..600).map(|i| i % 5).collect();
+    type Progress<'a> = &'a (dyn Fn(f64) + Sync);
+    let all: [(&str, &dyn Fn(Progress)); 6] = [
+        ("hdbscan", &|p| {
+            drop(Hdbscan::new().fit_with(points.view(), p))
+        }),
+        ("kmeans", &|p| {
+            drop(KMeans::new(5).fit_with(points.view(), p))
+        }),
+        ("umap", &|p| drop(Umap::new().fit_with(places.view(), p))),
+        ("approximate", &|p| {
+            drop(
+                Umap::new()
+                    .neighbors(5)
+                    .search(Search::Approximate)
+                    .fit_with(places.view(), p),
+            );
+        }),
+        ("one point", &|p| {
+            drop(Umap::new().fit_with(places.slice(ndarray::s![..1, ..]), p))
+        }),
+        ("silhouette", &|p| {
+            drop(scores::sampled_silhouette(
+                points.view(),
+                labels.view(),
+                100,
+                1,
+                p,
+            ));
+        }),
+    ];
+    for (name, run) in all {
+        let sum = std::sync::Mutex::new(0.0);
+        run(&|part| {
+            assert!(part >= 0.0);
+            *sum.lock().unwrap() += part;
+        });
+        let sum = sum.into_inner().unwrap();
+        assert!((sum - 1.0).abs() < 1e-6, "{name}: {sum}");
+    }
+}
+
+#[test]
 fn duplicates_are_clusters_and_equal_points_are_one_where_that_is_allowed() {
     let points = Array2::from_shape_fn((900, 2), |(i, _)| {
         if i < 400 {
@@ -268,8 +375,18 @@ fn results_are_the_same_for_any_number_of_threads() {
             let silhouette = scores::silhouettes(places.view(), clusters.labels.view()).unwrap();
             let means = KMeans::new(10).starts(3).fit(places.view()).unwrap();
             let components = Pca::new(5).fit(points.view()).unwrap();
+            // So many columns and rows that products and eigenvectors are computed in parts.
+            let wide = clumps(700, 300, 2).mapv(|x| x as f32);
+            let wide = Pca::new(40).whiten(true).fit(wide.view()).unwrap();
+            let approximate = Umap::new()
+                .neighbors(10)
+                .search(Search::Approximate)
+                .fit(points.view())
+                .unwrap();
             (
-                embedding, clusters, membership, silhouette, means, components,
+                (embedding, approximate),
+                (clusters, membership, silhouette),
+                (means, components, wide),
             )
         });
         assert!(

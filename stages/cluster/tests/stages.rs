@@ -161,16 +161,22 @@ impl Folder {
         read(&self.path(name)).unwrap()
     }
 
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
     fn bytes(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }
 }
 
-const HDBSCAN: [&str; 5] = [
+const HDBSCAN: [&str; 7] = [
     "labels",
     "hard_labels",
     "probabilities",
     "membership",
+    "outlier_scores",
+    "clusters",
     "metrics",
 ];
 
@@ -247,6 +253,36 @@ fn hdbscan_numbers_fine_labels_on_through_the_classes() {
     assert_eq!(metrics["clusters"], 5);
     assert_eq!(metrics["groups"]["flat"]["clusters"], 3);
     assert!(metrics["silhouette"].as_f64().unwrap() > 0.7);
+    assert!(metrics.get("silhouette_error").is_none());
+    let outlier_scores: Array1<f64> = read(&folder.path("outlier_scores.out")).unwrap();
+    for row in 0..ROWS {
+        let score = outlier_scores[row];
+        assert!(if row < TRAIN {
+            (0.0..=1.0).contains(&score)
+        } else {
+            score.is_nan()
+        });
+    }
+    let table = folder.text("clusters.out");
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        ["label", "class", "rows", "hard_rows", "persistence"]
+    );
+    assert_eq!(lines[1][..3], ["0", "round", "80"]);
+    assert_eq!(lines[5][..3], ["4", "flat", "40"]);
+    let persistence = |line: &[&str]| line[4].parse::<f64>().unwrap();
+    assert!(
+        lines[1..]
+            .iter()
+            .all(|line| (0.0..=1.0).contains(&persistence(line)))
+    );
+    let mean = lines[3..].iter().map(|line| persistence(line)).sum::<f64>() / 3.0;
+    let shown = metrics["groups"]["flat"]["persistence"].as_f64().unwrap();
+    assert!((shown - mean).abs() < 1e-12);
 
     // The mask leaves one class out; a class without clusters is one fine label.
     let mask: Array1<bool> = (0..ROWS).map(|row| row % 2 == 0).collect();
@@ -278,6 +314,133 @@ fn hdbscan_numbers_fine_labels_on_through_the_classes() {
     }
     assert_eq!(folder.metrics()["clusters"], 1);
     assert_eq!(folder.metrics()["noise"], 1);
+    let table = "label,class,rows,hard_rows,persistence\n0,round,120,0,\n";
+    assert_eq!(folder.text("clusters.out"), table);
+}
+
+#[test]
+fn a_large_class_has_its_silhouette_estimated() {
+    let folder = Folder::new();
+    let inputs = [("embedding", "embedding.npy"), ("data", "data")];
+    let both = ["labels", "metrics"];
+    let exact = json!({"k": 2});
+    folder.run("kmeans", exact, &inputs, &both).unwrap();
+    let exact = folder.metrics()["silhouette"].as_f64().unwrap();
+    std::fs::copy(folder.path("labels.out"), folder.path("labels.npy")).unwrap();
+    let scored = [("labels", "labels.npy"), inputs[0], inputs[1]];
+    let cases: [(&str, Value, &[(&str, &str)], &[&str]); 3] = [
+        (
+            "kmeans",
+            json!({"k": 2, "silhouette_rows": 60}),
+            &inputs,
+            &both,
+        ),
+        (
+            "score",
+            json!({"silhouette_rows": 60}),
+            &scored,
+            &["metrics"],
+        ),
+        (
+            "hdbscan",
+            json!({"min_cluster_size": 25, "silhouette_rows": 60}),
+            &inputs,
+            &HDBSCAN,
+        ),
+    ];
+    for (kind, parameters, inputs, outputs) in cases {
+        folder.run(kind, parameters, inputs, outputs).unwrap();
+        let metrics = folder.metrics();
+        let number = |name: &str| metrics[name].as_f64().unwrap();
+        let error = number("silhouette_error");
+        assert!(error > 0.0 && error < 0.1, "{kind}: {error}");
+        assert!(metrics["groups"]["flat"]["silhouette_error"].is_f64());
+        if kind != "hdbscan" {
+            assert!((number("silhouette") - exact).abs() < 4.0 * error, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn every_stage_gives_the_same_bytes_for_any_number_of_threads() {
+    let folder = Folder::new();
+    // Rows enough that each algorithm works on them in several parts.
+    let draw = |i: usize| {
+        ((i as f64 * 12.9898 + 78.233).sin() * 43758.547)
+            .fract()
+            .abs()
+    };
+    let features = Array2::from_shape_fn((3000, 40), |(row, axis)| {
+        let at = (row * 40 + axis) * 3;
+        let clump = ((row % 7) * (axis % 5 + 1)) as f64;
+        (draw(at) + draw(at + 1) + draw(at + 2) + clump) as f32
+    });
+    write(&folder.path("features.npy"), &features).unwrap();
+    let cases: [(&str, Value, &[(&str, &str)], &[&str]); 7] = [
+        (
+            "umap",
+            json!({}),
+            &[("features", "features.npy")],
+            &["embedding"],
+        ),
+        (
+            "umap",
+            json!({"knn": "approximate", "metric": "cosine", "n_neighbors": 15}),
+            &[("features", "features.npy")],
+            &["embedding"],
+        ),
+        (
+            "pca",
+            json!({"n_components": 30, "whiten": true, "normalize": true}),
+            &[("features", "features.npy")],
+            &["embedding"],
+        ),
+        (
+            "hdbscan",
+            json!({"silhouette_rows": 1000}),
+            &[("embedding", "reduced.npy")],
+            &HDBSCAN,
+        ),
+        (
+            "hdbscan",
+            json!({"min_cluster_size": 20}),
+            &[("embedding", "features.npy")],
+            &HDBSCAN,
+        ),
+        (
+            "kmeans",
+            json!({"k": 7, "silhouette_rows": 1000}),
+            &[("embedding", "reduced.npy")],
+            &["labels", "metrics"],
+        ),
+        (
+            "score",
+            json!({"silhouette_rows": 1000}),
+            &[("embedding", "reduced.npy"), ("labels", "labels.npy")],
+            &["metrics"],
+        ),
+    ];
+    for (kind, parameters, inputs, outputs) in cases {
+        let mut first = None;
+        for threads in [1, 2, 5] {
+            folder
+                .run_on(threads, kind, parameters.clone(), inputs, outputs)
+                .unwrap();
+            let bytes: Vec<Vec<u8>> = outputs
+                .iter()
+                .map(|name| folder.bytes(&format!("{name}.out")))
+                .collect();
+            assert!(
+                *first.get_or_insert_with(|| bytes.clone()) == bytes,
+                "{kind} {parameters}: {threads} threads"
+            );
+        }
+        for (name, kept) in [("embedding", "reduced.npy"), ("labels", "labels.npy")] {
+            if outputs.contains(&name) {
+                std::fs::copy(folder.path(&format!("{name}.out")), folder.path(kept)).unwrap();
+            }
+        }
+    }
 }
 
 #[test]

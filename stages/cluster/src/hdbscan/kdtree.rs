@@ -108,8 +108,9 @@ impl KdTree {
         sum
     }
 
-    /// The squared distance from each point to its `k`-th neighbour, itself not counted, by position.
-    pub fn core_distances(&self, k: usize) -> Vec<f64> {
+    /// The squared distance from each point to its `k`-th neighbour, itself not counted, by position. `progress` is called
+    /// with each further part of the work that is done, all of it being 1.
+    pub fn core_distances(&self, k: usize, progress: &(dyn Fn(f64) + Sync)) -> Vec<f64> {
         let leaves: Vec<Node> = self
             .nodes
             .iter()
@@ -120,10 +121,12 @@ impl KdTree {
         let parts: Vec<Vec<f64>> = leaves
             .par_iter()
             .map_init(Scratch::default, |scratch, &leaf| {
-                arch.dispatch(
+                let found = arch.dispatch(
                     #[inline(always)]
                     || self.leaf_core_distances(leaf, k, scratch),
-                )
+                );
+                progress(1.0 / leaves.len() as f64);
+                found
             })
             .collect();
         parts.concat()

@@ -27,6 +27,10 @@ pub enum Selection {
     Leaf,
 }
 
+/// The parts of the work that core distances and the spanning tree are about.
+const CORE_PART: f64 = 0.4;
+const EDGES_PART: f64 = 0.5;
+
 /// HDBSCAN* (Campello, Moulavi, Sander 2013; McInnes, Healy 2017), with the semantics of the `hdbscan` package on an
 /// exact minimum spanning tree.
 ///
@@ -196,6 +200,18 @@ impl Hdbscan {
     /// # Errors
     /// Where a parameter is out of range, the array is empty, or a value is not finite.
     pub fn fit(&self, points: ArrayView2<f64>) -> Result<Clusters> {
+        self.fit_with(points, &|_| {})
+    }
+
+    /// Like [`Hdbscan::fit`]; calls `progress` with each further part of the work that is done, all of it being 1.
+    ///
+    /// # Errors
+    /// As [`Hdbscan::fit`].
+    pub fn fit_with(
+        &self,
+        points: ArrayView2<f64>,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Clusters> {
         self.check()?;
         check_points(points)?;
         let points = points.as_standard_layout();
@@ -212,13 +228,14 @@ impl Hdbscan {
         } else {
             let tree = KdTree::new(points.view());
             let k = self.min_samples.unwrap_or(self.min_cluster_size).min(n - 1);
-            let core = tree.core_distances(k);
-            mst::spanning_tree(&tree, &core)
+            let core = tree.core_distances(k, &|part| progress(CORE_PART * part));
+            mst::spanning_tree(&tree, &core, &|part| progress(EDGES_PART * part))
         };
         let tree = CondensedTree::new(n, &Dendrogram::new(n, &edges), self.min_cluster_size);
         let clusters = select::select(&tree, self);
         let clusters = canonical(&clusters, &select::label(&tree, &clusters, self));
         let labels = select::label(&tree, &clusters, self);
+        progress(1.0 - if n < 2 { 0.0 } else { CORE_PART + EDGES_PART });
         Ok(Clusters {
             probabilities: select::probabilities(&tree, &clusters, &labels).into(),
             outlier_scores: select::outlier_scores(&tree).into(),

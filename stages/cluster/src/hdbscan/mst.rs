@@ -56,8 +56,13 @@ struct Known {
     least: f64,
 }
 
-/// The `n - 1` edges, sorted. `core` holds squared core distances by position of the tree.
-pub(super) fn spanning_tree(tree: &KdTree, core: &[f64]) -> Vec<Edge> {
+/// The `n - 1` edges, sorted. `core` holds squared core distances by position of the tree. `progress` is called with each
+/// further part of the work that is done, all of it being 1.
+pub(super) fn spanning_tree(
+    tree: &KdTree,
+    core: &[f64],
+    progress: &(dyn Fn(f64) + Sync),
+) -> Vec<Edge> {
     let n = tree.rows.len();
     let least_core = least_core(tree, core);
     let mut component: Vec<u32> = (0..n as u32).collect();
@@ -136,7 +141,9 @@ pub(super) fn spanning_tree(tree: &KdTree, core: &[f64]) -> Vec<Edge> {
                 edges.push(edge);
             }
         }
+        let before = components as f64;
         components = relabel(&mut sets, tree, &mut component);
+        progress(libm::log(before / components as f64) / libm::log(n as f64));
     }
     edges.par_sort_unstable_by(|a, b| {
         (a.reach.total_cmp(&b.reach))

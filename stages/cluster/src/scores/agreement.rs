@@ -75,7 +75,7 @@ fn entropy(counts: &[u64], n: f64) -> f64 {
     -counts
         .iter()
         .map(|&c| c as f64 / n)
-        .map(|p| p * p.ln())
+        .map(|p| p * libm::log(p))
         .sum::<f64>()
 }
 
@@ -84,7 +84,7 @@ fn mutual_information(table: &Array2<u64>, rows: &[u64], columns: &[u64], n: f64
     for ((i, j), &count) in table.indexed_iter() {
         if count > 0 {
             let c = count as f64;
-            sum += c / n * (c * n / (rows[i] as f64 * columns[j] as f64)).ln();
+            sum += c / n * libm::log(c * n / (rows[i] as f64 * columns[j] as f64));
         }
     }
     sum.max(0.0)
@@ -138,7 +138,7 @@ pub fn adjusted_mutual_info(a: ArrayView1<i32>, b: ArrayView1<i32>) -> Result<f6
 fn expected_information(rows: &[u64], columns: &[u64], n: u64) -> f64 {
     let mut log_factorial = vec![0.0; n as usize + 1];
     for i in 1..=n as usize {
-        log_factorial[i] = log_factorial[i - 1] + (i as f64).ln();
+        log_factorial[i] = log_factorial[i - 1] + libm::log(i as f64);
     }
     let log = |x: u64| log_factorial[x as usize];
     let mut sum = 0.0;
@@ -149,7 +149,8 @@ fn expected_information(rows: &[u64], columns: &[u64], n: u64) -> f64 {
                 let chance =
                     fixed - log(both) - log(r - both) - log(c - both) - log(n + both - r - c);
                 let x = both as f64;
-                sum += x / n as f64 * (n as f64 * x / (r as f64 * c as f64)).ln() * chance.exp();
+                let information = libm::log(n as f64 * x / (r as f64 * c as f64));
+                sum += x / n as f64 * information * libm::exp(chance);
             }
         }
     }

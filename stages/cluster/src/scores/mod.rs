@@ -11,5 +11,5 @@ mod silhouette;
 mod trust;
 
 pub use agreement::{accuracy, adjusted_mutual_info, adjusted_rand, normalized_mutual_info};
-pub use silhouette::{silhouette, silhouettes};
+pub use silhouette::{Silhouette, sampled_silhouette, silhouette, silhouettes};
 pub use trust::trustworthiness;

@@ -1,18 +1,74 @@
-//! The silhouette (Rousseeuw 1987), exact, in O(n² d) time and O(n d) memory.
+//! The silhouette (Rousseeuw 1987) of all rows or of a sample, in O(n d) memory.
 
 use ndarray::{Array1, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
-use crate::error::{Result, check_length, check_points};
+use crate::error::{Error, Result, check_length, check_points};
+use crate::random::Stream;
 
 /// The mean silhouette of labelled points `[n, d]`: -1..1. None where fewer than 2 labels occur, or each row has its own.
 ///
 /// # Errors
 /// Where lengths differ, the array is empty, or a value is not finite.
 pub fn silhouette(points: ArrayView2<f64>, labels: ArrayView1<i32>) -> Result<Option<f64>> {
-    let values = silhouettes(points, labels)?;
-    let distinct = distinct(labels).len();
-    Ok((distinct >= 2 && distinct < labels.len()).then(|| values.sum() / values.len() as f64))
+    let found = sampled_silhouette(points, labels, usize::MAX, 0, &|_| {})?;
+    Ok(found.map(|found| found.mean))
+}
+
+/// A mean silhouette, and how far it may be off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Silhouette {
+    /// The mean over the drawn rows.
+    pub mean: f64,
+    /// The standard error of the mean for the sampling of rows; 0 where all rows count.
+    pub standard_error: f64,
+    /// Rows that were drawn.
+    pub rows: usize,
+}
+
+/// The mean silhouette as estimated from `rows` rows, drawn by `seed` without repeats; from all where there are no more
+/// than that. A drawn row is compared with all points, so that its own silhouette is exact and the mean is unbiased: in
+/// O(rows n d) time. `progress` is called with each further part of the work that is done, all of it being 1.
+///
+/// # Errors
+/// As [`silhouette`], and where `rows` is below 2.
+pub fn sampled_silhouette(
+    points: ArrayView2<f64>,
+    labels: ArrayView1<i32>,
+    rows: usize,
+    seed: u64,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<Option<Silhouette>> {
+    if rows < 2 {
+        let rule = "a sample has at least 2 rows";
+        return Err(Error::parameter("the number of rows", rows, rule));
+    }
+    let groups = Groups::new(points, labels)?;
+    let n = points.nrows();
+    if groups.count() < 2 || groups.count() == n {
+        progress(1.0);
+        return Ok(None);
+    }
+    let mut chosen: Vec<usize> = (0..n).collect();
+    if rows < n {
+        let mut random = Stream::new(seed, 6);
+        for i in 0..rows {
+            chosen.swap(i, i + random.below(n - i));
+        }
+        chosen.truncate(rows);
+        chosen.sort_unstable();
+    }
+    let values = groups.silhouettes(points, &chosen, progress);
+    let m = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / m;
+    let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+    // A sample without repeats misses less the larger a part it is of the whole.
+    let missed = 1.0 - m / n as f64;
+    Ok(Some(Silhouette {
+        mean,
+        standard_error: (squares / (m - 1.0) / m * missed).sqrt(),
+        rows: values.len(),
+    }))
 }
 
 /// The silhouette of each row `[n]`: (b - a) / max(a, b), with a the mean distance to the others of its own label, and b
@@ -21,61 +77,103 @@ pub fn silhouette(points: ArrayView2<f64>, labels: ArrayView1<i32>) -> Result<Op
 /// # Errors
 /// As [`silhouette`].
 pub fn silhouettes(points: ArrayView2<f64>, labels: ArrayView1<i32>) -> Result<Array1<f64>> {
-    check_points(points)?;
-    check_length("labels", labels.len(), points.nrows())?;
-    let names = distinct(labels);
-    let (n, d) = points.dim();
-    // Rows by label: the distances to one label's rows are one sum over neighbouring columns.
-    let group: Vec<usize> = (labels.iter())
-        .map(|label| {
-            names
-                .binary_search(label)
-                .expect("each label is among the distinct ones")
-        })
-        .collect();
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by_key(|&row| (group[row], row));
-    let mut begin = vec![0; names.len() + 1];
-    for &g in &group {
-        begin[g + 1] += 1;
-    }
-    for g in 0..names.len() {
-        begin[g + 1] += begin[g];
-    }
-    let mut columns = vec![0.0; n * d];
-    for (place, &row) in order.iter().enumerate() {
-        for axis in 0..d {
-            columns[axis * n + place] = points[[row, axis]];
+    let groups = Groups::new(points, labels)?;
+    let rows: Vec<usize> = (0..points.nrows()).collect();
+    Ok(groups.silhouettes(points, &rows, &|_| {}).into())
+}
+
+/// Points by label: the distances to one label's points are one sum over neighbouring columns.
+struct Groups {
+    /// The label of each row, as a place among the distinct ones.
+    of: Vec<usize>,
+    /// Where each label's points begin, and the end.
+    begin: Vec<usize>,
+    /// Coordinates, axis by axis, `[d, n]`.
+    columns: Vec<f64>,
+}
+
+impl Groups {
+    fn new(points: ArrayView2<f64>, labels: ArrayView1<i32>) -> Result<Self> {
+        check_points(points)?;
+        check_length("labels", labels.len(), points.nrows())?;
+        let names = distinct(labels);
+        let (n, d) = points.dim();
+        let of: Vec<usize> = (labels.iter())
+            .map(|label| {
+                names
+                    .binary_search(label)
+                    .expect("each label is among the distinct ones")
+            })
+            .collect();
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by_key(|&row| (of[row], row));
+        let mut begin = vec![0; names.len() + 1];
+        for &group in &of {
+            begin[group + 1] += 1;
         }
-    }
-    let arch = pulp::Arch::new();
-    let values: Vec<f64> = (0..n)
-        .into_par_iter()
-        .with_min_len(16)
-        .map(|row| {
-            let point = points.row(row).to_vec();
-            let own = group[row];
-            if begin[own + 1] - begin[own] == 1 || names.len() < 2 {
-                return 0.0;
+        for group in 0..names.len() {
+            begin[group + 1] += begin[group];
+        }
+        let mut columns = vec![0.0; n * d];
+        for (place, &row) in order.iter().enumerate() {
+            for axis in 0..d {
+                columns[axis * n + place] = points[[row, axis]];
             }
-            let mean = |g: usize| {
-                let sum = arch.dispatch(
-                    #[inline(always)]
-                    || sum_of_distances(&columns, n, begin[g], begin[g + 1], &point),
-                );
-                let others = begin[g + 1] - begin[g] - usize::from(g == own);
-                sum / others as f64
-            };
-            let a = mean(own);
-            let b = (0..names.len())
-                .filter(|&g| g != own)
-                .map(mean)
-                .fold(f64::INFINITY, f64::min);
-            let larger = a.max(b);
-            if larger > 0.0 { (b - a) / larger } else { 0.0 }
-        })
-        .collect();
-    Ok(values.into())
+        }
+        Ok(Groups { of, begin, columns })
+    }
+
+    fn count(&self) -> usize {
+        self.begin.len() - 1
+    }
+
+    /// The silhouettes of some rows.
+    fn silhouettes(
+        &self,
+        points: ArrayView2<f64>,
+        rows: &[usize],
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Vec<f64> {
+        let arch = pulp::Arch::new();
+        let parts: Vec<Vec<f64>> = rows
+            .par_chunks(64)
+            .map(|part| {
+                let found = (part.iter())
+                    .map(|&row| {
+                        let point = points.row(row).to_vec();
+                        arch.dispatch(
+                            #[inline(always)]
+                            || self.silhouette(&point, self.of[row]),
+                        )
+                    })
+                    .collect();
+                progress(part.len() as f64 / rows.len() as f64);
+                found
+            })
+            .collect();
+        parts.concat()
+    }
+
+    /// The silhouette of a point of the group `own`.
+    #[inline(always)]
+    fn silhouette(&self, point: &[f64], own: usize) -> f64 {
+        if self.begin[own + 1] - self.begin[own] == 1 || self.count() < 2 {
+            return 0.0;
+        }
+        let (mut a, mut b) = (0.0, f64::INFINITY);
+        for group in 0..self.count() {
+            let (from, to) = (self.begin[group], self.begin[group + 1]);
+            let sum = sum_of_distances(&self.columns, self.of.len(), from, to, point);
+            let mean = sum / (to - from - usize::from(group == own)) as f64;
+            if group == own {
+                a = mean;
+            } else if mean < b {
+                b = mean;
+            }
+        }
+        let larger = if a > b { a } else { b };
+        if larger > 0.0 { (b - a) / larger } else { 0.0 }
+    }
 }
 
 fn distinct(labels: ArrayView1<i32>) -> Vec<i32> {
@@ -117,7 +215,7 @@ fn sum_of_distances(columns: &[f64], n: usize, from: usize, to: usize, point: &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::array;
+    use ndarray::{Array2, array};
 
     #[test]
     fn hand_placed_points() {
@@ -126,6 +224,34 @@ mod tests {
         // Row 0: a = 2, b = 12. Row 3: a = 2, b = 11.
         assert!((found[0] - 10.0 / 12.0).abs() < 1e-12);
         assert!((found[3] - 9.0 / 11.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_sample_is_off_by_about_its_standard_error() {
+        // Two broad clumps that touch: silhouettes spread widely.
+        let mut random = Stream::new(3, 3);
+        let labels: Array1<i32> = (0..3000).map(|i| i % 2).collect();
+        let points = Array2::from_shape_fn((3000, 2), |(i, axis)| {
+            random.normal()
+                + if axis == 0 {
+                    f64::from(labels[i]) * 2.0
+                } else {
+                    0.0
+                }
+        });
+        let exact = silhouette(points.view(), labels.view()).unwrap().unwrap();
+        let mut squares = 0.0;
+        for seed in 0..50 {
+            let found = sampled_silhouette(points.view(), labels.view(), 300, seed, &|_| {});
+            let found = found.unwrap().unwrap();
+            assert_eq!(found.rows, 300);
+            squares += ((found.mean - exact) / found.standard_error).powi(2) / 50.0;
+        }
+        assert!((0.5..2.0).contains(&squares), "{squares}");
+        let whole = sampled_silhouette(points.view(), labels.view(), 3000, 1, &|_| {});
+        let whole = whole.unwrap().unwrap();
+        assert_eq!((whole.mean, whole.standard_error), (exact, 0.0));
+        assert!(sampled_silhouette(points.view(), labels.view(), 1, 1, &|_| {}).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The rows that a stage works on, by coarse class.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use flow_stage::dataset::{Meta, Rows, Split};
@@ -134,55 +134,41 @@ pub(super) fn finite<A: Copy + Into<f64>>(points: &Array2<A>, row: usize) -> boo
     points.row(row).iter().all(|&x| x.into().is_finite())
 }
 
-/// Computes something for each class, classes in parallel, and counts them as progress.
+/// Computes something for each class, classes in parallel. `compute` reports, as parts that sum to 1, how far it is with
+/// its class: the rows of all classes together are the progress that is shown.
 ///
 /// # Errors
 /// The first class's error, with its name.
 pub(super) fn each<T: Send>(
     context: &Context,
     classes: &[Class],
-    compute: impl Fn(&Class) -> Result<T> + Sync,
+    compute: impl Fn(&Class, &(dyn Fn(f64) + Sync)) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    each_in_steps(
-        context,
-        classes,
-        "class",
-        |_| 1,
-        |class, step| {
-            let found = compute(class);
-            step();
-            found
-        },
-    )
-}
-
-/// The same where a class is a number of steps, each of which `compute` has to report.
-///
-/// # Errors
-/// As [`each`].
-pub(super) fn each_in_steps<T: Send>(
-    context: &Context,
-    classes: &[Class],
-    unit: &str,
-    steps: impl Fn(&Class) -> u64,
-    compute: impl Fn(&Class, &(dyn Fn() + Sync)) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let total: u64 = classes.iter().map(steps).sum();
-    // A line for each percent tells enough.
-    let rare = total.div_ceil(100).max(1);
-    let done = AtomicU64::new(0);
-    context.progress(0, total, unit);
-    let step = || {
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if done.is_multiple_of(rare) || done == total {
-            context.progress(done, total, unit);
+    let total: usize = classes.iter().map(|class| class.rows.len()).sum();
+    context.progress(0, total as u64, "row");
+    // Rows done, and those that were shown: a line for each percent tells enough.
+    let done = Mutex::new((0.0, 0));
+    let advance = |rows: f64| {
+        let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
+        done.0 += rows;
+        let percent = (100.0 * done.0 / total as f64) as u64;
+        if percent > done.1 && percent < 100 {
+            done.1 = percent;
+            context.progress(percent * total as u64 / 100, total as u64, "row");
         }
     };
     let found: Vec<Result<T>> = classes
         .par_iter()
-        .map(|class| compute(class, &step).with_context(|| format!("class {}", class.name)))
+        .map(|class| {
+            let step = |part: f64| advance(part * class.rows.len() as f64);
+            compute(class, &step).with_context(|| format!("class {}", class.name))
+        })
         .collect();
-    found.into_iter().collect()
+    let found: Result<Vec<T>> = found.into_iter().collect();
+    if found.is_ok() {
+        context.progress(total as u64, total as u64, "row");
+    }
+    found
 }
 
 /// The rows of a class as an array of their own.

@@ -7,9 +7,9 @@ use ndarray::{Array1, Array2};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::report::{Group, Report};
+use super::report::{self, Group, Report};
 use super::{all_cores, classes};
-use crate::{hdbscan, scores};
+use crate::hdbscan;
 
 /// Finds clusters of any shape and number, and how much each row belongs to each.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,10 @@ pub(super) struct Hdbscan {
     /// The largest cluster that `eom` may choose; 0 for no limit.
     #[serde(default)]
     max_cluster_size: u32,
+    /// In a class of more rows the silhouette is estimated from so many, drawn at random, with its standard error.
+    #[serde(default = "report::silhouette_rows")]
+    #[schemars(range(min = 2))]
+    silhouette_rows: u32,
 }
 
 /// How clusters are chosen from the hierarchy.
@@ -58,12 +62,13 @@ struct Found {
     labels: Array1<i32>,
     /// Fine labels: the clusters, or 1.
     count: usize,
-    silhouette: Option<f64>,
+    /// The silhouette, and its standard error where it is an estimate.
+    silhouette: [(&'static str, Option<f64>); 2],
 }
 
 impl Stage for Hdbscan {
     const NAME: &'static str = "hdbscan";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by soft HDBSCAN";
 
     fn inputs() -> Vec<Port> {
@@ -102,9 +107,19 @@ impl Stage for Hdbscan {
                 "f64 [n, K], how much a row belongs to each cluster; 0 for clusters of other classes; NaN in rows that are left out",
             ),
             Port::new(
+                "outlier_scores",
+                ArtifactType::Array,
+                "f64 [n], GLOSH: how far a row lies outside the densest part of its surroundings, 0..1; NaN in rows that are left out",
+            ),
+            Port::new(
+                "clusters",
+                ArtifactType::Table,
+                "a line for each fine label: label, class, rows, hard_rows (those of its hard label), persistence (0..1)",
+            ),
+            Port::new(
                 "metrics",
                 ArtifactType::Metrics,
-                "clusters, silhouette, noise; the same by coarse class",
+                "clusters, silhouette (and silhouette_error where that is an estimate), noise, persistence (the clusters' mean); the same by coarse class",
             ),
         ]
     }
@@ -118,10 +133,11 @@ impl Stage for Hdbscan {
         let n = points.nrows();
         let classes = classes::of(context, "embedding", n, |row| classes::finite(&points, row))?;
         let parameters = self.parameters();
-        let found = classes::each(context, &classes, |class| {
+        let found = classes::each(context, &classes, |class, step| {
             let points = classes::take(&points, class);
-            let clusters = parameters.fit(points.view())?;
+            let clusters = parameters.fit_with(points.view(), &|part| step(0.6 * part))?;
             let membership = clusters.membership(points.view())?;
+            step(0.1);
             let (labels, count) = match clusters.clusters() {
                 0 => {
                     context.warning(format!(
@@ -133,7 +149,12 @@ impl Stage for Hdbscan {
                 }
                 count => (hdbscan::soft_labels(membership.view()), count),
             };
-            let silhouette = scores::silhouette(points.view(), labels.view())?;
+            let silhouette = report::silhouette(
+                points.view(),
+                labels.view(),
+                self.silhouette_rows,
+                &|part| step(0.3 * part),
+            )?;
             Ok(Found {
                 clusters,
                 membership,
@@ -168,12 +189,16 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
     let clusters: usize = found.iter().map(|found| found.count).sum();
     let mut membership = Array2::from_elem((n, clusters), f64::NAN);
     let mut probabilities = Array1::from_elem(n, f64::NAN);
+    let mut outlier_scores = Array1::from_elem(n, f64::NAN);
+    let mut table = csv::Writer::from_path(context.output("clusters")?)?;
+    table.write_record(["label", "class", "rows", "hard_rows", "persistence"])?;
     let mut groups = Vec::new();
     let mut first = 0;
     for (class, found) in classes.iter().zip(&found) {
         let hard = &found.clusters;
         for (i, &row) in class.rows.iter().enumerate() {
             probabilities[row] = hard.probabilities[i];
+            outlier_scores[row] = hard.outlier_scores[i];
             for column in 0..clusters {
                 membership[[row, column]] = match column.checked_sub(first) {
                     // The one fine label of a class without clusters holds all its rows.
@@ -183,18 +208,34 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
                 };
             }
         }
+        for cluster in 0..found.count {
+            let count = |labels: &Array1<i32>| {
+                let own = labels.iter().filter(|&&label| label == cluster as i32);
+                own.count().to_string()
+            };
+            // A class that is one fine label for want of clusters has no persistence.
+            let persistence = hard.persistence.get(cluster).map(f64::to_string);
+            table.write_record([
+                (first + cluster).to_string(),
+                class.name.clone(),
+                count(&found.labels),
+                count(&hard.labels),
+                persistence.unwrap_or_default(),
+            ])?;
+        }
         first += found.count;
         let noise = hard.labels.iter().filter(|&&label| label < 0).count();
+        let mut numbers = vec![("clusters", Some(found.count as f64))];
+        numbers.extend(found.silhouette);
+        numbers.push(("noise", Some(noise as f64 / class.rows.len() as f64)));
+        numbers.push(("persistence", hard.persistence.mean()));
         groups.push(Group {
             name: class.name.clone(),
             rows: class.rows.len(),
-            numbers: vec![
-                ("clusters", Some(found.count as f64)),
-                ("silhouette", found.silhouette),
-                ("noise", Some(noise as f64 / class.rows.len() as f64)),
-            ],
+            numbers,
         });
     }
+    table.flush()?;
     let (soft, hard): (Vec<_>, Vec<_>) = found
         .into_iter()
         .map(|found| {
@@ -214,9 +255,11 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
     )?;
     array::write(&context.output("probabilities")?, &probabilities)?;
     array::write(&context.output("membership")?, &membership)?;
+    array::write(&context.output("outlier_scores")?, &outlier_scores)?;
     Report::new(groups)
         .total("clusters", clusters as f64)
-        .mean("silhouette")
+        .silhouette()
         .mean("noise")
+        .mean("persistence")
         .write(context)
 }

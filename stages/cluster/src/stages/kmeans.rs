@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::all_cores;
 use super::classes::{self, Class};
-use super::report::{Group, Report};
-use crate::scores;
+use super::report::{self, Group, Report};
 
 /// Finds a given number of round clusters.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +22,10 @@ pub(super) struct KMeans {
     #[serde(default = "ten")]
     #[schemars(range(min = 1))]
     n_init: u32,
+    /// In a class of more rows the silhouette is estimated from so many, drawn at random, with its standard error.
+    #[serde(default = "report::silhouette_rows")]
+    #[schemars(range(min = 2))]
+    silhouette_rows: u32,
 }
 
 /// One number for all classes, or one for each.
@@ -71,7 +74,7 @@ fn names(table: &BTreeMap<String, u32>) -> String {
 
 impl Stage for KMeans {
     const NAME: &'static str = "kmeans";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by k-means";
     const SEEDED: bool = true;
 
@@ -98,7 +101,7 @@ impl Stage for KMeans {
             Port::new(
                 "metrics",
                 ArtifactType::Metrics,
-                "clusters, silhouette, inertia; the same by coarse class",
+                "clusters, silhouette (and silhouette_error where that is an estimate), inertia; the same by coarse class",
             ),
         ]
     }
@@ -120,23 +123,25 @@ impl Stage for KMeans {
                 known.join(", ")
             );
         }
-        let found = classes::each(context, &classes, |class| {
+        let found = classes::each(context, &classes, |class, step| {
             let points = classes::take(&points, class);
             let found = crate::KMeans::new(self.count(context, class)?)
                 .starts(self.n_init as usize)
                 .seed(context.seed())
-                .fit(points.view())?;
+                .fit_with(points.view(), &|part| step(0.7 * part))?;
+            let silhouette = report::silhouette(
+                points.view(),
+                found.labels.view(),
+                self.silhouette_rows,
+                &|part| step(0.3 * part),
+            )?;
+            let mut numbers = vec![("clusters", Some(found.centers.nrows() as f64))];
+            numbers.extend(silhouette);
+            numbers.push(("inertia", Some(found.inertia)));
             let group = Group {
                 name: class.name.clone(),
                 rows: class.rows.len(),
-                numbers: vec![
-                    ("clusters", Some(found.centers.nrows() as f64)),
-                    (
-                        "silhouette",
-                        scores::silhouette(points.view(), found.labels.view())?,
-                    ),
-                    ("inertia", Some(found.inertia)),
-                ],
+                numbers,
             };
             Ok(((found.labels, found.centers.nrows()), found.inertia, group))
         })?;
@@ -157,7 +162,7 @@ impl Stage for KMeans {
                 "clusters",
                 parts.iter().map(|part| part.1).sum::<usize>() as f64,
             )
-            .mean("silhouette")
+            .silhouette()
             .total("inertia", whole)
             .write(context)
     }

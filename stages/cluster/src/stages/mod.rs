@@ -4,11 +4,13 @@
 //! - `umap`, `pca`: dimension reduction
 //! - `hdbscan`, `kmeans`: clustering
 //! - `score`: scores of a clustering
-//! - `classes`: the rows of each coarse class, which all of them work on; `report`: their metrics
+//! - `classes`: the rows of each coarse class, which all of them work on; `report`: their metrics;
+//!   `memory`: whether there is enough
 
 mod classes;
 mod hdbscan;
 mod kmeans;
+mod memory;
 mod pca;
 mod report;
 mod score;

@@ -31,7 +31,7 @@ fn components() -> u32 {
 
 impl Stage for Pca {
     const NAME: &'static str = "pca";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str =
         "Reduces the features of each coarse class to principal components";
 
@@ -67,7 +67,7 @@ impl Stage for Pca {
         let classes = classes::of(context, "features", n, |row| {
             classes::finite(&features, row)
         })?;
-        let parts = classes::each(context, &classes, |class| {
+        let parts = classes::each(context, &classes, |class, step| {
             let points = classes::take(&features, class);
             let possible = points.nrows().min(points.ncols()).max(1);
             if possible < wanted {
@@ -95,6 +95,7 @@ impl Stage for Pca {
                     }
                 }
             }
+            step(1.0);
             Ok(padded)
         })?;
         classes::write_rows(context, "embedding", n, wanted, &classes, &parts)

@@ -4,7 +4,10 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use flow_stage::Context;
+use ndarray::{ArrayView1, ArrayView2};
 use serde_json::{Map, Value, json};
+
+use crate::scores;
 
 /// The numbers of one class.
 pub(super) struct Group {
@@ -12,6 +15,33 @@ pub(super) struct Group {
     /// The rows that its means count with.
     pub rows: usize,
     pub numbers: Vec<(&'static str, Option<f64>)>,
+}
+
+/// Rows beyond which a class's silhouette is estimated from as many, unless a workflow says otherwise.
+pub(super) fn silhouette_rows() -> u32 {
+    20_000
+}
+
+/// The numbers `silhouette` and `silhouette_error` of one class; the second where the first is an estimate. Rows are drawn
+/// by a seed that is always the same, so that two clusterings of one embedding are judged by the same rows.
+///
+/// # Errors
+/// Where points can't be computed with, or `rows` is below 2.
+pub(super) fn silhouette(
+    points: ArrayView2<f64>,
+    labels: ArrayView1<i32>,
+    rows: u32,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<[(&'static str, Option<f64>); 2]> {
+    let found = scores::sampled_silhouette(points, labels, rows as usize, 0, progress)?;
+    let sampled = found.filter(|found| found.rows < labels.len());
+    Ok([
+        ("silhouette", found.map(|found| found.mean)),
+        (
+            "silhouette_error",
+            sampled.map(|found| found.standard_error),
+        ),
+    ])
 }
 
 /// Collects numbers over all, and by class.
@@ -51,6 +81,31 @@ impl Report {
             self.total(name, sum / rows)
         } else {
             self
+        }
+    }
+
+    /// Adds the mean of the silhouettes and, where any was estimated, its standard error.
+    pub fn silhouette(self) -> Self {
+        let (mut squares, mut rows) = (0.0, 0.0);
+        let mut estimated = false;
+        for group in &self.groups {
+            let of = |wanted: &str| {
+                let found = group.numbers.iter().find(|(name, _)| *name == wanted);
+                found.and_then(|number| number.1)
+            };
+            if of("silhouette").is_some() {
+                rows += group.rows as f64;
+            }
+            if let Some(error) = of("silhouette_error") {
+                estimated = true;
+                squares += (error * group.rows as f64).powi(2);
+            }
+        }
+        let report = self.mean("silhouette");
+        if estimated {
+            report.total("silhouette_error", squares.sqrt() / rows)
+        } else {
+            report
         }
     }
 

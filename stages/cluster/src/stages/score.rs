@@ -10,18 +10,23 @@ use ndarray::{Array1, Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::report::{Group, Report};
+use super::report::{self, Group, Report};
 use super::{all_cores, classes};
 use crate::scores;
 
 /// Scores fine labels inside coarse classes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Score {}
+pub(super) struct Score {
+    /// In a class of more rows the silhouette is estimated from so many, drawn at random, with its standard error.
+    #[serde(default = "report::silhouette_rows")]
+    #[schemars(range(min = 2))]
+    silhouette_rows: u32,
+}
 
 impl Stage for Score {
     const NAME: &'static str = "score";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str =
         "Scores fine labels inside each coarse class, and against the true ones where known";
     const HEADLINE: &'static [&'static str] = &[
@@ -54,7 +59,7 @@ impl Stage for Score {
         vec![Port::new(
             "metrics",
             ArtifactType::Metrics,
-            "clusters; with an embedding silhouette; with known fine labels true_classes, accuracy, ari, nmi, ami; the same by coarse class",
+            "clusters; with an embedding silhouette, and silhouette_error where that is an estimate; with known fine labels true_classes, accuracy, ari, nmi, ami; the same by coarse class",
         )]
     }
 
@@ -78,11 +83,11 @@ impl Stage for Score {
             None => None,
         };
         let classes = classes::of(context, "labels", n, |row| labels[row] >= 0)?;
-        let groups = classes::each(context, &classes, |class| {
+        let groups = classes::each(context, &classes, |class, step| {
             let own = labels.select(Axis(0), &class.rows);
             let mut numbers = vec![("clusters", Some(distinct(&own) as f64))];
             if let Some(embedding) = &embedding {
-                numbers.push(("silhouette", silhouette(embedding, &labels, &class.rows)?));
+                numbers.extend(self.silhouette(embedding, &labels, &class.rows, step)?);
             }
             if let Some(fine) = &fine {
                 let truth = fine.select(Axis(0), &class.rows);
@@ -110,7 +115,7 @@ impl Stage for Score {
             .sum();
         let report = Report::new(groups)
             .total("clusters", used.len() as f64)
-            .mean("silhouette");
+            .silhouette();
         let report = match fine {
             Some(_) => report
                 .total("true_classes", truths)
@@ -124,27 +129,30 @@ impl Stage for Score {
     }
 }
 
-fn distinct(labels: &Array1<i32>) -> usize {
-    labels.iter().collect::<BTreeSet<_>>().len()
+impl Score {
+    /// The silhouette of the rows whose place is finite; nothing where there are none.
+    fn silhouette(
+        &self,
+        embedding: &Array2<f64>,
+        labels: &Array1<i32>,
+        rows: &[usize],
+        step: &(dyn Fn(f64) + Sync),
+    ) -> Result<Vec<(&'static str, Option<f64>)>> {
+        let rows: Vec<usize> = rows
+            .iter()
+            .copied()
+            .filter(|&row| classes::finite(embedding, row))
+            .collect();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let points = embedding.select(Axis(0), &rows);
+        let labels = labels.select(Axis(0), &rows);
+        let found = report::silhouette(points.view(), labels.view(), self.silhouette_rows, step)?;
+        Ok(found.to_vec())
+    }
 }
 
-/// The silhouette of the rows whose place is finite; none where it is not defined.
-fn silhouette(
-    embedding: &Array2<f64>,
-    labels: &Array1<i32>,
-    rows: &[usize],
-) -> Result<Option<f64>> {
-    let rows: Vec<usize> = rows
-        .iter()
-        .copied()
-        .filter(|&row| classes::finite(embedding, row))
-        .collect();
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let points = embedding.select(Axis(0), &rows);
-    Ok(scores::silhouette(
-        points.view(),
-        labels.select(Axis(0), &rows).view(),
-    )?)
+fn distinct(labels: &Array1<i32>) -> usize {
+    labels.iter().collect::<BTreeSet<_>>().len()
 }

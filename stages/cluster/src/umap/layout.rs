@@ -73,6 +73,7 @@ fn run<const L: usize>(
     let mut rounds = tournament(count);
     deal(graph, &home, &blocks_sizes(&blocks), &order, &mut rounds);
     let tables = Tables::new(curve);
+    let arch = pulp::Arch::new();
 
     // Epoch 0 samples no edge.
     each();
@@ -91,16 +92,23 @@ fn run<const L: usize>(
                             .unwrap_or_else(|e| e.into_inner())
                     };
                     // No one else wants these two in this round.
+                    let (only, second) = (pair.a == pair.b, pair.b);
                     let mut a = lock(pair.a);
                     places.clear();
                     places.extend_from_slice(&a);
-                    if pair.a == pair.b {
-                        pair.step(places, due, epoch as f32, rate, &tables, &mut random);
+                    let mut step = |places: &mut [[f32; L]]| {
+                        arch.dispatch(
+                            #[inline(always)]
+                            || pair.step(places, due, epoch as f32, rate, &tables, &mut random),
+                        );
+                    };
+                    if only {
+                        step(places);
                         a.copy_from_slice(places);
                     } else {
-                        let mut b = lock(pair.b);
+                        let mut b = lock(second);
                         places.extend_from_slice(&b);
-                        pair.step(places, due, epoch as f32, rate, &tables, &mut random);
+                        step(places);
                         let (left, right) = places.split_at(a.len());
                         a.copy_from_slice(left);
                         b.copy_from_slice(right);
@@ -149,6 +157,7 @@ impl Pair {
     }
 
     /// One epoch of these edges.
+    #[inline(always)]
     fn step<const L: usize>(
         &mut self,
         places: &mut [[f32; L]],
@@ -180,20 +189,20 @@ impl Pair {
             }
             places[tail] = there;
             places[head] = here;
-            // All negative samples push from one place: their sums can overlap in the processor.
+            // One after the other, each from where the last one left the head: all from one place overshoots where points
+            // lie close.
             let draws = [random.next(), random.next(), random.next()];
-            let mut moved = [0f32; L];
             for k in 0..NEGATIVES {
                 let draw = (draws[k / 2] >> (32 * (k % 2))) & 0xffff_ffff;
                 let other = ((draw * size) >> 32) as usize;
+                if other == head {
+                    continue;
+                }
                 let (apart, distance) = difference(&here, &places[other]);
                 let push = tables.push.at(distance);
                 for lane in 0..L {
-                    moved[lane] += (push * apart[lane]).clamp(-CLIP, CLIP);
+                    here[lane] += (push * apart[lane]).clamp(-CLIP, CLIP) * rate;
                 }
-            }
-            for lane in 0..L {
-                here[lane] += moved[lane] * rate;
             }
             places[head] = here;
         }
@@ -251,7 +260,8 @@ fn tournament(count: usize) -> Vec<Vec<Pair>> {
     rounds
 }
 
-/// Gives each edge to the pair of its blocks, heads in the order of their places.
+/// Gives each edge to the pair of its blocks: first one edge of each vertex, then the next of each, and so on. Steps that
+/// follow each other then move other vertices, and the processor can overlap them.
 fn deal(
     graph: &Graph,
     home: &[(u32, u32)],
@@ -266,10 +276,16 @@ fn deal(
             place_of[pair.a as usize * sizes.len() + pair.b as usize] = (round, i);
         }
     }
-    for &vertex in order {
-        let (block, place) = home[vertex];
-        for (other, weight) in graph.row(vertex) {
-            let (other_block, other_place) = home[other];
+    let mut left = order.to_vec();
+    for turn in 0.. {
+        left.retain(|&vertex| graph.start[vertex] + turn < graph.start[vertex + 1]);
+        if left.is_empty() {
+            break;
+        }
+        for &vertex in &left {
+            let edge = graph.start[vertex] + turn;
+            let ((block, place), (other_block, other_place)) =
+                (home[vertex], home[graph.column[edge] as usize]);
             let (a, b) = (block.min(other_block), block.max(other_block));
             let (round, i) = place_of[a as usize * sizes.len() + b as usize];
             let pair = &mut rounds[round][i];
@@ -283,8 +299,8 @@ fn deal(
             };
             pair.edges
                 .push((shift(block, place), shift(other_block, other_place)));
-            pair.period.push(heaviest / weight);
-            pair.next.push(heaviest / weight);
+            pair.period.push(heaviest / graph.weight[edge]);
+            pair.next.push(heaviest / graph.weight[edge]);
         }
     }
 }

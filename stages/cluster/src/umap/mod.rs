@@ -13,13 +13,18 @@ mod start;
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result, check_points};
-use crate::knn::{self, Metric};
+use crate::knn::{self, Metric, Search};
 use graph::Graph;
+
+/// The parts of the work that the search for neighbours and the start are about.
+const SEARCH_PART: f64 = 0.4;
+const START_PART: f64 = 0.1;
 
 /// UMAP with the semantics of umap-learn, parallel and deterministic: one seed gives the same bits for every number of
 /// threads.
 ///
-/// Neighbours are exact; time is O(n² d) for them and O(n) for the rest, memory O(n (d + neighbours)).
+/// Neighbours are exact up to [`EXACT_ROWS`](crate::EXACT_ROWS) points, in O(n² d) time; beyond, they are searched for
+/// approximately (see [`Search`]). The rest takes O(n) time; memory is O(n (d + neighbours)).
 ///
 /// ```
 /// use flow_stages_cluster::Umap;
@@ -36,6 +41,7 @@ pub struct Umap {
     min_dist: f64,
     components: usize,
     metric: Metric,
+    search: Search,
     seed: u64,
 }
 
@@ -46,6 +52,9 @@ pub struct Embedding {
     pub points: Array2<f32>,
     /// The number of parts of the neighbourhood graph that no edge connects.
     pub parts: usize,
+    /// The part of the true neighbours that an approximate search found, measured on 256 points; none where neighbours
+    /// were searched for exactly from the start.
+    pub recall: Option<f64>,
     /// What the user should know: a neighbourhood cut to the data's size, a start that did not converge.
     pub warnings: Vec<String>,
 }
@@ -57,13 +66,14 @@ impl Default for Umap {
             min_dist: 0.0,
             components: 4,
             metric: Metric::Euclidean,
+            search: Search::Auto,
             seed: 42,
         }
     }
 }
 
 impl Umap {
-    /// 30 neighbours, minimal distance 0, 4 components, Euclidean, seed 42.
+    /// 30 neighbours, minimal distance 0, 4 components, Euclidean, neighbours exact up to 50,000 points, seed 42.
     pub fn new() -> Self {
         Self::default()
     }
@@ -90,6 +100,12 @@ impl Umap {
     /// How far rows are from each other.
     pub fn metric(mut self, metric: Metric) -> Self {
         self.metric = metric;
+        self
+    }
+
+    /// How neighbours are searched for.
+    pub fn search(mut self, search: Search) -> Self {
+        self.search = search;
         self
     }
 
@@ -121,23 +137,16 @@ impl Umap {
         Ok(())
     }
 
-    /// The epochs of a layout of n points: 500 up to 10,000 points, 200 beyond, and 1 for a single point.
-    pub fn epochs(n: usize) -> usize {
-        match n {
-            0 | 1 => 1,
-            2..=10_000 => 500,
-            _ => 200,
-        }
-    }
-
-    /// About how many bytes [`Umap::fit`] takes for points `[n, d]`, beside the points themselves.
+    /// About how many bytes [`Umap::fit`] takes at most for points `[n, d]`, beside the points themselves.
     pub fn memory(&self, n: usize, d: usize) -> usize {
         let k = self.neighbors.min(n);
-        // Two copies of the points, candidates and neighbours; then edges in both directions, while they are sorted, in
-        // the graph and in the layout; the basis of the spectral start.
-        let neighbours = n * (2 * 4 * d + 8 * (2 * (k + 8) + 16) + 12 * k);
+        // Two copies of the points, and the lists of either search with the neighbours found.
+        let lists = 8 * (2 * (k + 8) + 16);
+        let approximate = 12 * (k + 8) + 64 + 8 * (k + 6) + 2 * 4 * 30 + 48;
+        let search = n * (2 * 4 * d + lists.max(approximate) + 12 * k);
+        // Edges in both directions, while they are sorted, in the graph and in the layout; the basis of the spectral start.
         let graph = n * k * (12 + 2 * (12 + 8 + 8) + 2 * 16);
-        neighbours.max(graph + 8 * n * 45)
+        search.max(graph + 8 * n * 45)
     }
 
     /// Embeds points `[n, d]`.
@@ -145,26 +154,27 @@ impl Umap {
     /// # Errors
     /// Where a parameter is out of range, the array is empty, or a value is not finite.
     pub fn fit(&self, points: ArrayView2<f32>) -> Result<Embedding> {
-        self.fit_with(points, &|| {})
+        self.fit_with(points, &|_| {})
     }
 
-    /// Like [`Umap::fit`]; calls `each_epoch` after each of the [`Umap::epochs`].
+    /// Like [`Umap::fit`]; calls `progress` with each further part of the work that is done, all of it being 1.
     ///
     /// # Errors
     /// As [`Umap::fit`].
     pub fn fit_with(
         &self,
         points: ArrayView2<f32>,
-        each_epoch: &(dyn Fn() + Sync),
+        progress: &(dyn Fn(f64) + Sync),
     ) -> Result<Embedding> {
         self.check()?;
         check_points(points)?;
         let n = points.nrows();
         if n == 1 {
-            each_epoch();
+            progress(1.0);
             return Ok(Embedding {
                 points: Array2::zeros((1, self.components)),
                 parts: 1,
+                recall: None,
                 warnings: vec!["one point is embedded at the origin".into()],
             });
         }
@@ -177,12 +187,30 @@ impl Umap {
                 self.neighbors
             ));
         }
-        let epochs = Self::epochs(n);
-        let mut graph = Graph::new(&knn::nearest(points, neighbors - 1, self.metric));
+        let epochs = if n <= 10_000 { 500 } else { 200 };
+        let (found, recall) = knn::search(
+            points,
+            neighbors - 1,
+            self.metric,
+            self.search,
+            self.seed,
+            &|part| progress(SEARCH_PART * part),
+        );
+        if self.search == Search::Auto
+            && let Some(recall) = recall.filter(|&recall| recall < knn::LEAST_RECALL)
+        {
+            notes.push(format!(
+                "approximate search found {:.1} % of the neighbours of a sample: they are searched for exactly",
+                100.0 * recall
+            ));
+        }
+        let mut graph = Graph::new(&found);
+        drop(found);
         graph.prune(graph.heaviest() / epochs as f32);
         let (mut layout, parts, warnings) =
             start::start(points, &graph, self.components, self.seed);
         notes.extend(warnings);
+        progress(START_PART);
         let curve = curve::fit(self.min_dist);
         layout::optimise(
             &graph,
@@ -191,12 +219,13 @@ impl Umap {
             epochs,
             curve,
             self.seed,
-            each_epoch,
+            &|| progress((1.0 - SEARCH_PART - START_PART) / epochs as f64),
         );
         Ok(Embedding {
             points: Array2::from_shape_vec((n, self.components), layout)
                 .expect("a value for each place"),
             parts,
+            recall,
             warnings: notes,
         })
     }

@@ -8,44 +8,28 @@ use std::sync::Mutex;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-/// How far two rows are from each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metric {
-    /// The length of the difference.
-    Euclidean,
-    /// 1 - cosine of the angle: 0..2. Rows of zeros are at distance 0 from each other and 1 from all others.
-    Cosine,
-}
-
-/// The nearest others of each row, nearest first; equal distances by row.
-pub(crate) struct Neighbours {
-    /// Neighbours of each row.
-    pub k: usize,
-    /// `[n, k]`
-    pub index: Vec<u32>,
-    /// `[n, k]`
-    pub distance: Vec<f64>,
-}
+use super::{Neighbours, squared_distance};
 
 /// Rows in a block of the matrix product.
 const BLOCK: usize = 256;
 /// Candidates beyond the `k` wanted.
 const SPARE: usize = 8;
 
-/// Finds the `k` nearest others of each row of finite points `[n, d]`; `k` is at most n - 1.
-pub(crate) fn nearest(points: ArrayView2<f32>, k: usize, metric: Metric) -> Neighbours {
-    let prepared = match metric {
-        Metric::Euclidean => points.to_owned(),
-        Metric::Cosine => unit_rows(points),
-    };
-    let (n, d) = prepared.dim();
-    let exact = prepared
+/// Finds the `k` nearest others of each row of finite points `[n, d]`, with squared distances. `progress` is called with
+/// each further part of the work that is done, all of it being 1.
+pub(super) fn nearest(
+    points: &Array2<f32>,
+    k: usize,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Neighbours {
+    let (n, d) = points.dim();
+    let exact = points
         .as_slice()
         .expect("owned arrays are in standard layout");
-    let (centred, norms, unit) = centre(&prepared);
+    let (centred, norms, unit) = centre(points);
     let wanted = (k + SPARE).min(n - 1);
     let blocks: Vec<Mutex<Candidates>> = (0..n)
         .step_by(BLOCK)
@@ -96,6 +80,7 @@ pub(crate) fn nearest(points: ArrayView2<f32>, k: usize, metric: Metric) -> Neig
                     }
                 },
             );
+            progress(1.0 / tiles.len() as f64);
         },
     );
     let mut result = Neighbours {
@@ -117,10 +102,7 @@ pub(crate) fn nearest(points: ArrayView2<f32>, k: usize, metric: Metric) -> Neig
                         let found = candidates.refine(i, row, k, exact, d, norms[row], unit);
                         for (j, (distance_to, other)) in found.into_iter().enumerate() {
                             index[i * k + j] = other;
-                            distance[i * k + j] = match metric {
-                                Metric::Euclidean => distance_to.sqrt(),
-                                Metric::Cosine => distance_to / 2.0,
-                            };
+                            distance[i * k + j] = distance_to;
                         }
                     }
                 },
@@ -301,110 +283,4 @@ fn centre(points: &Array2<f32>) -> (Vec<f32>, Vec<f32>, f64) {
         *norm = sum as f32;
     });
     (centred, norms, scale * scale)
-}
-
-/// Rows of length 1, with one more column that is 1 for rows of zeros alone: half the squared distance of two rows is
-/// then their cosine distance, in every case.
-fn unit_rows(points: ArrayView2<f32>) -> Array2<f32> {
-    let (n, d) = points.dim();
-    let mut unit = Array2::zeros((n, d + 1));
-    for (mut into, row) in unit.outer_iter_mut().zip(points.outer_iter()) {
-        let length = row
-            .iter()
-            .map(|&x| f64::from(x) * f64::from(x))
-            .sum::<f64>()
-            .sqrt();
-        if length == 0.0 {
-            into[d] = 1.0;
-            continue;
-        }
-        for (into, &x) in into.iter_mut().zip(row) {
-            *into = (f64::from(x) / length) as f32;
-        }
-    }
-    unit
-}
-
-/// In eight lanes of f64, whose order of summation no machine changes.
-#[inline(always)]
-pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0f64; 8];
-    let (a, a_rest) = a.as_chunks::<8>();
-    let (b, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            let t = f64::from(a[lane]) - f64::from(b[lane]);
-            lanes[lane] += t * t;
-        }
-    }
-    for (lane, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
-        let t = f64::from(a) - f64::from(b);
-        lanes[lane] += t * t;
-    }
-    lanes.iter().sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::{Array2, array};
-
-    fn brute(points: &Array2<f32>, k: usize) -> Vec<u32> {
-        let n = points.nrows();
-        let slice = |i: usize| points.row(i).to_vec();
-        let mut all = Vec::new();
-        for i in 0..n {
-            let mut others: Vec<(f64, u32)> = (0..n)
-                .filter(|&j| j != i)
-                .map(|j| (squared_distance(&slice(i), &slice(j)), j as u32))
-                .collect();
-            others.sort_by(|a, b| a.partial_cmp(b).unwrap());
-            all.extend(others[..k].iter().map(|o| o.1));
-        }
-        all
-    }
-
-    #[test]
-    fn neighbours_are_those_of_brute_force_with_ties_outliers_and_offsets() {
-        // Integers make many equal distances; the offset makes products round.
-        for (offset, far) in [(0.0, 0.0), (4096.0, 0.0), (0.0, 1e7)] {
-            let mut points = Array2::from_shape_fn((700, 3), |(i, j)| {
-                ((i * 7919 + j * 104_729) % 23) as f32 + offset + (i % 7) as f32 * 0.01
-            });
-            points[[650, 1]] += far;
-            assert_eq!(
-                nearest(points.view(), 12, Metric::Euclidean).index,
-                brute(&points, 12)
-            );
-        }
-    }
-
-    #[test]
-    fn equal_points_are_neighbours_by_row() {
-        let found = nearest(Array2::zeros((600, 2)).view(), 3, Metric::Euclidean);
-        assert_eq!(found.index[..6], [1, 2, 3, 0, 2, 3]);
-        assert_eq!(found.distance[0], 0.0);
-    }
-
-    #[test]
-    fn cosine_looks_at_the_angle_and_knows_zero_rows() {
-        let points = array![
-            [1f32, 0.0],
-            [5.0, 0.0],
-            [0.0, 3.0],
-            [0.0, 0.0],
-            [0.0, 0.0],
-            [-2.0, 0.0]
-        ];
-        let found = nearest(points.view(), 2, Metric::Cosine);
-        let row = |i: usize| {
-            (
-                &found.index[2 * i..2 * i + 2],
-                &found.distance[2 * i..2 * i + 2],
-            )
-        };
-        assert_eq!(row(0), (&[1u32, 2][..], &[0.0, 1.0][..]));
-        assert_eq!(row(3), (&[4u32, 0][..], &[0.0, 1.0][..]));
-        assert_eq!(row(5), (&[2u32, 3][..], &[1.0, 1.0][..]));
-    }
 }
