@@ -3,19 +3,26 @@
 //! A blob is read-only, and its modification time is one second past the beginning of 1970. Whoever writes to it, even through a
 //! hard link and as root, changes that time: so one `stat` shows that it is untouched, and only what is not gets hashed.
 
+use std::collections::HashSet;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{AtFlags, CWD};
+
 use crate::error::{At, Error};
+use crate::live::touch_now;
 use crate::tree::Tree;
 use crate::{Digest, Output, Store};
 
 /// The modification time of every blob, in seconds since 1970. (Not zero: some tools take that for "unknown".)
 const SEAL: i64 = 1;
+
+/// How a blob is wrong whose `stat` is right.
+pub(crate) const ROTTEN: &str = "does not have the digest that its name states";
 
 /// Makes an open file read-only and gives it the time that says "untouched".
 pub(crate) fn seal(file: &File) -> io::Result<()> {
@@ -78,34 +85,51 @@ impl Store {
             // Not its content, but its protection was changed.
             let _ = fs::set_permissions(&path, Permissions::from_mode(0o444));
         }
-        if sealed && !self.wants_hash(digest) {
+        if sealed {
             return Ok(());
         }
         // Written to since, or brought here by a tool that does not keep times: the content decides.
-        if !has_digest(&path, digest).at("hashing", &path)? {
-            return damaged("was changed after it was stored");
-        }
-        if !sealed {
-            let _ = File::open(&path).and_then(|file| seal(&file));
-        }
-        if let Some(hashed) = &self.inner.hashed {
-            hashed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(*digest);
-        }
+        self.hash_blob(digest, "was changed after it was stored")?;
+        let _ = File::open(&path).and_then(|file| seal(&file));
         Ok(())
     }
 
-    /// Whether a blob that looks untouched is to be hashed all the same.
-    fn wants_hash(&self, digest: &Digest) -> bool {
-        let hashed = self.inner.hashed.as_ref();
-        hashed.is_some_and(|hashed| {
-            !hashed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(digest)
-        })
+    /// As [`Store::check_blob`]; and on its first use in this process the blob is hashed, though it looks untouched.
+    pub(crate) fn check_first_use(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+        self.check_blob(digest, size)?;
+        if self.trusting || self.hashed().contains(digest) {
+            return Ok(());
+        }
+        self.hash_blob(digest, ROTTEN)
+    }
+
+    fn hash_blob(&self, digest: &Digest, otherwise: &str) -> Result<(), Error> {
+        let path = self.blob_path(digest);
+        if !has_digest(&path, digest).at("hashing", &path)? {
+            return Err(self.wrong_content(digest, otherwise));
+        }
+        self.remember_hashed(*digest);
+        Ok(())
+    }
+
+    /// Notes that this process has seen the blob's right content.
+    pub(crate) fn remember_hashed(&self, digest: Digest) {
+        self.hashed().insert(digest);
+    }
+
+    fn hashed(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        let hashed = self.inner.hashed.lock();
+        hashed.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error of a blob that does not hold what its name says. Its seal is broken, so that the next lookup sees
+    /// without reading that its record is a miss.
+    pub(crate) fn wrong_content(&self, digest: &Digest, why: &str) -> Error {
+        let path = self.blob_path(digest);
+        let _ = rustix::fs::utimensat(CWD, &path, &touch_now(), AtFlags::SYMLINK_NOFOLLOW);
+        Error::Damaged {
+            what: format!("the blob {} {why}", path.display()),
+        }
     }
 
     /// Reads a tree blob and checks its digest.

@@ -238,27 +238,35 @@ impl Store {
         Ok(file)
     }
 
-    /// Makes staged files durable, moves them to their places in this order, and makes their names durable.
+    /// Makes staged files durable and moves them to their places; the last of them, the record, when the names of all
+    /// others are durable. So not even a power cut leaves a record without its blobs, whatever order the file system keeps.
     ///
-    /// Two waits for the disk in all, whatever the number of files. After a power cut a file system that does not keep the
-    /// order of renames may show the last without the first: a record with a missing blob, which a lookup recognises.
+    /// Three waits for the disk in all, whatever the number of files.
     fn place(&self, staged: &[Staged]) -> Result<(), Error> {
         self.sync_each(staged.iter().map(|file| file.from.as_path()).collect())?;
-        let mut folders = BTreeSet::new();
-        for Staged { from, to, .. } in staged {
-            let folder = to.parent().unwrap_or(self.root());
-            match fs::create_dir(folder) {
-                Ok(()) => {
-                    folders.extend(folder.parent());
+        let (blobs, record) = staged.split_at(staged.len() - 1);
+        for files in [blobs, record] {
+            let mut folders = BTreeSet::new();
+            for Staged { from, to, .. } in files {
+                let folder = to.parent().unwrap_or(self.root());
+                match fs::create_dir(folder) {
+                    Ok(()) => {
+                        folders.extend(folder.parent());
+                    }
+                    Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                    Err(e) => return Err(Error::io("making", folder, e)),
                 }
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io("making", folder, e)),
+                // What is there already is replaced: it may have been damaged since, and this content is known to be right.
+                fs::rename(from, to).at("storing", to)?;
+                folders.insert(folder);
             }
-            // What is there already is replaced: it may have been damaged since, and this content is known to be right.
-            fs::rename(from, to).at("storing", to)?;
-            folders.insert(folder);
+            self.sync_each(folders.into_iter().collect())?;
         }
-        self.sync_each(folders.into_iter().collect())
+        let digests = staged.iter().filter_map(|file| file.to.file_name());
+        digests
+            .filter_map(|name| name.to_str()?.parse().ok())
+            .for_each(|digest| self.remember_hashed(digest));
+        Ok(())
     }
 
     fn sync_each(&self, paths: Vec<&Path>) -> Result<(), Error> {
@@ -275,7 +283,7 @@ impl Store {
     }
 
     /// Makes everything on the store's file system durable.
-    pub(crate) fn sync_all(&self) -> Result<(), Error> {
+    fn sync_all(&self) -> Result<(), Error> {
         let root = File::open(self.root()).at("reading", self.root())?;
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(&root).at("syncing", self.root())?;

@@ -6,19 +6,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use crate::blob::ROTTEN;
 use crate::error::{At, Error};
 use crate::tree::Entry;
 use crate::{Digest, Output, Store};
 
 impl Store {
-    /// Puts an output at `destination`, read-only, by reflink, else hard link, else copy. Folders are made whole.
+    /// Puts an output at `destination`, read-only, by reflink, else hard link, else copy. Folders are made whole. Each blob is
+    /// hashed on its first use in this process, unless the store is [trusting](Store::trusting).
     ///
     /// # Errors
     /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or was changed.
     pub fn materialise(&self, output: &Output, destination: &Path) -> Result<(), Error> {
         self.put(output, destination, &|digest, size, to| {
             // Looked at again: what used it since the lookup may have changed it.
-            self.check_blob(digest, size)?;
+            self.check_first_use(digest, size)?;
             self.link(digest, to)
         })
     }
@@ -47,12 +49,7 @@ impl Store {
         }
         let bytes = fs::read(&path).map_err(|e| missing_or_io("reading", &path, e))?;
         if Digest::of_bytes(&bytes) != output.digest {
-            return Err(Error::Damaged {
-                what: format!(
-                    "the blob {} does not have the digest that its name states",
-                    path.display()
-                ),
-            });
+            return Err(self.wrong_content(&output.digest, ROTTEN));
         }
         Ok(bytes)
     }
@@ -141,12 +138,7 @@ impl Store {
                 target.write_all(&buffer[..n]).at("writing", to)?;
             }
             if hasher.finalize().as_bytes() != digest.as_bytes() {
-                return Err(Error::Damaged {
-                    what: format!(
-                        "the blob {} does not have the digest that its name states",
-                        blob.display()
-                    ),
-                });
+                return Err(self.wrong_content(digest, ROTTEN));
             }
             Ok(())
         })();

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use crate::error::{At, Error};
 use crate::lease::{Lock, remove_folder};
 use crate::scan::{folder_bytes, list_folder};
+use crate::store::sync;
 use crate::{Digest, Key, Store};
 
 /// A work folder that nobody went on with for this long is not kept for its checkpoints any more.
@@ -223,8 +224,12 @@ impl Store {
             });
         }
         if !dry_run && !plan.evicted.is_empty() {
-            // After a power cut, too, no record may be left without its blobs.
-            self.sync_all()?;
+            // After a power cut, too, no record may be left without its blobs. (Not the whole file system at once: that
+            // would wait for whatever else is being written to it.)
+            let records = plan.evicted.iter().map(|e| self.record_path(&e.key));
+            let folders: HashSet<PathBuf> =
+                records.filter_map(|r| Some(r.parent()?.into())).collect();
+            folders.par_iter().try_for_each(|folder| sync(folder))?;
         }
         self.sweep(&blobs, &ledger, used_since, dry_run, &mut plan)?;
         self.sweep_leftovers(budget, now, used_since, dry_run, &mut plan)?;

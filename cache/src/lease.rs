@@ -16,6 +16,9 @@ use crate::{Key, Lookup, Record, Store};
 
 const POLL: Duration = Duration::from_millis(50);
 
+/// The first waits, of which nobody is told: a gc tries every lock for a moment.
+const BRIEF: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
+
 /// Who computes a key. For people to read; no decision depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -103,9 +106,15 @@ impl Store {
         self.prepare()?;
         self.join()?;
         let path = self.lock_path(key);
+        let mut tries = 0;
         let mut lock = loop {
             if let Some(lock) = Lock::try_take(&path)? {
                 break lock;
+            }
+            tries += 1;
+            if tries <= BRIEF.len() {
+                std::thread::sleep(BRIEF[tries - 1]);
+                continue;
             }
             if waiting(&read_holder(&path)).is_break() {
                 return Ok(Acquired::GaveUp);

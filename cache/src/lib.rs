@@ -14,6 +14,7 @@
 //! | `live` | which processes use the store now |
 //! | `scan` | all records, all blobs, [`Stats`] |
 //! | `verify` | reading everything again: [`Verification`] |
+//! | `runs` | that what a run left stays as it was |
 //! | `pin`, `gc` | what is to stay, and making room: [`Budget`] to [`Plan`] |
 //!
 //! The format and its guarantees are in `docs/cache.md`.
@@ -29,6 +30,7 @@ mod live;
 mod memo;
 mod pin;
 mod record;
+mod runs;
 mod scan;
 mod store;
 mod tree;

@@ -17,7 +17,7 @@ use crate::error::{At, Error};
 use crate::lease::Holder;
 
 /// How fresh a record's last touch may be for a process to leave it.
-const SLACK: Duration = Duration::from_secs(30 * 60);
+pub(crate) const SLACK: Duration = Duration::from_secs(30 * 60);
 
 /// This process's place among those that use the store.
 pub(crate) struct Live {
@@ -63,9 +63,9 @@ impl Store {
             // looks at the slots second, we the other way round, so one of the two sees the other.
             let gc_runs = self.gc_lock_path().exists();
             let touch_before = if gc_runs {
-                since + SLACK * 1000
+                since + self.inner.slack * 1000
             } else {
-                since - SLACK
+                since - self.inner.slack
             };
             return Ok(Live {
                 _slot: slot,
@@ -110,7 +110,7 @@ impl Store {
                 .metadata()
                 .and_then(|stat| stat.modified())
                 .at("reading", &path)?
-                - SLACK;
+                - self.inner.slack;
             oldest = Some(oldest.map_or(since, |other| other.min(since)));
         }
         Ok((count, oldest))
@@ -128,5 +128,102 @@ pub(crate) fn touch_now() -> Timestamps {
             tv_sec: 0,
             tv_nsec: UTIME_NOW,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{Acquired, Budget, Digest, Draft, DraftOutput, Key, Lookup, Output};
+
+    /// A store as a process of its own would open it, with a slack so short that a gc really takes what others left.
+    fn process(root: &Path) -> Store {
+        let store = Store::open_with(root, Duration::from_millis(20));
+        store.unwrap().trusting()
+    }
+
+    fn key(n: usize) -> Key {
+        Key(Digest::of_bytes(&n.to_le_bytes()))
+    }
+
+    /// Eight contents for twice as many keys, so that what one record gives up another takes.
+    fn content(n: usize) -> Vec<u8> {
+        vec![n as u8 % 8; 100 + n % 8]
+    }
+
+    fn has(store: &Store, n: usize) -> Output {
+        let patient = &mut |_: &Holder| ControlFlow::Continue(());
+        let record = match store.acquire(&key(n), false, patient).unwrap() {
+            Acquired::Hit(record) => record,
+            Acquired::GaveUp => unreachable!(),
+            Acquired::Lease(lease) => {
+                assert_eq!(lease.damage(), None);
+                lease.clear_work().unwrap();
+                let path = lease.work().join("out");
+                fs::write(&path, content(n)).unwrap();
+                let artifact = String::new();
+                let output = DraftOutput { path, artifact };
+                let draft = Draft {
+                    outputs: [("out".to_owned(), output)].into(),
+                    ..Draft::default()
+                };
+                lease.commit(draft).unwrap()
+            }
+        };
+        record.outputs["out"].clone()
+    }
+
+    /// Processes come and go, and use what others made; a gc without mercy runs all the while. Whatever a process has once
+    /// found stays until it ends.
+    #[test]
+    fn gc_takes_nothing_that_a_live_process_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let (finished, evicted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let start = Instant::now();
+        let over = || start.elapsed() > Duration::from_secs(3);
+        std::thread::scope(|scope| {
+            for worker in 0..4usize {
+                let (finished, over) = (&finished, &over);
+                scope.spawn(move || {
+                    for round in 0.. {
+                        if over() {
+                            break;
+                        }
+                        let store = process(root);
+                        let mut found = Vec::new();
+                        for i in 0..6 {
+                            let n = (worker * 5 + round * 7 + i * 3) % 16;
+                            found.push((n, has(&store, n)));
+                        }
+                        for (n, output) in &found {
+                            assert_eq!(store.read(output).unwrap(), content(*n));
+                            let known = store.lookup(&key(*n)).unwrap();
+                            assert!(matches!(known, Lookup::Hit(_)), "{known:?}");
+                        }
+                        finished.fetch_add(1, Ordering::Relaxed);
+                        drop(store);
+                        // Now and then all are gone at once.
+                        std::thread::sleep(Duration::from_millis(round as u64 * 13 % 40));
+                    }
+                });
+            }
+            while !over() {
+                let budget = Budget {
+                    max_bytes: Some(0),
+                    max_age: None,
+                };
+                let plan = process(root).gc(&budget, false).unwrap();
+                evicted.fetch_add(plan.evicted.len(), Ordering::Relaxed);
+            }
+        });
+        println!("{finished:?} processes, {evicted:?} evicted");
+        assert!(finished.into_inner() > 5 && evicted.into_inner() > 5);
+        let found = process(root).verify(false).unwrap();
+        assert!(found.problems.is_empty(), "{found:?}");
     }
 }

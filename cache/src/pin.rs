@@ -75,6 +75,7 @@ impl Store {
         self.prepare()?;
         loop {
             if let Some(lock) = Lock::try_take(&self.gc_lock_path())? {
+                self.put_back()?;
                 return Ok(lock);
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -6,9 +6,10 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::error::{At, Error};
-use crate::live::Live;
+use crate::live::{Live, SLACK};
 use crate::memo::Memo;
 use crate::{Digest, Key};
 
@@ -26,6 +27,8 @@ pub struct Store {
     pub(crate) inner: Arc<Inner>,
     /// Free text that others see while they wait for a key that this process holds.
     pub(crate) note: Arc<str>,
+    /// Whether what a `stat` shows as untouched is handed on unread.
+    pub(crate) trusting: bool,
 }
 
 pub(crate) struct Inner {
@@ -34,8 +37,10 @@ pub(crate) struct Inner {
     pub no_reflink: AtomicBool,
     pub live: OnceLock<Live>,
     pub memo: Mutex<Memo>,
-    /// The blobs that this process has hashed, where each is to be hashed on first use.
-    pub hashed: Option<Mutex<HashSet<Digest>>>,
+    /// The blobs that this process has hashed.
+    pub hashed: Mutex<HashSet<Digest>>,
+    /// How fresh a record's last touch may be for a process to leave it.
+    pub slack: Duration,
     temporary: AtomicU64,
     ready: AtomicBool,
 }
@@ -43,23 +48,17 @@ pub(crate) struct Inner {
 impl Store {
     /// Opens the store at `root`. Nothing is made on disk until the first write.
     ///
+    /// Looking a record up costs a `stat` for each of its blobs. A blob is hashed where that `stat` shows a change, and
+    /// before this process hands it on for the first time ([`Store::materialise`]): so what rotted on the disk is found too.
+    ///
     /// # Errors
     /// [`Error::NotAStore`] where `root` is a file, or a folder of other things; [`Error::Format`] where it is a store of
     /// another version.
     pub fn open(root: &Path) -> Result<Store, Error> {
-        Store::open_with(root, None)
+        Store::open_with(root, SLACK)
     }
 
-    /// As [`Store::open`]; but each blob is hashed when this process first looks it up, not only where its `stat` shows a change.
-    /// That finds what rotted on the disk, and costs a read of everything that is used (7 GB/s from the page cache on two cores).
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_hashing(root: &Path) -> Result<Store, Error> {
-        Store::open_with(root, Some(Mutex::default()))
-    }
-
-    fn open_with(root: &Path, hashed: Option<Mutex<HashSet<Digest>>>) -> Result<Store, Error> {
+    pub(crate) fn open_with(root: &Path, slack: Duration) -> Result<Store, Error> {
         let root = std::path::absolute(root).at("finding the store at", root)?;
         check_format(&root)?;
         Ok(Store {
@@ -67,12 +66,14 @@ impl Store {
                 root,
                 live: OnceLock::new(),
                 memo: Mutex::default(),
-                hashed,
+                hashed: Mutex::default(),
+                slack,
                 no_reflink: AtomicBool::new(false),
                 temporary: AtomicU64::new(0),
                 ready: AtomicBool::new(false),
             }),
             note: Arc::from(""),
+            trusting: false,
         })
     }
 
@@ -85,14 +86,18 @@ impl Store {
         }
     }
 
+    /// The same store, but a blob whose size and times are as they should be is handed on unread.
+    #[must_use]
+    pub fn trusting(self) -> Store {
+        Store {
+            trusting: true,
+            ..self
+        }
+    }
+
     /// The store's folder.
     pub fn root(&self) -> &Path {
         &self.inner.root
-    }
-
-    /// Where the caller may keep what one run did. Not made here.
-    pub fn run_folder(&self, id: &str) -> PathBuf {
-        self.root().join("runs").join(id)
     }
 
     /// Where the blob with this digest lies, if it is there.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::blob::{has_digest, seal};
+use crate::blob::{ROTTEN, has_digest, seal};
 use crate::error::{At, Error};
 use crate::lease::Lock;
 use crate::record::unwrap_json;
@@ -39,7 +39,7 @@ pub struct Problem {
 }
 
 impl Store {
-    /// Hashes every blob, reads every record, pin and the memo. With `fix`, what is damaged is removed: a blob, the records
+    /// Hashes every blob, reads every record, pin, the memo and what finished runs left. With `fix`, what is damaged is removed: a blob, the records
     /// that name it or are damaged themselves. Then those actions are misses.
     ///
     /// Runs of actions may go on beside it; with `fix` it waits for a gc that runs.
@@ -87,6 +87,7 @@ impl Store {
             let fixed = fix && fs::remove_file(&path).is_ok();
             found.problems.push(Problem { path, what, fixed });
         }
+        found.problems.extend(self.verify_runs(fix)?);
         found.problems.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
@@ -124,7 +125,7 @@ impl Store {
         let what = match right {
             Err(e) => format!("can't be read: {e}"),
             Ok(_) if stat.len() == 0 => "is empty".to_owned(),
-            Ok(_) => "does not have the digest that its name states".to_owned(),
+            Ok(_) => ROTTEN.to_owned(),
         };
         // Only the file that was read: a commit may just have put a right one in its place.
         let fixed = fix && self.take_away(path, |now| now.ino() == stat.ino())?;
@@ -202,17 +203,28 @@ impl Store {
         })
     }
 
-    /// Removes a file unless it was exchanged or touched since it was judged: it is taken aside first, looked at again with
-    /// `same`, and put back if that says no. `true` where it is gone.
+    /// Removes a file unless it was exchanged or touched since it was judged. Only under the lock of gc.
+    ///
+    /// It is looked at with `same`, taken aside, looked at again, and put back if that says no. A process that is killed in
+    /// between leaves it aside under its own name, for [`Store::put_back`].
     pub(crate) fn take_away(
         &self,
         path: &Path,
         same: impl Fn(&fs::Metadata) -> bool,
     ) -> Result<bool, Error> {
-        let aside = self.temporary();
+        let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+        match fs::symlink_metadata(path) {
+            Ok(stat) if !same(&stat) => return Ok(false),
+            Err(e) if gone(&e) => return Ok(true),
+            _ => {}
+        }
+        let aside = self
+            .root()
+            .join("tmp")
+            .join(path.file_name().unwrap_or_default());
         match fs::rename(path, &aside) {
             Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            Err(e) if gone(&e) => return Ok(true),
             Err(e) => return Err(Error::io("removing", path, e)),
         }
         if same(&fs::symlink_metadata(&aside).at("reading", &aside)?) {
@@ -221,6 +233,26 @@ impl Store {
         }
         fs::rename(&aside, path).at("putting back", path)?;
         Ok(false)
+    }
+
+    /// Puts back what a process that was killed had taken aside. Only under the lock of gc.
+    pub(crate) fn put_back(&self) -> Result<(), Error> {
+        for aside in list_folder(&self.root().join("tmp"))? {
+            let name = aside.file_name().unwrap_or_default().to_string_lossy();
+            let place = match name.strip_suffix(".json") {
+                Some(key) => key.parse().map(|key| self.record_path(&key)),
+                None => name.parse().map(|digest| self.blob_path(&digest)),
+            };
+            let Ok(place) = place else { continue };
+            // Not over what was made again meanwhile.
+            match fs::hard_link(&aside, &place) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io("putting back", &place, e));
+                }
+                _ => fs::remove_file(&aside).at("removing", &aside)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -249,5 +281,26 @@ mod tests {
         assert!(!path.exists());
         assert!(store.take_away(&path, |_| true).unwrap(), "gone is gone");
         assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_gc_had_taken_aside_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.prepare().unwrap();
+        let (one, two) = (Digest::of_bytes(b"1"), Digest::of_bytes(b"2"));
+        let aside = |name: &str| folder.path().join("tmp").join(name);
+        for place in [store.blob_path(&one), store.record_path(&Key(two))] {
+            fs::create_dir(place.parent().unwrap()).unwrap();
+        }
+        fs::write(aside(&one.to_string()), "1").unwrap();
+        fs::write(aside(&format!("{two}.json")), "old").unwrap();
+        fs::write(store.record_path(&Key(two)), "made again").unwrap();
+        fs::write(aside("17-1-0"), "someone's").unwrap();
+        drop(store.lock_gc().unwrap());
+        assert_eq!(fs::read(store.blob_path(&one)).unwrap(), b"1");
+        let record = fs::read(store.record_path(&Key(two))).unwrap();
+        assert_eq!(record, b"made again");
+        assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 1);
     }
 }

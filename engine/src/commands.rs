@@ -18,7 +18,7 @@ use flow_engine::workflow::{self, Overrides, Reference};
 use petgraph::graph::NodeIndex;
 
 use crate::session::{FAILED, Failure, INTERRUPTED, Session, report, settle, wrong};
-use crate::{RunArguments, Template, WorkflowArguments};
+use crate::{RunArguments, Template, Verify, WorkflowArguments};
 
 /// `flow run`.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
@@ -76,11 +76,11 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         &session.workflow,
         &arguments.workflow.overrides(),
     )?;
-    let store = session.store.clone().with_note(format!(
-        "run {} of {}",
-        journal.id(),
-        session.workflow.name
-    ));
+    let store = match arguments.verify {
+        Verify::Digest => session.store.clone(),
+        Verify::Size => session.store.clone().trusting(),
+    };
+    let store = store.with_note(format!("run {} of {}", journal.id(), session.workflow.name));
     let runner = Runner {
         workflow: &session.workflow,
         plan: &session.plan,
@@ -93,7 +93,13 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     let summary = runner.run(&options, &mut journal, &mut |event: &Event| {
         view.event(event)
     })?;
-    store.save_memo()?;
+    journal.end(&store);
+    view.end()?;
+    if let Err(error) = store.save_memo() {
+        view::tell(&format!(
+            "warning: {error}; so the next run reads the input files again"
+        ));
+    }
     if !arguments.json {
         let metrics = |node| summary.metrics.get(&node);
         for table in view::results::tables(&session.plan, &session.catalogue, metrics) {
@@ -303,10 +309,10 @@ pub fn stages(kind: Option<&str>, workflow: Option<&Path>) -> Result<ExitCode, F
     let catalogue = Catalogue::find(workflow.as_ref(), &mut problems);
     settle(sources, problems, &catalogue)?;
     for (program, cause) in &catalogue.broken {
-        eprintln!(
+        view::tell(&format!(
             "warning: the plugin {} was left out: {cause}",
             program.display()
-        );
+        ));
     }
     match kind {
         None => view::print(&view::pages::list(&catalogue))?,

@@ -4,6 +4,9 @@
 //! instances, [`run`] brings the DAG up to date, and [`view`] shows what happened. [`plugin`] knows how to find and
 //! start stage plugins. The engine names no stage kind and knows nothing of machine learning.
 
+// `println!` and `eprintln!` panic where nobody can write: `view::print` and `view::tell` don't.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod plan;
 pub mod plugin;
 pub mod run;

@@ -1,5 +1,8 @@
 //! The command line: arguments parsed, one function a command, the exit status.
 
+// `println!` and `eprintln!` panic where nobody can write: `view::print` and `view::tell` don't.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cache_commands;
 mod commands;
 mod session;
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 
 use cache_commands::CacheCommand;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use flow_engine::view::graph::Format;
+use flow_engine::view::{self, graph::Format};
 
 use flow_engine::workflow::Overrides;
 
@@ -20,6 +23,16 @@ enum Template {
     Programs,
     /// The whole method on handwritten digits.
     Digits,
+}
+
+/// How inputs from the store are checked.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Verify {
+    /// Read and hash each on its first use in a run.
+    #[default]
+    Digest,
+    /// Trust one whose size and times are as they should be.
+    Size,
 }
 
 /// Runs declarative machine-learning workflows; only what changed runs again.
@@ -196,6 +209,15 @@ struct RunArguments {
     /// Threads that stages may use at once; by default all.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
+    /// How inputs from the store are checked before a stage gets them
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        env = "FLOW_VERIFY"
+    )]
+    verify: Verify,
     /// After a failure, go on with what does not depend on it.
     #[arg(short, long)]
     keep_going: bool,
@@ -247,7 +269,7 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => status,
         Err(failure) => {
-            eprintln!("{}", failure.text);
+            view::tell(&failure.text);
             ExitCode::from(failure.status)
         }
     }

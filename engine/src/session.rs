@@ -173,7 +173,7 @@ pub fn settle(
     let report = Report::new(sources, problems);
     let mut text = report.render(view::colour());
     if !report.has_errors() {
-        eprintln!("{text}\n");
+        view::tell(&format!("{text}\n"));
         return Ok(report.into_sources());
     }
     for (program, cause) in &catalogue.broken {

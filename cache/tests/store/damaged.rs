@@ -219,20 +219,72 @@ fn what_was_changed_since_the_lookup_is_not_handed_on() {
 }
 
 #[test]
-fn bit_rot_is_found_on_first_use_if_wanted() {
+fn bit_rot_is_found_on_first_use() {
     let bench = bench();
-    let record = put(&bench.store, key(1), b"content", 1.0);
-    let blob = bench.store.blob_path(&record.outputs["out"].digest);
-    let hashing = || Store::open_hashing(bench.store.root()).unwrap();
-    let before = hashing();
-    assert!(is_hit(&before, key(1)));
+    let output = &put(&bench.store, key(1), b"content", 1.0).outputs["out"];
+    let blob = bench.store.blob_path(&output.digest);
+    let before = open(bench.store.root());
+    before.materialise(output, &bench.path("before")).unwrap();
     overwrite(&blob, b"rotting", true);
+
     assert!(is_hit(&bench.store, key(1)), "a stat shows nothing");
-    assert!(is_hit(&before, key(1)), "once a process");
+    for (which, store) in [
+        ("once a process", &before),
+        ("made by this process", &bench.store),
+        ("told to trust", &open(bench.store.root()).trusting()),
+    ] {
+        let to = bench.path(which);
+        store.materialise(output, &to).unwrap();
+        assert_eq!(fs::read(to).unwrap(), b"rotting", "{which}");
+    }
+    let after = open(bench.store.root());
+    let refused = after.materialise(output, &bench.path("after"));
+    assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
+    assert!(!bench.path("after").exists());
+    // Now a stat shows it, so that the key is computed again.
+    let trusting = open(bench.store.root()).trusting();
     assert!(matches!(
-        hashing().lookup(&key(1)).unwrap(),
+        trusting.lookup(&key(1)).unwrap(),
         Lookup::Damaged(_)
     ));
+    put(&trusting, key(1), b"content", 1.0);
+    after.materialise(output, &bench.path("after")).unwrap();
+}
+
+#[test]
+fn what_a_run_left_is_looked_after() {
+    let bench = bench();
+    put(&bench.store, key(1), b"content", 1.0);
+    let folder = bench.store.run_folder("1");
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    fs::write(folder.join("events.jsonl"), "{}\n").unwrap();
+    fs::write(folder.join("logs/a.log"), "").unwrap();
+    bench.store.seal_run("1").unwrap();
+    // One that goes on.
+    fs::create_dir(bench.store.run_folder("2")).unwrap();
+    fs::write(bench.store.run_folder("2").join("events.jsonl"), "").unwrap();
+    verifies_clean(&bench.store);
+
+    fs::write(folder.join("events.jsonl"), "{]\n").unwrap();
+    fs::write(folder.join("logs/a.log"), "x").unwrap();
+    let damaged = [folder.join("events.jsonl"), folder.join("logs/a.log")];
+    assert_eq!(problems(&bench.store), damaged);
+    assert!(
+        bench
+            .store
+            .verify(true)
+            .unwrap()
+            .problems
+            .iter()
+            .all(|p| p.fixed)
+    );
+    assert!(!damaged[0].exists() && !damaged[1].exists());
+    verifies_clean(&bench.store);
+    fs::write(folder.join("digests"), "").unwrap();
+    assert_eq!(problems(&bench.store), [folder.join("digests")]);
+    bench.store.verify(true).unwrap();
+    verifies_clean(&bench.store);
+    assert!(folder.join("digests").exists());
 }
 
 #[test]

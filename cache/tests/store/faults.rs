@@ -102,6 +102,17 @@ fn child_full() {
     assert!(failures > 1, "{failures}");
     assert_eq!(hit(&store, key(0)), first);
     assert!(is_hit(&store, key(1)), "with room enough it goes in");
+
+    // What the error advises works on a disk that is full to the last page.
+    while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
+    drop(store);
+    let store = open(&folder().join("store"));
+    let all = flow_cache::Budget {
+        max_bytes: Some(0),
+        max_age: None,
+    };
+    assert_eq!(store.gc(&all, false).unwrap().evicted.len(), 2);
+    put(&store, key(2), &[7; 100_000], 1.0);
     drop(filler);
 }
 

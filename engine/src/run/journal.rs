@@ -67,6 +67,14 @@ impl Journal {
         &self.id
     }
 
+    /// Ends the journal after its last event: from now on the store notices if it changes.
+    pub fn end(self, store: &Store) {
+        // What could not be written is dropped here, not written behind the seal.
+        drop(self.events.into_parts());
+        // A log that can't be sealed is a log all the same.
+        let _ = store.seal_run(&self.id);
+    }
+
     /// Where a stage's log is written.
     pub fn log(&self, label: &str) -> PathBuf {
         let plain = |c: char| {

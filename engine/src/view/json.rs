@@ -1,28 +1,37 @@
 //! `--json`: an object a line on stdout, for each stage that ends and for the run's end.
 
-use super::{View, print};
+use std::io;
+
+use super::{View, print, tell};
 use crate::run::Event;
 
 /// Prints the events that are promised; warnings go to stderr.
-#[derive(Debug)]
-pub struct Json;
+#[derive(Debug, Default)]
+pub struct Json {
+    /// Why the first line that is missing could not be printed.
+    lost: Option<io::Error>,
+}
 
 impl View for Json {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Stage(_) | Event::Run(_) => {
                 if let Ok(line) = serde_json::to_string(event) {
-                    // A reader that is gone does not stop the run.
-                    let _ = print(&line);
+                    // It does not stop the run, and is said at its end.
+                    if let Err(error) = print(&line) {
+                        self.lost.get_or_insert(error);
+                    }
                 }
             }
             Event::Warning { label, message } => {
-                eprintln!(
-                    "warning: {}{message}",
-                    label.as_ref().map_or(String::new(), |l| format!("{l}: "))
-                );
+                let label = label.as_ref().map_or(String::new(), |l| format!("{l}: "));
+                tell(&format!("warning: {label}{message}"));
             }
             _ => {}
         }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.lost.take().map_or(Ok(()), Err)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{Pace, View, failure_lines, interrupted_line, run_line, stage_line};
+use super::{Pace, View, failure_lines, interrupted_line, run_line, stage_line, tell};
 use crate::run::{Event, Status};
 
 /// How often a running stage is heard of.
@@ -27,11 +27,13 @@ impl View for Lines {
         match event {
             Event::Execute { label, .. } => self.heard(label),
             Event::Continue { label, then, .. } => {
-                eprintln!("continues {label}, from {then}");
+                tell(&format!("continues {label}, from {then}"));
             }
             Event::Waiting { label, holder } => {
                 self.heard(label);
-                eprintln!("waiting   {label} for {holder}, which computes it");
+                tell(&format!(
+                    "waiting   {label} for {holder}, which computes it"
+                ));
             }
             Event::Progress {
                 label,
@@ -43,7 +45,7 @@ impl View for Lines {
                 if let Some((pace, last)) = self.running.get_mut(label) {
                     let text = pace.text(*done, *total, unit, message);
                     if last.elapsed() >= INTERVAL {
-                        eprintln!("running   {label}: {text}");
+                        tell(&format!("running   {label}: {text}"));
                         *last = Instant::now();
                     }
                 }
@@ -51,31 +53,31 @@ impl View for Lines {
             Event::Warning {
                 label: Some(label),
                 message,
-            } => eprintln!("warning: {label}: {message}"),
+            } => tell(&format!("warning: {label}: {message}")),
             Event::Warning {
                 label: None,
                 message,
-            } => eprintln!("warning: {message}"),
+            } => tell(&format!("warning: {message}")),
             Event::Stage(end) => {
                 // What was in the store all along is counted at the end, no more: there may be thousands.
                 let heard = self.running.remove(&end.label).is_some();
                 let ended = matches!(end.status, Status::Ran | Status::Failed | Status::Cached);
                 if heard && ended {
-                    eprintln!("{}", stage_line(end));
+                    tell(&stage_line(end));
                 }
                 for line in end
                     .failure
                     .iter()
                     .flat_map(|failure| failure_lines(&end.label, failure))
                 {
-                    eprintln!("{line}");
+                    tell(&line);
                 }
             }
             Event::Run(end) => {
                 if end.status == "cancelled" {
-                    eprintln!("{}", interrupted_line(end));
+                    tell(&interrupted_line(end));
                 }
-                eprintln!("{}", run_line(end));
+                tell(&run_line(end));
             }
             Event::Start { .. } | Event::Metric { .. } => {}
         }

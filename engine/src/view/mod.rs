@@ -32,12 +32,20 @@ use crate::run::{Event, Status};
 pub trait View {
     /// Takes one event in.
     fn event(&mut self, event: &Event);
+
+    /// Called after the last event.
+    ///
+    /// # Errors
+    /// Where something could not be shown that others count on.
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The view that fits: JSON where it is asked for, live lines on a terminal, plain lines elsewhere.
 pub fn choose(json: bool) -> Box<dyn View> {
     if json {
-        Box::new(json::Json)
+        Box::new(json::Json::default())
     } else if io::stderr().is_terminal() {
         Box::new(live::Live::new())
     } else {
@@ -92,6 +100,11 @@ pub fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Prints a line to stderr. A log that can't be written, on a full disk perhaps, does not stop a run: results matter more.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// The line of a stage that ended.

@@ -1,0 +1,94 @@
+//! What runs leave: its content is the caller's; that it stays as it was is looked after here.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::error::{At, Error};
+use crate::record::{unwrap_json, wrap_json};
+use crate::scan::list_folder;
+use crate::tree::walk;
+use crate::{Digest, Problem, Store};
+
+/// The file in a run's folder with the digests of all others, in an envelope with its own.
+const DIGESTS: &str = "digests";
+
+type Digests = BTreeMap<String, Digest>;
+
+impl Store {
+    /// Where the caller may keep what one run did. Not made here.
+    pub fn run_folder(&self, id: &str) -> PathBuf {
+        self.root().join("runs").join(id)
+    }
+
+    /// Notes the digests of all files in a run's folder, which are final now, so that [`Store::verify`] can tell if they change.
+    ///
+    /// # Errors
+    /// Where the folder can't be read or written.
+    pub fn seal_run(&self, id: &str) -> Result<(), Error> {
+        let folder = self.run_folder(id);
+        let found = walk(&folder, false).map_err(|(path, why)| Error::BadInput { path, why })?;
+        let mut digests = Digests::new();
+        for (name, path) in found {
+            if let Some(path) = path.filter(|_| name != DIGESTS) {
+                let file = File::open(&path).at("reading", &path)?;
+                digests.insert(name, Digest::of_file(&file).at("hashing", &path)?);
+            }
+        }
+        write(&folder.join(DIGESTS), &digests)
+    }
+
+    /// What changed in the folders of runs since those were sealed. With `fix` it is removed; digests that are damaged are taken again.
+    pub(crate) fn verify_runs(&self, fix: bool) -> Result<Vec<Problem>, Error> {
+        let mut problems = Vec::new();
+        for folder in list_folder(&self.root().join("runs"))? {
+            let path = folder.join(DIGESTS);
+            // A run that goes on, or that was killed, has none.
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let mut digests: Digests = match unwrap_json(&bytes) {
+                Ok(digests) => digests,
+                Err(what) => {
+                    // What it spoke of is taken as it is.
+                    let id = folder.file_name().unwrap_or_default().to_string_lossy();
+                    let fixed = fix && self.seal_run(&id).is_ok();
+                    problems.push(Problem { path, what, fixed });
+                    continue;
+                }
+            };
+            let before = digests.len();
+            digests.retain(|name, digest| {
+                let file = folder.join(name);
+                let Some(what) = difference(&file, digest) else {
+                    return true;
+                };
+                let fixed = fix && (!file.exists() || fs::remove_file(&file).is_ok());
+                problems.push(Problem {
+                    path: file,
+                    what,
+                    fixed,
+                });
+                !fixed
+            });
+            if digests.len() < before {
+                write(&path, &digests)?;
+            }
+        }
+        Ok(problems)
+    }
+}
+
+fn difference(file: &Path, digest: &Digest) -> Option<String> {
+    match File::open(file).and_then(|file| Digest::of_file(&file)) {
+        Ok(found) if found == *digest => None,
+        Ok(_) => Some("was changed after its run ended".to_owned()),
+        Err(e) => Some(format!("can't be read: {e}")),
+    }
+}
+
+/// Not synced: it is no more durable than what it speaks of.
+fn write(path: &Path, digests: &Digests) -> Result<(), Error> {
+    let bytes = wrap_json(digests).map_err(|e| Error::io("writing", path, e.into()))?;
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, bytes).at("writing", &unfinished)?;
+    fs::rename(&unfinished, path).at("writing", path)
+}
