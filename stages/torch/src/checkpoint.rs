@@ -13,6 +13,9 @@ use crate::history::{Epoch, Part};
 use crate::range::{Curve, Point};
 use crate::tensors;
 
+/// The name of the tensor with the digest of all others.
+const DIGEST: &str = "digest";
+
 /// Everything that the next step depends on.
 pub struct Checkpoint {
     /// The epochs so far.
@@ -120,6 +123,9 @@ impl Checkpoint {
             self.part.correct as f64,
         ];
         all.insert("part".into(), Tensor::from_slice(&part));
+        // The store looks after outputs, and nobody but us after this: a bit that rots must not end in a network.
+        let digest = tensors::digest(&all)?;
+        all.insert(DIGEST.into(), digest);
         write(&path(context.work()), &all, identity)
     }
 
@@ -156,7 +162,12 @@ impl Checkpoint {
     ) -> Option<Self> {
         let interrupted = path(context.work());
         let interrupted = interrupted.exists().then(|| {
-            let found = read(&interrupted, identity).and_then(|all| Checkpoint::of(&all));
+            let found = read(&interrupted, identity).and_then(|mut all| {
+                let stated = all.remove(DIGEST);
+                let digest = tensors::digest(&all)?;
+                ensure!(stated.is_some_and(|s| s == digest), "it is damaged");
+                Checkpoint::of(&all)
+            });
             ("an interrupted run", found)
         });
         let shorter = match (context.earlier("state"), context.earlier("model")) {

@@ -62,6 +62,28 @@ pub fn read_foreign(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     )
 }
 
+/// A digest of tensors, as one of four integers: of their names, types, shapes and content.
+///
+/// # Errors
+/// Where a tensor is of a type that can't be saved.
+pub fn digest(tensors: &BTreeMap<String, Tensor>) -> Result<Tensor> {
+    let mut hasher = blake3::Hasher::new();
+    for (name, tensor) in tensors {
+        let Bytes {
+            dtype,
+            shape,
+            content,
+        } = Bytes::of(tensor)?;
+        // What is framed by its length, or says it: a name, and a shape before its content.
+        hasher.update(format!("{} {name} {dtype:?} {shape:?}\n", name.len()).as_bytes());
+        hasher.update(&content);
+    }
+    let digest = hasher.finalize();
+    let (words, _) = digest.as_bytes().as_chunks::<8>();
+    let words: Vec<i64> = words.iter().map(|word| i64::from_le_bytes(*word)).collect();
+    Ok(Tensor::from_slice(&words))
+}
+
 fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     let wrong = || not_safetensors(path);
     let mut tensors = BTreeMap::new();

@@ -65,6 +65,28 @@ fn a_checkpoint_of_something_else_is_not_used() {
     assert_eq!(place.bytes("fresh"), place.bytes("damaged"));
 }
 
+/// In the file's header, its middle and its end: all over tensors and numbers.
+#[test]
+fn a_checkpoint_with_a_flipped_bit_is_not_used() {
+    let place = Place::new();
+    let with = || small(3, json!({}));
+    place.run::<Train>("fresh", &[DATA], with()).unwrap();
+    place.interrupt::<Train>("flipped", &[DATA], with(), 2);
+    let path = place.path("flipped.work/checkpoint.safetensors");
+    let whole = fs::read(&path).unwrap();
+    for at in [20, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 4;
+        fs::write(&path, flipped).unwrap();
+        let events = place.run::<Train>("flipped", &[DATA], with()).unwrap();
+        assert!(
+            events.contains("the training starts anew"),
+            "{at}: {events}"
+        );
+        assert_eq!(place.bytes("fresh"), place.bytes("flipped"), "{at}");
+    }
+}
+
 #[test]
 fn augmentation_goes_on_as_well() {
     let place = Place::new();
