@@ -19,10 +19,15 @@
 //! - [`binaries`]: where the binaries under test are.
 //! - `outcome`: what a call printed, and what of it is compared.
 //! - [`store`]: a store read by its public format alone.
+//! - [`inject`]: system calls that fail.
+//! - [`torture`]: how much of the long tests is done.
 
 pub mod binaries;
+#[cfg(target_os = "linux")]
+pub mod inject;
 mod outcome;
 pub mod store;
+pub mod torture;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -51,6 +56,8 @@ pub struct Test {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     expected: Expected,
+    #[cfg(target_os = "linux")]
+    fault: Option<inject::Fault>,
     last: Option<Outcome>,
 }
 
@@ -106,6 +113,8 @@ impl Test {
             arguments: Vec::new(),
             environment: Vec::new(),
             expected: Expected::default(),
+            #[cfg(target_os = "linux")]
+            fault: None,
             last: None,
         }
     }
@@ -246,6 +255,21 @@ impl Test {
         self
     }
 
+    /// Expects any exit status and any output; [`Test::last`] says what they were.
+    #[must_use = "nothing is tested before `check`"]
+    pub fn anyhow(mut self) -> Test {
+        self.expected.anything = true;
+        self
+    }
+
+    /// Lets system calls of flow fail; [`Outcome::injected`] says which did.
+    #[cfg(target_os = "linux")]
+    #[must_use = "nothing is tested before `check`"]
+    pub fn fault(mut self, fault: inject::Fault) -> Test {
+        self.fault = Some(fault);
+        self
+    }
+
     /// Runs flow and compares; the next sentence follows in the same folder.
     #[track_caller]
     pub fn check(self) -> Test {
@@ -267,19 +291,29 @@ impl Test {
                 command.env_remove(name);
             }
         }
-        let child = command
+        command
             .args(&self.arguments)
             .current_dir(&self.folder.project)
             .env("XDG_CACHE_HOME", binaries::cache_folder())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())
-            .stderr(File::create(&stderr).unwrap())
-            .spawn()
-            .unwrap();
+            .stderr(File::create(&stderr).unwrap());
+        #[cfg(target_os = "linux")]
+        let (child, supervisor) = match self.fault {
+            None => (command.spawn().unwrap(), None),
+            Some(fault) => {
+                let (child, supervisor) = inject::spawn(command, fault).unwrap();
+                (child, Some(supervisor))
+            }
+        };
+        #[cfg(not(target_os = "linux"))]
+        let child = command.spawn().unwrap();
         Running {
             test: Some(self),
             child,
+            #[cfg(target_os = "linux")]
+            supervisor,
             stdout,
             stderr,
         }
@@ -321,6 +355,8 @@ impl Test {
 pub struct Running {
     test: Option<Test>,
     child: Child,
+    #[cfg(target_os = "linux")]
+    supervisor: Option<inject::Supervisor>,
     stdout: PathBuf,
     stderr: PathBuf,
 }
@@ -387,6 +423,11 @@ impl Running {
         let _ = kill_process(pid, signal);
     }
 
+    /// Whether flow has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Ends flow with SIGKILL. Nothing is compared.
     pub fn kill(mut self) -> Test {
         self.child.kill().unwrap();
@@ -401,7 +442,12 @@ impl Running {
         let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         let (stdout, stderr) = (read(&self.stdout), read(&self.stderr));
         let test = self.test.as_ref().unwrap();
-        let outcome = Outcome::new(status, stdout, stderr, &test.folder.project);
+        #[allow(unused_mut, reason = "faults are injected on Linux alone")]
+        let mut outcome = Outcome::new(status, stdout, stderr, &test.folder.project);
+        #[cfg(target_os = "linux")]
+        if let Some(supervisor) = self.supervisor.take() {
+            outcome.injected = supervisor.report();
+        }
         let starts = fs::read_to_string(test.path("starts")).unwrap_or_default();
         let differences = test.expected.differences(&outcome, &starts);
         assert!(
@@ -438,6 +484,8 @@ impl Running {
             arguments: Vec::new(),
             environment: Vec::new(),
             expected: Expected::default(),
+            #[cfg(target_os = "linux")]
+            fault: None,
             ..test
         }
     }
