@@ -2,14 +2,15 @@
 //! missed, and `status` foretells what `run` does.
 //!
 //! The oracle knows nothing of keys: it computes what every stage would write, and remembers what was ever computed
-//! from what. `FLOW_ORACLE_CASES=2000` runs more cases, `FLOW_ORACLE_SEED` another series.
+//! from what, and which contents are still there. `FLOW_ORACLE_CASES` runs another number of cases, `FLOW_ORACLE_SEED`
+//! another series.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails is to stop")]
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use flow_cache::Store;
@@ -40,6 +41,8 @@ struct World {
     stages: Vec<Stage>,
     params: Vec<u64>,
     files: Vec<u64>,
+    /// The values of every axis.
+    axis: [u64; 2],
     /// The order in which the file lists the stages.
     listed: Vec<usize>,
     names: u64,
@@ -48,12 +51,30 @@ struct World {
 /// Everything that decides what an instance writes.
 type Action = (String, Vec<String>);
 
+/// What was done so far.
+#[derive(Default)]
+struct Past {
+    /// Every action that was ever done, with what it wrote.
+    written: HashMap<Action, String>,
+    /// The contents that are in the store.
+    there: HashSet<String>,
+}
+
+impl Past {
+    fn has(&self, action: &Action) -> bool {
+        self.written
+            .get(action)
+            .is_some_and(|content| self.there.contains(content))
+    }
+}
+
 impl World {
     fn new(draw: &mut Draw) -> World {
         let mut world = World {
             stages: Vec::new(),
             params: (0..PARAMS).map(|_| draw.below(5)).collect(),
             files: (0..FILES).map(|_| draw.below(5)).collect(),
+            axis: [1, 2],
             listed: Vec::new(),
             names: 0,
         };
@@ -85,9 +106,9 @@ impl World {
         format!("s{}", self.names)
     }
 
-    fn edit(&mut self, draw: &mut Draw, folder: &Path) -> &'static str {
+    fn edit(&mut self, draw: &mut Draw, folder: &Path, past: &mut Past) -> &'static str {
         let stage = draw.below(self.stages.len() as u64) as usize;
-        match draw.below(8) {
+        match draw.below(10) {
             0 => {
                 self.params[draw.below(PARAMS as u64) as usize] = draw.below(5);
                 "param"
@@ -123,6 +144,22 @@ impl World {
                 "rewire"
             }
             6 => {
+                self.axis = [[1, 2], [2, 3], [1, 3]][draw.below(3) as usize];
+                "axis"
+            }
+            7 => {
+                // An output is deleted; one that a single action writes, so that none brings it back for another.
+                let written: Vec<String> = self.actions().into_values().map(|a| a.1).collect();
+                let content = &written[draw.below(written.len() as u64) as usize];
+                if written.iter().filter(|other| *other == content).count() > 1 {
+                    return "nothing";
+                }
+                let name = blake3::hash(content.as_bytes()).to_hex().to_string();
+                let blob = folder.join(".flow/blobs").join(&name[..2]).join(name);
+                assert_eq!(past.there.remove(content), fs::remove_file(blob).is_ok());
+                "output deleted"
+            }
+            8 => {
                 // The same bytes with another time.
                 let path = folder.join("f0");
                 let bytes = fs::read(&path).unwrap();
@@ -174,14 +211,14 @@ impl World {
             );
             let _ = writeln!(text, "inputs = {{ {} }}", inputs.join(", "));
             if stage.axis {
-                text += "matrix = { x = [1, 2] }\n";
+                text += &format!("matrix = {{ x = {:?} }}\n", self.axis);
             }
         }
         fs::write(folder.join("w.toml"), text).unwrap();
     }
 
-    /// Every instance by stage and point, with the action that it is.
-    fn actions(&self) -> BTreeMap<(String, String), Action> {
+    /// Every instance by stage and point, with the action that it is and what that writes.
+    fn actions(&self) -> BTreeMap<(String, String), (Action, String)> {
         // For each stage: its points (axis owner to value), with what the instance there writes.
         let mut made: Vec<Vec<(BTreeMap<usize, u64>, String)>> = Vec::new();
         let mut actions = BTreeMap::new();
@@ -206,7 +243,7 @@ impl World {
             }
             let mut here = Vec::new();
             for (point, contents) in rows {
-                for x in if stage.axis { 1..=2 } else { 0..=0 } {
+                for &x in if stage.axis { &self.axis[..] } else { &[0] } {
                     let mut point = point.clone();
                     if stage.axis {
                         point.insert(at, x);
@@ -230,7 +267,7 @@ impl World {
                     let written = format!("{}\n{}", words.join(" "), parts.concat());
                     actions.insert(
                         (stage.name.clone(), format!("{:?}", point.values())),
-                        (shape, parts),
+                        ((shape, parts), written.clone()),
                     );
                     here.push((point, written));
                 }
@@ -316,6 +353,16 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
     (ended, wrong)
 }
 
+/// A folder in memory where there is one: thousands of stages are committed, each with its syncs.
+fn scratch() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.into()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
 #[test]
 fn what_must_run_runs_and_nothing_else() {
     let number = |name: &str, default: u64| -> u64 {
@@ -325,18 +372,18 @@ fn what_must_run_runs_and_nothing_else() {
     };
     let (seed, cases) = (
         number("FLOW_ORACLE_SEED", 1),
-        number("FLOW_ORACLE_CASES", 40),
+        number("FLOW_ORACLE_CASES", 2000),
     );
     let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
     let mut case = 0;
     while case < cases {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir_in(scratch()).unwrap();
         let folder = folder.path().canonicalize().unwrap();
         let mut world = World::new(&mut draw);
         if !instances(&world, 2000) {
             continue;
         }
-        let mut known: HashSet<Action> = HashSet::new();
+        let mut past = Past::default();
         let mut edits = vec!["begin"];
         for _ in 0..8 {
             world.write(&folder);
@@ -347,7 +394,8 @@ fn what_must_run_runs_and_nothing_else() {
             // Each action that was never computed is computed once; whichever of several twins comes first does it.
             let fresh: HashSet<&Action> = actions
                 .values()
-                .filter(|action| !known.contains(*action))
+                .map(|(action, _)| action)
+                .filter(|action| !past.has(action))
                 .collect();
             let ran: usize = ended
                 .values()
@@ -358,7 +406,7 @@ fn what_must_run_runs_and_nothing_else() {
             for (stage, statuses) in &ended {
                 let possible = actions
                     .iter()
-                    .filter(|((name, _), action)| name == stage && fresh.contains(action))
+                    .filter(|((name, _), (action, _))| name == stage && fresh.contains(action))
                     .count();
                 let ran = statuses.iter().filter(|s| **s == Status::Ran).count();
                 assert!(
@@ -366,9 +414,11 @@ fn what_must_run_runs_and_nothing_else() {
                     "{stage} ran {ran} times, {possible} at most: {place}"
                 );
             }
-            known.extend(actions.into_values());
+            past.there
+                .extend(actions.values().map(|(_, written)| written.clone()));
+            past.written.extend(actions.into_values());
             case += 1;
-            edits.push(world.edit(&mut draw, &folder));
+            edits.push(world.edit(&mut draw, &folder, &mut past));
         }
     }
 }

@@ -94,7 +94,7 @@ impl Stage for ImageFolder {
 
     fn resources() -> Resources {
         // Decoding takes all cores.
-        Resources { cpus: 0 }
+        Resources { cpus: 0, gpus: 0 }
     }
 
     fn run(self, context: &Context) -> Result<()> {
