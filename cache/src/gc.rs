@@ -314,7 +314,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes temporary files of dead processes, work folders that nobody will go on with, and stale lock files.
+    /// Removes temporary files of dead processes, notes, work folders that nobody will go on with, and stale lock files.
     fn sweep_leftovers(
         &self,
         budget: &Budget,
@@ -323,7 +323,11 @@ impl Store {
         dry_run: bool,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        for path in list_folder(&self.root().join("tmp"))? {
+        let notes = list_folder(&self.root().join("notes"))?;
+        for path in list_folder(&self.root().join("tmp"))?
+            .into_iter()
+            .chain(notes)
+        {
             // An hour for those who write without a slot: the memo, a pin.
             let Ok(stat) = fs::symlink_metadata(&path) else {
                 continue;

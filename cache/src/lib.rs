@@ -11,6 +11,7 @@
 //! | `blob`, `tree` | files and folders as content, sealed against change |
 //! | `fetch` | getting outputs out: materialise, export, read |
 //! | `memo` | digests of input files, remembered by their stat |
+//! | `note` | what the caller remembers from one process to the next |
 //! | `live` | which processes use the store now |
 //! | `scan` | all records, all blobs, [`Stats`] |
 //! | `verify` | reading everything again: [`Verification`] |
@@ -28,6 +29,7 @@ mod gc;
 mod lease;
 mod live;
 mod memo;
+mod note;
 mod pin;
 mod record;
 mod runs;

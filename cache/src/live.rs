@@ -77,14 +77,17 @@ impl Store {
 
     /// Marks a record as used now, if its last touch is old. `false` where it is no longer there.
     pub(crate) fn touch(&self, record: &Path, touched: SystemTime) -> bool {
-        match self.inner.live.get() {
-            Some(live) if touched < live.touch_before => {
-                let done =
-                    rustix::fs::utimensat(CWD, record, &touch_now(), AtFlags::SYMLINK_NOFOLLOW);
-                done != Err(rustix::io::Errno::NOENT)
-            }
-            _ => true,
+        if self.is_fresh(touched) {
+            return true;
         }
+        let done = rustix::fs::utimensat(CWD, record, &touch_now(), AtFlags::SYMLINK_NOFOLLOW);
+        done != Err(rustix::io::Errno::NOENT)
+    }
+
+    /// Whether a record was touched so lately that gc leaves it while this process lives.
+    pub(crate) fn is_fresh(&self, touched: SystemTime) -> bool {
+        let live = self.inner.live.get();
+        live.is_none_or(|live| touched >= live.touch_before)
     }
 
     /// The number of processes that use the store, and since when they can be using what was touched.

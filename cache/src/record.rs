@@ -1,8 +1,9 @@
 //! What an action made, and whether all of it is still there.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -85,6 +86,10 @@ pub(crate) fn unwrap_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
     serde_json::from_slice(content).map_err(|e| format!("can't be understood: {e}"))
 }
 
+fn touched(stat: &fs::Metadata) -> i64 {
+    stat.mtime() * 1_000_000_000 + stat.mtime_nsec()
+}
+
 impl Store {
     /// Whether the action with this key has been done, without waiting for anything.
     ///
@@ -133,6 +138,22 @@ impl Store {
             }
         }
         Ok(Lookup::Hit(record))
+    }
+
+    /// When the record of this key was last touched, in nanoseconds since 1970; for [`Store::is_untouched`].
+    pub fn touched(&self, key: &Key) -> Option<i64> {
+        let stat = fs::symlink_metadata(self.record_path(key)).ok()?;
+        Some(touched(&stat))
+    }
+
+    /// Whether a record and the blobs that it names are as a [`Store::lookup`] found them when the record was `touched`: a
+    /// `stat` each. `false` also where the record has to be touched again, which a lookup does.
+    pub fn is_untouched(&self, key: &Key, touched_then: i64, outputs: &[Output]) -> bool {
+        let _ = self.join();
+        let path = self.record_path(key);
+        fs::symlink_metadata(path).is_ok_and(|stat| {
+            touched(&stat) == touched_then && stat.modified().is_ok_and(|time| self.is_fresh(time))
+        }) && outputs.iter().all(|output| self.check(output).is_ok())
     }
 
     /// Reads a record, or part of one, and when it was last touched; `None` where there is none.

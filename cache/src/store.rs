@@ -17,8 +17,8 @@ use crate::{Digest, Key};
 pub(crate) const FORMAT: &str = "flow-cache 1";
 
 /// What a store's root may hold. A folder with anything else and no `format` file is someone else's.
-const NAMES: [&str; 10] = [
-    "actions", "blobs", "format", "live", "locks", "memo", "pins", "runs", "tmp", "work",
+const NAMES: [&str; 11] = [
+    "actions", "blobs", "format", "live", "locks", "memo", "notes", "pins", "runs", "tmp", "work",
 ];
 
 /// A content-addressed store in one folder. Cheap to clone; clones share what is remembered.

@@ -39,7 +39,7 @@ pub struct Problem {
 }
 
 impl Store {
-    /// Hashes every blob, reads every record, pin, the memo and what finished runs left. With `fix`, what is damaged is removed: a blob, the records
+    /// Hashes every blob, reads every record, pin and note, the memo and what finished runs left. With `fix`, what is damaged is removed: a blob, the records
     /// that name it or are damaged themselves. Then those actions are misses.
     ///
     /// Runs of actions may go on beside it; with `fix` it waits for a gc that runs.
@@ -78,6 +78,13 @@ impl Store {
         for path in list_folder(&self.root().join("pins"))? {
             let bytes = fs::read(&path).at("reading", &path)?;
             if let Err(what) = unwrap_json::<Vec<Key>>(&bytes) {
+                let fixed = fix && fs::remove_file(&path).is_ok();
+                found.problems.push(Problem { path, what, fixed });
+            }
+        }
+        for path in list_folder(&self.root().join("notes"))? {
+            let bytes = fs::read(&path).at("reading", &path)?;
+            if let Err(what) = unwrap_json::<serde::de::IgnoredAny>(&bytes) {
                 let fixed = fix && fs::remove_file(&path).is_ok();
                 found.problems.push(Problem { path, what, fixed });
             }

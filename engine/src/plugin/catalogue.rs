@@ -85,11 +85,7 @@ impl Catalogue {
     /// two plugins have a kind of the same name, the first that is found has it.
     pub fn find(workflow: Option<&Workflow>, problems: &mut Problems) -> Catalogue {
         let mut catalogue = Catalogue::default();
-        let beside = std::env::current_exe()
-            .and_then(|exe| exe.canonicalize())
-            .ok()
-            .and_then(|exe| exe.parent().map(Path::to_path_buf));
-        for program in beside.iter().flat_map(|folder| executables(folder)) {
+        for program in beside() {
             catalogue.add_found(&program);
         }
         for (_, path) in workflow.iter().flat_map(|workflow| &workflow.plugins) {
@@ -102,15 +98,23 @@ impl Catalogue {
                 problems.add(problem, path.span);
             }
         }
-        for variable in ["FLOW_PLUGIN_PATH", "PATH"] {
-            let folders = std::env::var_os(variable).unwrap_or_default();
-            for folder in std::env::split_paths(&folders) {
-                for program in executables(&folder) {
-                    catalogue.add_found(&program);
-                }
-            }
+        for program in around() {
+            catalogue.add_found(&program);
         }
         catalogue
+    }
+
+    /// What tells one catalogue from another without reading it: the places and times of all plugin files, those that a
+    /// workflow names among them.
+    pub fn identity(named: &[PathBuf]) -> String {
+        let programs = beside().into_iter().chain(named.iter().cloned());
+        let mut hasher = blake3::Hasher::new();
+        for program in programs.chain(around()) {
+            let identity = program.canonicalize().ok().and_then(|p| identity(&p).ok());
+            hasher.update(identity.unwrap_or_default().as_bytes());
+            hasher.update(b"\n");
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// The stage kind of a name.
@@ -160,6 +164,40 @@ impl Catalogue {
     }
 }
 
+/// The plugins beside flow.
+fn beside() -> Vec<PathBuf> {
+    let program = std::env::current_exe().and_then(|program| program.canonicalize());
+    let folder = program.ok().and_then(|p| p.parent().map(Path::to_path_buf));
+    folder.map_or_else(Vec::new, |folder| executables(&folder))
+}
+
+/// The plugins in FLOW_PLUGIN_PATH and on the PATH, in this order.
+fn around() -> Vec<PathBuf> {
+    ["FLOW_PLUGIN_PATH", "PATH"]
+        .iter()
+        .filter_map(std::env::var_os)
+        .flat_map(|folders| std::env::split_paths(&folders).collect::<Vec<_>>())
+        .flat_map(|folder| executables(&folder))
+        .collect()
+}
+
+/// What tells a plugin's file from another one without reading it.
+fn identity(program: &Path) -> Result<String> {
+    let metadata = program
+        .metadata()
+        .with_context(|| format!("{} can't be looked at", program.display()))?;
+    Ok(format!(
+        "{} {} {}.{:09} {}.{:09} {}",
+        program.display(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+        metadata.ino()
+    ))
+}
+
 /// The plugins in a folder, by name.
 fn executables(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
@@ -191,19 +229,7 @@ struct Known {
 
 impl Known {
     fn of(program: &Path) -> Result<Known> {
-        let metadata = program
-            .metadata()
-            .with_context(|| format!("{} can't be looked at", program.display()))?;
-        let identity = format!(
-            "{} {} {}.{:09} {}.{:09} {}",
-            program.display(),
-            metadata.size(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
-            metadata.ctime(),
-            metadata.ctime_nsec(),
-            metadata.ino()
-        );
+        let identity = identity(program)?;
         let memo = memo_folder().map(|folder| {
             let name = blake3::hash(identity.as_bytes()).to_hex();
             folder.join(format!("{}.json", &name[..32]))
