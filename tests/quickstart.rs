@@ -34,6 +34,21 @@ fn the_main_job_runs_once_and_then_only_what_changed() {
     // The same again: no process but flow itself.
     let everything = format!("{BEFORE} {AFTER}");
     let test = test.run("").cached(&everything).starts("").check();
+    // Made again on this machine with as many threads, everything is the same bytes.
+    let test = test
+        .run("--check 1")
+        .stages("identical", &everything)
+        .check();
+    // The stages without a network make them with any number of threads.
+    let without_network = "data certain umap fine_labels found";
+    let only: Vec<String> = without_network
+        .split(' ')
+        .map(|stage| format!("--only {stage}"))
+        .collect();
+    let test = test
+        .run(&format!("--check 1 --threads 1,2,5 {}", only.join(" ")))
+        .stages("identical", without_network)
+        .check();
     // Another clustering: no network that it comes from is trained again.
     test.run("--set min_cluster_size=150")
         .may_warn()

@@ -34,6 +34,21 @@ impl Store {
         self.put(output, destination, &|digest, _, to| self.copy(digest, to))
     }
 
+    /// The files of an output that is a folder: path, digest and size of each, sorted by path. None for a file.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the folder's listing is not there or not what its name says.
+    pub fn files(&self, output: &Output) -> Result<Vec<(String, Digest, u64)>, Error> {
+        if !output.folder {
+            return Ok(Vec::new());
+        }
+        let tree = self.read_tree(&output.digest)?;
+        Ok(tree
+            .files()
+            .map(|(path, digest, size)| (path.to_string(), digest, size))
+            .collect())
+    }
+
     /// The bytes of an output that is a file, checked.
     ///
     /// # Errors

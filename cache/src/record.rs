@@ -156,6 +156,17 @@ impl Store {
         }) && outputs.iter().all(|output| self.check(output).is_ok())
     }
 
+    /// The record of an action, to be read about: nothing is touched, and whether its blobs are there is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where it can't be understood.
+    pub fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let path = self.record_path(key);
+        Ok(self
+            .read_listed(&path, |record: &Record| record.key)?
+            .map(|(record, _)| record))
+    }
+
     /// Reads a record, or part of one, and when it was last touched; `None` where there is none.
     pub(crate) fn read_record<T: DeserializeOwned>(
         &self,

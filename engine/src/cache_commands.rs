@@ -77,14 +77,15 @@ pub enum CacheCommand {
 #[derive(Args)]
 pub struct StoreArguments {
     /// The workflow file whose store is meant; without it that of the current folder.
-    workflow: Option<PathBuf>,
+    pub workflow: Option<PathBuf>,
     /// The store's folder.
     #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
-    store: Option<PathBuf>,
+    pub store: Option<PathBuf>,
 }
 
 impl StoreArguments {
-    fn open(&self) -> Result<Store, Failure> {
+    /// The store, which has to be there.
+    pub fn open(&self) -> Result<Store, Failure> {
         let root = match (&self.store, &self.workflow) {
             (Some(root), _) => root.clone(),
             (None, Some(workflow)) => workflow.with_file_name(".flow"),

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use flow_engine::plugin::Catalogue;
 use flow_engine::run::budget::Machine;
 use flow_engine::run::explain::History;
-use flow_engine::run::journal::Journal;
+use flow_engine::run::journal::{Journal, Subject};
 use flow_engine::run::{Event, Options, Runner, Survey};
 use flow_engine::view;
 use flow_engine::view::graph::Format;
@@ -17,6 +17,7 @@ use flow_engine::workflow::problem::Problems;
 use flow_engine::workflow::{self, Overrides, Reference};
 use petgraph::graph::NodeIndex;
 
+use crate::check_command;
 use crate::session::{FAILED, Failure, INTERRUPTED, Session, report, settle, wrong};
 use crate::{RunArguments, Template, Verify, WorkflowArguments};
 
@@ -37,6 +38,10 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     } else {
         (all, BTreeSet::new())
     };
+    if let Some(times) = arguments.check {
+        let machine = machine_for(&session, &wanted)?;
+        return check_command::check(&mut session, arguments, &wanted, times, &machine);
+    }
     let involved: BTreeSet<NodeIndex> = wanted.union(&looked_up).copied().collect();
     let externals = session.externals(&involved)?;
     if arguments.dry_run || !looked_up.is_empty() {
@@ -56,13 +61,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
             return show(&session, &survey, &wanted, arguments.expand, arguments.json);
         }
     }
-    let machine = Machine::here();
-    for &node in &wanted {
-        let instance = &session.plan.graph[node];
-        if let Some(lack) = machine.lacks(&instance.resources) {
-            return Err(wrong(format!("stage `{}` {lack}", instance.label)));
-        }
-    }
+    let machine = machine_for(&session, &wanted)?;
     let stop = interruptible()?;
     let options = Options {
         wanted,
@@ -71,11 +70,14 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         jobs: arguments.jobs.unwrap_or(machine.cores),
         keep_going: arguments.keep_going,
     };
-    let mut journal = Journal::begin(
-        &session.store,
-        &session.workflow,
-        &arguments.workflow.overrides(),
-    )?;
+    let subject = Subject {
+        workflow: &session.workflow,
+        sources: &session.sources,
+        overrides: &arguments.workflow.overrides(),
+        plan: &session.plan,
+        catalogue: &session.catalogue,
+    };
+    let mut journal = Journal::begin(&session.store, &subject)?;
     let store = match arguments.verify {
         Verify::Digest => session.store.clone(),
         Verify::Size => session.store.clone().trusting(),
@@ -113,8 +115,20 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     }))
 }
 
+/// This machine, if it has what the given instances must have.
+fn machine_for(session: &Session, wanted: &BTreeSet<NodeIndex>) -> Result<Machine, Failure> {
+    let machine = Machine::here();
+    for &node in wanted {
+        let instance = &session.plan.graph[node];
+        if let Some(lack) = machine.lacks(&instance.resources) {
+            return Err(wrong(format!("stage `{}` {lack}", instance.label)));
+        }
+    }
+    Ok(machine)
+}
+
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once, and its stages with it.
-fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
+pub fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -237,36 +251,10 @@ pub fn get(
     output: Option<PathBuf>,
 ) -> Result<ExitCode, Failure> {
     let mut session = Session::open(arguments)?;
-    let nodes: Vec<NodeIndex> = session
-        .named("get", &[artifact.to_string()])?
-        .into_iter()
-        .collect();
-    let [node] = nodes[..] else {
-        let labels: Vec<&str> = nodes
-            .iter()
-            .map(|&n| session.plan.graph[n].label.as_str())
-            .collect();
-        return Err(wrong(format!(
-            "`{artifact}` is several: name one of {}",
-            labels.join(", ")
-        )));
-    };
     let reference: Reference = artifact.parse().map_err(wrong)?;
+    let (node, wanted) = session.artifact(&reference, artifact)?;
     let instance = &session.plan.graph[node];
-    let roles: Vec<&str> = instance.outputs.iter().map(|o| o.role.as_str()).collect();
-    let wanted = reference
-        .output
-        .as_deref()
-        .or(roles.first().copied())
-        .unwrap_or_default()
-        .to_string();
-    let Some(declared) = instance.outputs.iter().find(|o| o.role == wanted).cloned() else {
-        return Err(wrong(format!(
-            "`{}` has no output `{wanted}`; it has {}",
-            instance.label,
-            roles.join(", ")
-        )));
-    };
+    let declared = instance.outputs.iter().find(|o| o.role == wanted).cloned();
     let label = instance.label.clone();
     let ancestors = session.plan.with_ancestors(&[node]);
     let externals = session.externals(&ancestors)?;
@@ -286,7 +274,8 @@ pub fn get(
     };
     let path = output.unwrap_or_else(|| {
         let mut name = format!("{label}.{wanted}").replace('/', "_");
-        if let Some(extension) = Path::new(&declared.file).extension() {
+        let file = declared.map_or(String::new(), |output| output.file);
+        if let Some(extension) = Path::new(&file).extension() {
             name += &format!(".{}", extension.to_string_lossy());
         }
         PathBuf::from(name)

@@ -4,15 +4,20 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod cache_commands;
+mod check_command;
 mod commands;
+mod export_command;
+mod provenance_commands;
 mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cache_commands::CacheCommand;
+use cache_commands::{CacheCommand, StoreArguments};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use export_command::ExportArguments;
 use flow_engine::view::{self, graph::Format};
+use provenance_commands::ShowArguments;
 
 use flow_engine::workflow::Overrides;
 
@@ -55,7 +60,9 @@ enum Command {
         after_help = "Exit status: 0 all well, 1 a stage failed, 2 the workflow or the command line is wrong, \
         130 interrupted.\n\nExamples:\n  flow run workflows/quickstart.toml\n  \
         flow run workflows/quickstart.toml --set min_cluster_size=50\n  \
-        flow run workflows/cifar100.toml --until fine_labels --dry-run"
+        flow run workflows/cifar100.toml --until fine_labels --dry-run\n  \
+        flow run workflows/quickstart.toml --check 1\n  \
+        flow run workflows/quickstart.toml --check 1 --threads 1,2,4 --only umap"
     )]
     Run(RunArguments),
     /// Says for each stage whether it is up to date, and why not.
@@ -119,6 +126,35 @@ enum Command {
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
     },
+    /// Shows how a result came to be, back to the user's files; or what a run did.
+    #[command(
+        allow_missing_positional = true,
+        after_help = "The store is that of the workflow file, else --store, FLOW_STORE or .flow in the current folder.\n\n\
+        Examples:\n  flow show workflows/quickstart.toml fine_labels.labels\n  \
+        flow show labels.npy                    which stage made a file with this content?\n  \
+        flow show 1f3a5c                        the same by its blake3 digest, or by a stage's key\n  \
+        flow show workflows/quickstart.toml 20261124-093000-1f3a"
+    )]
+    Show(ShowArguments),
+    /// Lists the runs, the newest first.
+    #[command(
+        after_help = "Examples:\n  flow runs workflows/quickstart.toml\n  flow runs --store /data/flow --json"
+    )]
+    Runs {
+        #[command(flatten)]
+        store: StoreArguments,
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes a run with its artifacts as a Workflow Run RO-Crate, for archives and other tools.
+    #[command(
+        allow_missing_positional = true,
+        after_help = "The crate is of the Provenance Run Crate profile 0.5 (https://w3id.org/ro/wfrun/provenance/0.5). It states \
+        no licence: edit `license` in ro-crate-metadata.json before you publish it.\n\nExample:\n  \
+        flow export workflows/quickstart.toml 20261124-093000-1f3a --ro-crate quickstart-crate"
+    )]
+    Export(ExportArguments),
     /// Looks after the store: stats, verify, gc, pin.
     Cache {
         #[command(subcommand)]
@@ -169,6 +205,16 @@ enum Command {
 struct WorkflowArguments {
     /// The workflow file.
     workflow: PathBuf,
+    #[command(flatten)]
+    overrides: OverrideArguments,
+    /// The folder that holds all results; by default .flow beside the workflow file.
+    #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
+    store: Option<PathBuf>,
+}
+
+/// What is laid over a workflow file.
+#[derive(Args, Clone)]
+struct OverrideArguments {
     /// Give a param another value, as TOML: --set keep=0.8; also stages.NAME.uses and stages.NAME.with.PARAMETER
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -178,17 +224,14 @@ struct WorkflowArguments {
     /// A TOML file of params, which win over the workflow's.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// The folder that holds all results; by default .flow beside the workflow file.
-    #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
-    store: Option<PathBuf>,
 }
 
 impl WorkflowArguments {
     fn overrides(&self) -> Overrides {
         Overrides {
-            params: self.params.clone(),
-            variants: self.variant.clone(),
-            set: self.set.clone(),
+            params: self.overrides.params.clone(),
+            variants: self.overrides.variant.clone(),
+            set: self.overrides.set.clone(),
         }
     }
 }
@@ -227,6 +270,23 @@ struct RunArguments {
     /// With --dry-run: show each instance by itself.
     #[arg(long, requires = "dry_run")]
     expand: bool,
+    /// Run stages N times again and compare the bytes with their results in the store, which stay as they are.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+        conflicts_with_all = ["force", "dry_run", "keep_going"]
+    )]
+    check: Option<u32>,
+    /// Check with these numbers of threads, instead of those that the results were made with.
+    #[arg(
+        long,
+        value_name = "N,…",
+        requires = "check",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    threads: Vec<u32>,
     /// Print one JSON object a line: each stage that ends, then the run.
     #[arg(long)]
     json: bool,
@@ -261,6 +321,9 @@ fn main() -> ExitCode {
             artifact,
             output,
         } => commands::get(&workflow, &artifact, output),
+        Command::Show(arguments) => provenance_commands::show(&arguments),
+        Command::Runs { store, json } => provenance_commands::runs(&store, json),
+        Command::Export(arguments) => export_command::export(&arguments),
         Command::Cache { command } => cache_commands::cache(&command),
         Command::Stages { kind, workflow } => {
             commands::stages(kind.as_deref(), workflow.as_deref())

@@ -69,7 +69,7 @@ pub struct Session {
     pub catalogue: Catalogue,
     pub plan: Plan,
     pub store: Store,
-    sources: Sources,
+    pub sources: Sources,
 }
 
 impl Session {
@@ -141,6 +141,45 @@ impl Session {
             &self.store,
         )?;
         Ok(survey)
+    }
+
+    /// The one instance, and the output, that a reference means.
+    pub fn artifact(
+        &self,
+        reference: &Reference,
+        written: &str,
+    ) -> Result<(NodeIndex, String), Failure> {
+        let nodes = self.plan.find(reference).map_err(|known| {
+            wrong(format!(
+                "{written}: there is no such stage; there is {}",
+                known.join(", ")
+            ))
+        })?;
+        let [node] = nodes[..] else {
+            let labels: Vec<&str> = nodes
+                .iter()
+                .map(|&n| self.plan.graph[n].label.as_str())
+                .collect();
+            return Err(wrong(format!(
+                "`{written}` is several: name one of {}",
+                labels.join(", ")
+            )));
+        };
+        let instance = &self.plan.graph[node];
+        let roles: Vec<&str> = instance.outputs.iter().map(|o| o.role.as_str()).collect();
+        let wanted = reference
+            .output
+            .as_deref()
+            .or(roles.first().copied())
+            .unwrap_or_default();
+        if !roles.contains(&wanted) {
+            return Err(wrong(format!(
+                "`{}` has no output `{wanted}`; it has {}",
+                instance.label,
+                roles.join(", ")
+            )));
+        }
+        Ok((node, wanted.to_string()))
     }
 
     /// The given instances in the plan's order.

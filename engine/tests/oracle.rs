@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use flow_cache::Store;
 use flow_engine::plan;
 use flow_engine::plugin::Catalogue;
-use flow_engine::run::journal::Journal;
+use flow_engine::run::journal::{Journal, Subject};
 use flow_engine::run::{Event, Externals, Options, Runner, Standing, Status, Survey};
 use flow_engine::workflow::{self, Overrides};
 use rand_chacha::ChaCha8Rng;
@@ -319,7 +319,14 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         jobs: 2,
         keep_going: false,
     };
-    let mut journal = Journal::begin(&store, &workflow, &Overrides::default()).unwrap();
+    let subject = Subject {
+        workflow: &workflow,
+        sources: &loaded.sources,
+        overrides: &Overrides::default(),
+        plan: &plan,
+        catalogue: &catalogue,
+    };
+    let mut journal = Journal::begin(&store, &subject).unwrap();
     let mut by_label = BTreeMap::new();
     let mut ended: BTreeMap<String, Vec<Status>> = BTreeMap::new();
     let mut keys: HashSet<String> = HashSet::new();

@@ -29,7 +29,7 @@ pub struct Outcome {
 /// One line of `--json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// `ran`, `cached`, `failed`, …; for `flow status`, `up to date` and so on.
+    /// `ran`, `cached`, `failed`, …; for `flow status`, `up to date` and so on; for `--check`, `identical` and so on.
     pub status: String,
     /// The action key, where there is one.
     pub key: Option<String>,
@@ -48,7 +48,7 @@ impl Outcome {
                 continue;
             };
             match value["event"].as_str() {
-                Some("stage" | "standing") => {
+                Some("stage" | "standing" | "check") => {
                     let before = stages.insert(label(&value), stage(&value));
                     assert!(before.is_none(), "a stage is told twice: {line}");
                 }

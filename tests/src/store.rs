@@ -35,6 +35,19 @@ pub fn keys(store: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The folders of all runs, the oldest first: names have whole seconds, and say nothing of two within one.
+pub fn runs(store: &Path) -> Vec<PathBuf> {
+    let began = |run: &PathBuf| {
+        let head = fs::read_to_string(run.join("run.json")).unwrap();
+        let head: Value = serde_json::from_str(&head).unwrap();
+        head["started"].as_str().unwrap().to_string()
+    };
+    let entries = fs::read_dir(store.join("runs")).unwrap();
+    let mut runs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    runs.sort_by_key(began);
+    runs
+}
+
 /// Checks that every record and every blob is what its name and its digest say, and that no record lacks a blob.
 #[track_caller]
 pub fn assert_sound(store: &Path) {

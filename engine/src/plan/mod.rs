@@ -190,7 +190,8 @@ fn point(coordinates: &BTreeMap<String, Value>) -> String {
     point.join(",")
 }
 
-fn label(stage: &str, coordinates: &BTreeMap<String, Value>) -> String {
+/// The name of an instance: the stage's, with its matrix point if it has one.
+pub fn label(stage: &str, coordinates: &BTreeMap<String, Value>) -> String {
     if coordinates.is_empty() {
         return stage.into();
     }

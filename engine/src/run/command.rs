@@ -202,7 +202,7 @@ fn place(
     if let Some(extension) = Path::new(&declared.file).extension() {
         path.set_extension(extension);
     }
-    site.store.materialise(stored, &path)?;
+    site.inputs.materialise(stored, &path)?;
     Ok(path)
 }
 

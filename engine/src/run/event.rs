@@ -7,6 +7,8 @@ use flow_cache::{Digest, Key};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::check::{CheckEnd, Checked};
+
 /// How a stage ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -119,6 +121,10 @@ pub enum Event {
     Stage(Box<StageEnd>),
     /// The run ended.
     Run(RunEnd),
+    /// A stage was run again beside its stored result.
+    Check(Box<CheckEnd>),
+    /// All stages were.
+    Checked(Checked),
 }
 
 /// How a stage ended.

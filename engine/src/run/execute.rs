@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Instant;
 
@@ -17,13 +16,14 @@ use anyhow::{Context, Result, bail, ensure};
 use flow_cache::{Acquired, Draft, Holder, Key, Lease, Record, Store};
 use flow_stage::protocol;
 use petgraph::graph::NodeIndex;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::budget::Share;
 use super::command::{self, Prepared};
 use super::earlier;
 use super::event::{Event, Failure};
 use super::external::Externals;
+use super::journal;
 use super::key::Manifest;
 use super::outputs;
 use crate::plan::{Instance, Origin, Plan, Task};
@@ -37,7 +37,10 @@ pub(super) type Made = HashMap<(NodeIndex, String), flow_cache::Output>;
 pub(super) struct Site<'a> {
     pub plan: &'a Plan,
     pub catalogue: &'a Catalogue,
+    /// Where results go.
     pub store: &'a Store,
+    /// Where inputs come from; another store than that of the results when stages are run again to be compared.
+    pub inputs: &'a Store,
     pub externals: &'a Externals,
     /// The workflow's folder.
     pub folder: &'a Path,
@@ -57,6 +60,8 @@ pub(super) struct Job {
     pub log: PathBuf,
     /// What its inputs are in the store.
     pub made: Made,
+    /// The keys of the results that it reads from.
+    pub sources: HashMap<NodeIndex, Key>,
 }
 
 /// How a job ended.
@@ -68,17 +73,17 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
-/// What a thread that executes a job tells the loop.
-pub(super) enum Message {
-    Event(Event),
-    Done(NodeIndex, Outcome, f64),
-}
-
-/// Executes the job; tells `sender` all that happens, last of all how it ended.
-pub(super) fn execute(site: &Site<'_>, job: &Job, share: &Share, sender: &Sender<Message>) {
+/// Executes the job with what it holds of the machine, and gives how it ended and how long that took, in seconds; `tell`
+/// hears all that happens.
+pub(super) fn execute(
+    site: &Site<'_>,
+    job: &Job,
+    share: &Share,
+    tell: &(impl Fn(Event) + Sync),
+) -> (Outcome, f64) {
     let started = Instant::now();
     let instance = &site.plan.graph[job.node];
-    let mut result = attempt(site, job, share, sender);
+    let mut result = attempt(site, job, share, tell);
     for retry in 1..=instance.retries {
         let Err(error) = &result else { break };
         if site.stop.load(Ordering::Relaxed) {
@@ -86,8 +91,8 @@ pub(super) fn execute(site: &Site<'_>, job: &Job, share: &Share, sender: &Sender
         }
         let message = format!("{error:#}; retry {retry} of {}", instance.retries);
         let label = Some(instance.label.clone());
-        let _ = sender.send(Message::Event(Event::Warning { label, message }));
-        result = attempt(site, job, share, sender);
+        tell(Event::Warning { label, message });
+        result = attempt(site, job, share, tell);
     }
     let outcome = result.unwrap_or_else(|error| {
         Outcome::Failed(Failure {
@@ -96,19 +101,16 @@ pub(super) fn execute(site: &Site<'_>, job: &Job, share: &Share, sender: &Sender
             log: job.log.clone(),
         })
     });
-    // The loop outlives its jobs; where it is gone there is nobody to tell.
-    let _ = sender.send(Message::Done(
-        job.node,
-        outcome,
-        started.elapsed().as_secs_f64(),
-    ));
+    (outcome, started.elapsed().as_secs_f64())
 }
 
-fn attempt(site: &Site<'_>, job: &Job, share: &Share, sender: &Sender<Message>) -> Result<Outcome> {
+fn attempt(
+    site: &Site<'_>,
+    job: &Job,
+    share: &Share,
+    tell: &(impl Fn(Event) + Sync),
+) -> Result<Outcome> {
     let instance = &site.plan.graph[job.node];
-    let tell = |event| {
-        let _ = sender.send(Message::Event(event));
-    };
     let mut told = None;
     let mut waiting = |holder: &Holder| {
         let holder = holder.to_string();
@@ -144,7 +146,7 @@ fn attempt(site: &Site<'_>, job: &Job, share: &Share, sender: &Sender<Message>) 
     let attempt = lease
         .work()
         .join(format!("attempt-{}-{}", site.run, std::process::id()));
-    let result = run(site, job, share, kind, &lease, &attempt, &tell);
+    let result = run(site, job, share, kind, &lease, &attempt, tell);
     match result {
         Ok(Some(draft)) => Ok(Outcome::Ran(Box::new(lease.commit(draft)?))),
         Ok(None) => {
@@ -231,13 +233,14 @@ fn run(
         "stage": instance.stage,
         "label": instance.label,
         "run": site.run,
+        "inputs": origins(site, job, instance),
         "plugin": kind.map(|kind| &kind.plugin),
         "plugin_digest": kind.map(|kind| &kind.digest),
         "threads": share.threads,
         "device": share.device(),
         "gpus": share.gpus,
-        "host": host(),
-        "platform": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "host": journal::host(),
+        "platform": journal::platform(),
         "flow": env!("CARGO_PKG_VERSION"),
         "continues": earlier.as_ref().map(|(record, _)| record.key),
         "started": begun.to_string(),
@@ -251,6 +254,30 @@ fn run(
     }))
 }
 
+/// Where each input came from: another stage's result, by its key; or the user's files, as the workflow names them.
+fn origins(site: &Site<'_>, job: &Job, instance: &Instance) -> Value {
+    let result = |node: &NodeIndex, output: &str| {
+        let made = job.made.get(&(*node, output.to_string()));
+        json!({
+            "stage": site.plan.graph[*node].label,
+            "output": output,
+            "key": job.sources.get(node),
+            "digest": made.map(|output| output.digest),
+        })
+    };
+    let origins = instance.inputs.iter().map(|input| {
+        let from: Vec<Value> = match &input.origin {
+            Origin::Instance { node, output } => vec![result(node, output)],
+            Origin::Collected { nodes, output } => {
+                nodes.iter().map(|(_, node)| result(node, output)).collect()
+            }
+            Origin::Path { pattern, .. } => vec![json!({ "path": pattern.value })],
+        };
+        (input.role.clone(), Value::from(from))
+    });
+    Value::Object(origins.collect())
+}
+
 /// Inputs that changed while the stage ran make a result that belongs to no key.
 fn check_inputs(site: &Site<'_>, job: &Job, instance: &Instance) -> Result<()> {
     for input in &instance.inputs {
@@ -260,14 +287,14 @@ fn check_inputs(site: &Site<'_>, job: &Job, instance: &Instance) -> Result<()> {
         {
             ensure!(
                 site.externals
-                    .unchanged(&pattern.value, *wanted, site.store),
+                    .unchanged(&pattern.value, *wanted, site.inputs),
                 "its input {} changed while it ran, so the result belongs to neither content; run again",
                 pattern.value
             );
         }
     }
     for stored in job.made.values() {
-        site.store.check(stored).context(
+        site.inputs.check(stored).context(
             "one of its inputs in the store changed while it ran; stages may only read them",
         )?;
     }
@@ -438,11 +465,4 @@ fn tail(log: &Path) -> Vec<String> {
         .iter()
         .map(|line| line.chars().take(500).collect())
         .collect()
-}
-
-fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }

@@ -84,7 +84,16 @@ impl Externals {
     }
 }
 
-fn find(pattern: &str, wanted: Wanted, folder: &Path, store: &Store) -> Result<External, Problem> {
+/// What a path or glob, relative to `folder`, stands for now.
+///
+/// # Errors
+/// What is wrong with it, or with what is there.
+pub fn find(
+    pattern: &str,
+    wanted: Wanted,
+    folder: &Path,
+    store: &Store,
+) -> Result<External, Problem> {
     let path = folder.join(pattern);
     if path.exists() || !pattern.contains(['*', '?', '[']) {
         let wrong = match wanted {

@@ -1,15 +1,19 @@
 //! What is kept of a run: `runs/<id>/` with `run.json`, the workflow as it was, `events.jsonl` and the stages' logs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Digest, Store};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::budget::Machine;
 use super::event::Event;
-use crate::workflow::{Overrides, Workflow, node};
+use crate::plan::{Plan, Task};
+use crate::plugin::Catalogue;
+use crate::workflow::{Overrides, Sources, Workflow, node};
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -19,12 +23,27 @@ pub struct Journal {
     events: BufWriter<File>,
 }
 
+/// What a run is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The workflow.
+    pub workflow: &'a Workflow,
+    /// The texts that it was read from.
+    pub sources: &'a Sources,
+    /// What the command line laid over it.
+    pub overrides: &'a Overrides,
+    /// Its instances.
+    pub plan: &'a Plan,
+    /// Where their kinds come from.
+    pub catalogue: &'a Catalogue,
+}
+
 impl Journal {
     /// Begins the journal of a new run.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn begin(store: &Store, workflow: &Workflow, overrides: &Overrides) -> Result<Journal> {
+    pub fn begin(store: &Store, subject: &Subject<'_>) -> Result<Journal> {
         let now = jiff::Timestamp::now();
         let unique =
             Digest::of_bytes(format!("{} {}", std::process::id(), now.as_nanosecond()).as_bytes());
@@ -36,25 +55,16 @@ impl Journal {
         let folder = store.run_folder(&id);
         fs::create_dir_all(&folder)
             .with_context(|| format!("{} can't be made", folder.display()))?;
-        let params: serde_json::Map<String, Value> = node::object(&workflow.params);
-        let head = json!({
-            "run": id,
-            "workflow": workflow.name,
-            "path": workflow.path,
-            "seed": workflow.seed,
-            "params": params,
-            "set": overrides.set,
-            "variants": overrides.variants,
-            "flow": env!("CARGO_PKG_VERSION"),
-            "started": now.to_string(),
-            "process": std::process::id(),
-        });
-        write(&folder.join("run.json"), &format!("{head:#}\n"))?;
-        let text = fs::read_to_string(&workflow.path).unwrap_or_default();
-        write(&folder.join("workflow.toml"), &text)?;
         let path = folder.join("events.jsonl");
         let file =
             File::create(&path).with_context(|| format!("{} can't be written", path.display()))?;
+        // Held until this process ends, however it ends: so others can tell a run that goes on from one that was killed.
+        // Where the file system has no locks they can't, and nothing else depends on it.
+        let _ = file.try_lock();
+        let head = subject.head(&id, &now.to_string());
+        write(&folder.join("run.json"), &format!("{head:#}\n"))?;
+        let text = subject.sources.texts().next().map_or("", |(_, text)| text);
+        write(&folder.join("workflow.toml"), text)?;
         Ok(Journal {
             id,
             folder,
@@ -77,19 +87,7 @@ impl Journal {
 
     /// Where a stage's log is written.
     pub fn log(&self, label: &str) -> PathBuf {
-        let plain = |c: char| {
-            c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=' | '.' | '[' | ']' | ',')
-        };
-        let mut name: String = label
-            .chars()
-            .map(|c| if plain(c) { c } else { '_' })
-            .take(120)
-            .collect();
-        if name != label {
-            // Two labels must not share a log because their odd characters were replaced.
-            name += &format!("-{}", &Digest::of_bytes(label.as_bytes()).to_string()[..8]);
-        }
-        self.folder.join("logs").join(format!("{name}.log"))
+        log(&self.folder, label)
     }
 
     /// Keeps an event. A journal that can't be written does not stop the run: results matter more.
@@ -104,6 +102,99 @@ impl Journal {
             let _ = self.events.flush();
         }
     }
+}
+
+/// Where the log of a stage lies in the folder of a run.
+pub fn log(run: &Path, label: &str) -> PathBuf {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=' | '.' | '[' | ']' | ',');
+    let mut name: String = label
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .take(120)
+        .collect();
+    if name != label {
+        // Two labels must not share a log because their odd characters were replaced.
+        name += &format!("-{}", &Digest::of_bytes(label.as_bytes()).to_string()[..8]);
+    }
+    run.join("logs").join(format!("{name}.log"))
+}
+
+impl Subject<'_> {
+    /// What `run.json` holds; `docs/cache.md` documents it.
+    fn head(&self, id: &str, started: &str) -> Value {
+        let Subject {
+            workflow,
+            overrides,
+            ..
+        } = self;
+        let machine = Machine::here();
+        let params: Map<String, Value> = node::object(&workflow.params);
+        let arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+        // Includes and the file of params: without them the workflow file is not whole.
+        let files = self
+            .sources
+            .texts()
+            .skip(1)
+            .filter(|(name, _)| !name.starts_with("--"))
+            .map(|(name, text)| (name.to_string(), text.into()));
+        json!({
+            "run": id,
+            "workflow": workflow.name,
+            "path": workflow.path,
+            "seed": workflow.seed,
+            "params": params,
+            "set": overrides.set,
+            "variants": overrides.variants,
+            "params_file": overrides.params.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
+            "files": Map::from_iter(files),
+            "kinds": self.kinds(),
+            "flow": env!("CARGO_PKG_VERSION"),
+            "command": arguments.collect::<Vec<_>>(),
+            "folder": std::env::current_dir().ok(),
+            "host": host(),
+            "platform": platform(),
+            "cores": machine.cores,
+            "gpus": machine.gpus,
+            "started": started,
+            "process": std::process::id(),
+        })
+    }
+
+    /// The kinds that the workflow uses: their versions, and the plugins that have them.
+    fn kinds(&self) -> Map<String, Value> {
+        let names: BTreeSet<&str> = self
+            .plan
+            .instances()
+            .filter_map(|instance| match &instance.task {
+                Task::Kind { kind, .. } => Some(kind.as_str()),
+                Task::Command { .. } => None,
+            })
+            .collect();
+        let kinds = names.into_iter().filter_map(|name| {
+            let kind = self.catalogue.get(name)?;
+            let facts = json!({
+                "version": kind.version,
+                "plugin": kind.plugin,
+                "plugin_digest": kind.digest,
+            });
+            Some((name.to_string(), facts))
+        });
+        kinds.collect()
+    }
+}
+
+/// This machine's name.
+pub(super) fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The operating system and the processor's architecture.
+pub(super) fn platform() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

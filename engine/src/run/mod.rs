@@ -9,10 +9,15 @@
 //!   what it made, `earlier` finds what it may go on from.
 //! - [`runner`]: the loop over ready stages inside the budget.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
-//! - [`journal`]: what is kept of a run in the store.
+//! - [`journal`]: what is kept of a run in the store; [`past`] reads it again.
+//! - [`provenance`]: how a result came to be, from its record back to the user's files.
+//! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
 
+mod arrays;
 pub mod budget;
+pub mod check;
 mod command;
+pub mod compare;
 mod earlier;
 pub mod event;
 mod execute;
@@ -21,6 +26,8 @@ pub mod external;
 pub mod journal;
 pub mod key;
 mod outputs;
+pub mod past;
+pub mod provenance;
 pub mod runner;
 pub mod survey;
 

@@ -16,7 +16,7 @@ use serde_json::Map;
 
 use super::budget::{Budget, Machine, Share};
 use super::event::{Event, Failure, RunEnd, StageEnd, Status};
-use super::execute::{self, Job, Made, Message, Outcome, Site};
+use super::execute::{self, Job, Made, Outcome, Site};
 use super::external::Externals;
 use super::journal::Journal;
 use super::key::Manifest;
@@ -64,6 +64,12 @@ pub struct Runner<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// What a thread that executes a job tells the loop.
+enum Message {
+    Event(Event),
+    Done(NodeIndex, Outcome, f64),
+}
+
 /// How often the loop looks whether it is to end.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -84,6 +90,7 @@ impl Runner<'_> {
             plan: self.plan,
             catalogue: self.catalogue,
             store: self.store,
+            inputs: self.store,
             externals: self.externals,
             folder: self.workflow.folder(),
             run: &id,
@@ -107,6 +114,7 @@ impl Runner<'_> {
             running: HashMap::new(),
             budget: Budget::new(Machine::here(), options.jobs),
             made: Made::new(),
+            keys: HashMap::new(),
             metrics: HashMap::new(),
             ended: HashMap::new(),
             counts: HashMap::new(),
@@ -161,6 +169,8 @@ struct State<'a, 'b> {
     running: HashMap<NodeIndex, (Key, Share)>,
     budget: Budget,
     made: Made,
+    /// The keys of the results that are there.
+    keys: HashMap<NodeIndex, Key>,
     metrics: HashMap<NodeIndex, Map<String, serde_json::Value>>,
     ended: HashMap<NodeIndex, Status>,
     counts: HashMap<&'static str, usize>,
@@ -241,6 +251,10 @@ impl<'a> State<'a, '_> {
                 forced,
                 log: self.journal.log(&instance.label),
                 made: inputs.collect(),
+                sources: sources
+                    .iter()
+                    .filter_map(|source| Some((*source, *self.keys.get(source)?)))
+                    .collect(),
             };
             self.queue.insert((rank, node), job);
         }
@@ -280,7 +294,14 @@ impl<'a> State<'a, '_> {
             }
             self.running.insert(job.node, (job.key, share.clone()));
             let sender = sender.clone();
-            scope.spawn(move || execute::execute(site, &job, &share, &sender));
+            scope.spawn(move || {
+                // The loop outlives its jobs; where it is gone there is nobody to tell.
+                let tell = |event| {
+                    let _ = sender.send(Message::Event(event));
+                };
+                let (outcome, seconds) = execute::execute(site, &job, &share, &tell);
+                let _ = sender.send(Message::Done(job.node, outcome, seconds));
+            });
         }
     }
 
@@ -305,6 +326,7 @@ impl<'a> State<'a, '_> {
         for (role, output) in &record.outputs {
             self.made.insert((node, role.clone()), output.clone());
         }
+        self.keys.insert(node, record.key);
         self.metrics.insert(node, record.metrics.clone());
         self.end(node, status, Some(record.key), seconds, Some(&record), None);
         for reader in self.runner.plan.readers(node) {

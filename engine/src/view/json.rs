@@ -1,4 +1,4 @@
-//! `--json`: an object a line on stdout, for each stage that ends and for the run's end.
+//! `--json`: an object a line on stdout, for each stage that ends and for the run's end, or the check's.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub struct Json {
 impl View for Json {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Stage(_) | Event::Run(_) => {
+            Event::Stage(_) | Event::Run(_) | Event::Check(_) | Event::Checked(_) => {
                 if let Ok(line) = serde_json::to_string(event) {
                     // It does not stop the run, and is said at its end.
                     if let Err(error) = print(&line) {

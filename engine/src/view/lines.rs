@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{Pace, View, failure_lines, interrupted_line, run_line, stage_line, tell};
+use super::{Pace, View, check, failure_lines, interrupted_line, run_line, stage_line, tell};
 use crate::run::{Event, Status};
 
 /// How often a running stage is heard of.
@@ -79,6 +79,13 @@ impl View for Lines {
                 }
                 tell(&run_line(end));
             }
+            Event::Check(end) => {
+                self.running.remove(&end.label);
+                for line in check::lines(end) {
+                    tell(&line);
+                }
+            }
+            Event::Checked(checked) => tell(&check::summary(checked)),
             Event::Start { .. } | Event::Metric { .. } => {}
         }
     }

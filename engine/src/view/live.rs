@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Pace, View, failure_lines, interrupted_line, run_line, stage_line};
+use super::{Pace, View, check, failure_lines, interrupted_line, run_line, stage_line};
 use crate::run::{Event, Status};
 
 /// Live lines on stderr.
@@ -125,6 +125,23 @@ impl View for Live {
                     self.line(&interrupted_line(end));
                 }
                 self.line(&run_line(end));
+            }
+            Event::Check(end) => {
+                if let Some((bar, _)) = self.running.remove(&end.label) {
+                    bar.finish_and_clear();
+                }
+                for line in check::lines(end) {
+                    self.line(&line);
+                }
+                if let Some(overall) = &self.overall {
+                    overall.inc(1);
+                }
+            }
+            Event::Checked(checked) => {
+                if let Some(overall) = self.overall.take() {
+                    overall.finish_and_clear();
+                }
+                self.line(&check::summary(checked));
             }
         }
     }

@@ -2,19 +2,25 @@
 //!
 //! - [`lines`]: a line for each stage that ends, where nobody watches.
 //! - [`live`]: a line for each stage that runs, on a terminal.
+//! - `check`: how stages that were run again compare with their stored results.
 //! - [`json`]: one object a line.
 //! - [`results`]: the tables at the end of a run.
 //! - [`status`]: how each stage stands; [`why`]: the causes, part by part.
 //! - [`graph`]: the DAG, in text and pictures.
+//! - [`provenance`]: runs, and how results came to be.
+//! - [`ro_crate`]: a run as a Workflow Run RO-Crate.
 //! - [`schema`]: for editors.
 //! - [`pages`]: what stage kinds there are.
 
+mod check;
 pub mod graph;
 pub mod json;
 pub mod lines;
 pub mod live;
 pub mod pages;
+pub mod provenance;
 pub mod results;
+pub mod ro_crate;
 pub mod schema;
 pub mod status;
 pub mod why;
@@ -105,6 +111,21 @@ pub fn print(text: &str) -> io::Result<()> {
 /// Prints a line to stderr. A log that can't be written, on a full disk perhaps, does not stop a run: results matter more.
 pub fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Text from elsewhere on one line, without characters that a terminal acts on: they stand as escapes.
+pub fn plain(text: &str) -> String {
+    let acts =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// The line of a stage that ended.
@@ -212,13 +233,22 @@ const WIDTH: u16 = 110;
 /// Columns without lines: two spaces between them, `indent` before the first.
 fn columns(rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
     let mut table = Table::new();
+    table
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH);
+    fill(table, rows, indent)
+}
+
+/// The same, each row on one line however long.
+fn long_columns(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    fill(Table::new(), rows, 0)
+}
+
+fn fill(mut table: Table, rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
     table.load_style(presets::NOTHING);
     for row in rows {
         table.add_row(row);
     }
-    table
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if i == 0 { indent } else { 0 }, 2));
     }
@@ -263,6 +293,14 @@ mod tests {
         assert_eq!(duration(1.25), "1.2 s");
         assert_eq!(duration(125.0), "2 min 05 s");
         assert_eq!(duration(7260.0), "2 h 01 min");
+    }
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_escaped() {
+        assert_eq!(
+            plain("é → \u{1b}[2J\r\n\u{202e}x\u{9b}"),
+            "é → \\u{1b}[2J\\r\\n\\u{202e}x\\u{9b}"
+        );
     }
 
     #[test]

@@ -162,6 +162,22 @@ pub struct Overrides {
     pub set: Vec<String>,
 }
 
+impl Overrides {
+    /// As options of `flow run`.
+    pub fn options(&self) -> Vec<String> {
+        let params = self
+            .params
+            .iter()
+            .map(|file| ("--params", file.display().to_string()));
+        let variants = self.variants.iter().map(|v| ("--variant", v.clone()));
+        let set = self.set.iter().map(|v| ("--set", v.clone()));
+        let options = params.chain(variants).chain(set);
+        options
+            .flat_map(|(name, value)| [name.to_string(), value])
+            .collect()
+    }
+}
+
 /// A workflow as far as it could be read.
 #[derive(Debug)]
 pub struct Loaded {

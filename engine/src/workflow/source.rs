@@ -28,6 +28,12 @@ impl Sources {
         Span::new(self.texts.len(), 0..0)
     }
 
+    /// The texts with their names, in the order in which they were read.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let texts = self.texts.iter();
+        texts.map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
     /// The name of the text that a place lies in.
     pub fn name(&self, span: Span) -> &str {
         &self.texts[span.source].0

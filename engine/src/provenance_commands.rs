@@ -1,0 +1,319 @@
+//! `flow show` and `flow runs`: how results came to be, and which runs there were.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use flow_cache::{Record, Store};
+use flow_engine::run::past::{self, PastRun};
+use flow_engine::run::provenance::{self, Found};
+use flow_engine::view;
+use flow_engine::view::provenance::Again;
+use flow_engine::workflow::Reference;
+use serde_json::json;
+
+use crate::cache_commands::StoreArguments;
+use crate::session::{FAILED, Failure, Session, wrong};
+use crate::{OverrideArguments, WorkflowArguments};
+
+/// As many digits of a digest are asked for at least: fewer would often be found by chance.
+const FEWEST_DIGITS: usize = 6;
+
+/// What is to be shown.
+#[derive(Args)]
+pub struct ShowArguments {
+    /// The workflow file that STAGE belongs to, or whose store is meant; without it that of the current folder.
+    workflow: Option<PathBuf>,
+    /// A stage's output; a run; a file or folder that a stage may have made; a digest or key, or its first digits.
+    #[arg(value_name = "STAGE[.OUTPUT]|RUN|FILE|DIGEST")]
+    what: String,
+    #[command(flatten)]
+    overrides: OverrideArguments,
+    /// The store's folder.
+    #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
+    store: Option<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `flow runs`.
+pub fn runs(arguments: &StoreArguments, json: bool) -> Result<ExitCode, Failure> {
+    let mut runs = PastRun::all(&arguments.open()?)?;
+    if let Some(workflow) = &arguments.workflow {
+        let path = workflow
+            .canonicalize()
+            .map_err(|e| wrong(format!("{}: {e}", workflow.display())))?;
+        runs.retain(|run| run.head.path == path);
+    }
+    if json {
+        for run in &runs {
+            view::print(&view::provenance::run_json(run).to_string())?;
+        }
+    } else {
+        view::print(&view::provenance::runs(&runs))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `flow show`.
+pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+    let what = arguments.what.as_str();
+    if past::is_run(what) {
+        return show_run(&arguments.place().open()?, what, arguments.json);
+    }
+    if let Some(workflow) = &arguments.workflow {
+        let workflow = WorkflowArguments {
+            workflow: workflow.clone(),
+            overrides: arguments.overrides.clone(),
+            store: arguments.store.clone(),
+        };
+        let session = Session::open(&workflow)?;
+        if let Ok(reference) = what.parse::<Reference>()
+            && session.plan.find(&reference).is_ok()
+        {
+            return show_stage(session, &workflow, &reference, arguments);
+        }
+    }
+    show_content(arguments)
+}
+
+impl ShowArguments {
+    fn place(&self) -> StoreArguments {
+        StoreArguments {
+            workflow: self.workflow.clone(),
+            store: self.store.clone(),
+        }
+    }
+}
+
+fn show_run(store: &Store, id: &str, json: bool) -> Result<ExitCode, Failure> {
+    let run = PastRun::open(store, id)?.ok_or_else(|| {
+        wrong(format!(
+            "there is no run {id} in {}; `flow runs` lists them",
+            store.root().display()
+        ))
+    })?;
+    let stages = run.stages()?;
+    if json {
+        view::print(&view::provenance::run_json(&run).to_string())?;
+        for stage in &stages {
+            let line = json!({
+                "event": "stage", "stage": stage.stage, "instance": stage.instance, "status": stage.status,
+                "key": stage.key, "seconds": stage.seconds, "outputs": stage.outputs,
+            });
+            view::print(&line.to_string())?;
+        }
+    } else {
+        view::print(&view::provenance::run(&run, &stages))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_stage(
+    mut session: Session,
+    workflow: &WorkflowArguments,
+    reference: &Reference,
+    arguments: &ShowArguments,
+) -> Result<ExitCode, Failure> {
+    let (node, output) = session.artifact(reference, &arguments.what)?;
+    let ancestors = session.plan.with_ancestors(&[node]);
+    let externals = session.externals(&ancestors)?;
+    let survey = session.survey(&ancestors, &BTreeSet::new(), &externals)?;
+    let label = &session.plan.graph[node].label;
+    let Some(record) = survey.record(node) else {
+        return Err(Failure {
+            text: format!(
+                "error: `{label}` is not up to date, so there is nothing to show; first: flow run {} --until {}",
+                workflow.workflow.display(),
+                reference.stage
+            ),
+            status: FAILED,
+        });
+    };
+    let command = again(
+        &session.store,
+        &workflow.workflow,
+        &workflow.overrides().options(),
+        label,
+    );
+    let again = Again {
+        command,
+        changed: false,
+    };
+    let made = &record.outputs[&output];
+    let title = format!("{} is {output} of {label}", made.digest);
+    show_record(
+        &session.store,
+        record.clone(),
+        &title,
+        Some(&again),
+        arguments.json,
+    )
+}
+
+/// A file, a folder, or the first digits of a digest or key.
+fn show_content(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+    let what = arguments.what.as_str();
+    let store = arguments.place().open()?;
+    let path = Path::new(what);
+    let digits = if path.exists() {
+        store.digest_path(path)?.to_string()
+    } else if what.len() >= FEWEST_DIGITS && what.bytes().all(|b| b.is_ascii_hexdigit()) {
+        what.to_ascii_lowercase()
+    } else {
+        return Err(unknown(arguments));
+    };
+    let (found, readers) = provenance::find(&store, &digits)?;
+    let contents: BTreeSet<String> = found.iter().map(|f| f.digest.to_string()).collect();
+    if contents.len() > 1 {
+        let contents: Vec<String> = contents.into_iter().collect();
+        return Err(wrong(format!(
+            "{what} is the beginning of several: {}",
+            contents.join(", ")
+        )));
+    }
+    let Some(first) = found.first() else {
+        let readers: Vec<String> = readers.iter().map(|label| view::plain(label)).collect();
+        let mut text = format!(
+            "no stage made {}, as far as {} knows",
+            named(what, &digits),
+            store.root().display()
+        );
+        if readers.is_empty() {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                text += &format!(
+                    "; for a result of a workflow, name its stage: flow show {} STAGE",
+                    view::plain(what)
+                );
+            }
+            return Err(Failure {
+                text: format!("error: {text}"),
+                status: FAILED,
+            });
+        }
+        text += &format!("; read by {}", readers.join(", "));
+        view::print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let again = again_as_then(&store, &first.record)?;
+    let title = format!(
+        "{} is {}",
+        named(what, &first.digest.to_string()),
+        place(first)
+    );
+    let status = show_record(
+        &store,
+        first.record.clone(),
+        &title,
+        again.as_ref(),
+        arguments.json,
+    )?;
+    for other in found.iter().skip(1).filter(|_| !arguments.json) {
+        view::print(&format!(
+            "\nThe same content is {}, with the key {}",
+            place(other),
+            other.record.key
+        ))?;
+    }
+    Ok(status)
+}
+
+fn unknown(arguments: &ShowArguments) -> Failure {
+    let what = &arguments.what;
+    match &arguments.workflow {
+        Some(workflow) => wrong(format!(
+            "`{what}` is no stage of {}, no run, no file, and no digest of at least {FEWEST_DIGITS} digits; `flow status \
+             {0}` lists the stages",
+            workflow.display()
+        )),
+        None => wrong(format!(
+            "`{what}` is no run, no file, and no digest of at least {FEWEST_DIGITS} digits; a stage needs its workflow: \
+             flow show WORKFLOW {what}"
+        )),
+    }
+}
+
+/// The digest, after the file's name where a file is meant.
+fn named(what: &str, digest: &str) -> String {
+    if digest.starts_with(what) {
+        digest.to_string()
+    } else {
+        format!("{} ({digest})", view::plain(what))
+    }
+}
+
+fn place(found: &Found) -> String {
+    let label = found.record.provenance["label"].as_str().unwrap_or("?");
+    let text = match (&found.output, &found.file) {
+        (None, _) => format!("the key of {label}"),
+        (Some(output), None) => format!("{output} of {label}"),
+        (Some(output), Some(file)) => format!("the file {file} in {output} of {label}"),
+    };
+    view::plain(&text)
+}
+
+fn show_record(
+    store: &Store,
+    record: Record,
+    title: &str,
+    again: Option<&Again>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let actions = provenance::lineage(store, record)?;
+    if !json {
+        view::print(&view::plain(title))?;
+    }
+    for (i, action) in actions.iter().enumerate() {
+        let again = again.filter(|_| i == 0);
+        if json {
+            view::print(&view::provenance::action_json(action, again).to_string())?;
+        } else {
+            let runs = store.root().join("runs");
+            let text = view::provenance::action(action, &runs, again);
+            view::print(&format!("\n{text}"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The command that makes a result as the run that made it did; none where that run's folder is gone.
+fn again_as_then(store: &Store, record: &Record) -> Result<Option<Again>, Failure> {
+    let text = |name: &str| record.provenance[name].as_str();
+    let (Some(id), Some(label)) = (text("run"), text("label")) else {
+        return Ok(None);
+    };
+    let Some(run) = PastRun::open(store, id)? else {
+        return Ok(None);
+    };
+    if run.head.path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let path = match std::env::current_dir() {
+        Ok(here) => run.head.path.strip_prefix(here).unwrap_or(&run.head.path),
+        Err(_) => &run.head.path,
+    };
+    let read = |path: &Path| std::fs::read(path).ok();
+    Ok(Some(Again {
+        command: again(store, path, &run.overrides(), label),
+        changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
+    }))
+}
+
+fn again(store: &Store, workflow: &Path, overrides: &[String], label: &str) -> Vec<String> {
+    let mut command = vec!["flow".into(), "run".into(), workflow.display().to_string()];
+    let beside = workflow
+        .canonicalize()
+        .map(|path| path.with_file_name(".flow"));
+    let root = store.root();
+    if beside.is_ok_and(|beside| root.canonicalize().is_ok_and(|root| root != beside)) {
+        command.extend(["--store".into(), root.display().to_string()]);
+    }
+    command.extend(overrides.iter().cloned());
+    command.extend(["--until".into(), label.into()]);
+    command
+}

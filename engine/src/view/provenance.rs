@@ -1,0 +1,354 @@
+//! Runs, and how results came to be, in words and as JSON.
+
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use flow_cache::Digest;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use super::{duration, long_columns, plain};
+use crate::run::past::{PastRun, StageLine};
+use crate::run::provenance::{Action, Source};
+
+/// The runs as a table.
+pub fn runs(runs: &[PastRun]) -> String {
+    if runs.is_empty() {
+        return "no runs".into();
+    }
+    let head = [
+        "run",
+        "began",
+        "workflow",
+        "status",
+        "ran",
+        "cached",
+        "failed",
+        "time",
+        "overrides",
+    ];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for run in runs {
+        let count = |of: fn(&crate::run::past::End) -> u64| {
+            run.end
+                .as_ref()
+                .map_or("".into(), |end| of(end).to_string())
+        };
+        rows.push(vec![
+            run.id.clone(),
+            local_time(&run.head.started),
+            plain(&run.head.workflow),
+            plain(&run.status),
+            count(|end| end.ran),
+            count(|end| end.cached),
+            count(|end| end.failed),
+            run.end
+                .as_ref()
+                .map_or("".into(), |end| duration(end.seconds)),
+            plain(&command(&run.overrides())),
+        ]);
+    }
+    long_columns(rows)
+}
+
+/// One run as JSON.
+pub fn run_json(run: &PastRun) -> Value {
+    let head = &run.head;
+    let end = run.end.as_ref();
+    json!({
+        "event": "run",
+        "run": run.id,
+        "started": head.started,
+        "workflow": head.workflow,
+        "path": head.path,
+        "status": run.status,
+        "ran": end.map(|end| end.ran),
+        "cached": end.map(|end| end.cached),
+        "failed": end.map(|end| end.failed),
+        "skipped": end.map(|end| end.skipped),
+        "cancelled": end.map(|end| end.cancelled),
+        "seconds": end.map(|end| end.seconds),
+        "params_file": head.params_file,
+        "variants": head.variants,
+        "set": head.set,
+    })
+}
+
+/// What is known of a run, and what each of its stages came to.
+pub fn run(run: &PastRun, stages: &[StageLine]) -> String {
+    let head = &run.head;
+    let mut lines = vec![format!(
+        "run {} of {}: {}",
+        run.id,
+        plain(&head.workflow),
+        plain(&run.status)
+    )];
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    if let Some(end) = &run.end {
+        let counts = [
+            (end.ran, "ran"),
+            (end.cached, "cached"),
+            (end.failed, "failed"),
+            (end.skipped, "skipped"),
+            (end.cancelled, "not run"),
+        ];
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        facts.push((
+            "stages",
+            format!("{} in {}", counts.join(", "), duration(end.seconds)),
+        ));
+    }
+    facts.push(("began", local_time(&head.started)));
+    facts.push((
+        "on",
+        machine(head.host.as_deref(), head.platform.as_deref(), &head.flow),
+    ));
+    facts.push(("workflow", head.path.display().to_string()));
+    facts.push((
+        "as it was",
+        run.folder.join("workflow.toml").display().to_string(),
+    ));
+    facts.push(("called as", command(&head.command)));
+    facts.push(("params", values(&head.params)));
+    facts.extend(head.seed.map(|seed| ("seed", seed.to_string())));
+    for (kind, facts_of_kind) in &head.kinds {
+        let text = |name: &str| facts_of_kind[name].as_str().unwrap_or("?").to_string();
+        let version = short(&text("version"));
+        facts.push(("kind", format!("{kind} {version} of {}", text("plugin"))));
+    }
+    lines.extend(table(&facts));
+    lines.push(String::new());
+    let rows = stages.iter().map(|stage| {
+        let outputs: Vec<String> = stage
+            .outputs
+            .iter()
+            .map(|(role, digest)| format!("{role} {}", short(&digest.to_string())))
+            .collect();
+        let what = match &stage.failure {
+            Some(failure) => failure.message.clone(),
+            None => outputs.join(", "),
+        };
+        let time = if stage.status == "ran" || stage.status == "failed" {
+            duration(stage.seconds)
+        } else {
+            String::new()
+        };
+        vec![
+            plain(&stage.status),
+            plain(&stage.label()),
+            time,
+            plain(&what),
+        ]
+    });
+    lines.push(long_columns(rows));
+    lines.join("\n")
+}
+
+/// Why a result can or can't be made again as its run made it.
+#[derive(Debug)]
+pub struct Again {
+    /// The command that makes it.
+    pub command: Vec<String>,
+    /// Whether the workflow file is another than in that run.
+    pub changed: bool,
+}
+
+/// One action: what it is, what it was made from, where and when.
+pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
+    let record = &action.record;
+    let text = |name: &str| record.provenance[name].as_str();
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    if let Some(manifest) = &action.manifest {
+        let version = short(&manifest.version);
+        facts.push((
+            "kind",
+            match text("plugin") {
+                Some(plugin) => format!("{} {version} of {plugin}", manifest.kind),
+                None => manifest.kind.clone(),
+            },
+        ));
+        if manifest.kind == "run" {
+            let command = &manifest.parameters["command"];
+            facts.push((
+                "command",
+                command
+                    .as_str()
+                    .map_or_else(|| command.to_string(), String::from),
+            ));
+            if let Some(named) = manifest.parameters["values"].as_object()
+                && !named.is_empty()
+            {
+                facts.push(("values", values(named)));
+            }
+        } else {
+            facts.push(("parameters", values(&manifest.parameters)));
+        }
+        facts.extend(manifest.seed.map(|seed| ("seed", seed.to_string())));
+        for (name, value) in &manifest.env {
+            let value = value
+                .as_ref()
+                .map_or("not set".into(), |v| format!("{v:?}"));
+            facts.push(("variable", format!("{name} = {value}")));
+        }
+    }
+    for (role, sources) in &action.inputs {
+        for source in sources {
+            facts.push(("input", format!("{role} = {}", from(source))));
+        }
+    }
+    for (role, output) in &record.outputs {
+        let size = ByteSize(output.size);
+        let digest = short(&output.digest.to_string());
+        facts.push((
+            "output",
+            format!("{role} {digest}, {}, {size}", output.artifact),
+        ));
+    }
+    let threads = record.provenance["threads"].as_u64();
+    let mut made = format!(
+        "{} in {}",
+        local_time(&record.finished),
+        duration(record.seconds)
+    );
+    if let Some(threads) = threads {
+        made += &format!(
+            " with {threads} thread{}",
+            if threads == 1 { "" } else { "s" }
+        );
+    }
+    facts.push((
+        "made",
+        format!(
+            "{made} on {}",
+            machine(text("host"), text("platform"), text("flow").unwrap_or("?"))
+        ),
+    ));
+    facts.push(("key", record.key.to_string()));
+    if let Some(run) = action.run() {
+        let folder = runs.join(run);
+        let gone = if folder.is_dir() {
+            ""
+        } else {
+            ", whose folder is gone"
+        };
+        facts.push(("run", format!("{run}{gone}")));
+        let log = log(&folder, action.label());
+        facts.extend(log.map(|log| ("log", log.display().to_string())));
+    }
+    if let Some(again) = again {
+        facts.push(("again", command(&again.command)));
+        if again.changed {
+            facts.push(("", "the workflow file has changed since".into()));
+        }
+    }
+    let mut lines = vec![plain(action.label())];
+    lines.extend(table(&facts));
+    lines.join("\n")
+}
+
+/// One action as JSON.
+pub fn action_json(action: &Action, again: Option<&Again>) -> Value {
+    let inputs = action.inputs.iter().map(|(role, sources)| {
+        let sources = sources.iter().map(|source| match source {
+            Source::Result {
+                stage,
+                output,
+                key,
+                digest,
+            } => json!({"stage": stage, "output": output, "key": key, "digest": digest}),
+            Source::Path { path, digest } => json!({"path": path, "digest": digest}),
+            Source::Unknown { digest } => json!({"digest": digest}),
+        });
+        (role.clone(), sources.collect())
+    });
+    let record = &action.record;
+    json!({
+        "event": "action",
+        "label": action.label(),
+        "key": record.key,
+        "manifest": record.manifest,
+        "inputs": Map::from_iter(inputs),
+        "outputs": record.outputs,
+        "metrics": record.metrics,
+        "provenance": record.provenance,
+        "seconds": record.seconds,
+        "finished": record.finished,
+        "again": again.map(|again| &again.command),
+        "workflow_changed": again.map(|again| again.changed),
+    })
+}
+
+/// A stage's log, if it is there.
+fn log(run: &Path, label: &str) -> Option<PathBuf> {
+    Some(crate::run::journal::log(run, label)).filter(|log| log.is_file())
+}
+
+fn from(source: &Source) -> String {
+    let digits = |digest: &Digest| short(&digest.to_string());
+    match source {
+        Source::Result {
+            stage,
+            output,
+            digest,
+            ..
+        } => format!(
+            "{stage}.{output} {}",
+            digest.as_ref().map_or(String::new(), digits)
+        ),
+        Source::Path { path, digest } => format!("{path} {}", digits(digest)),
+        Source::Unknown { digest } => format!("{}, which nothing here made", digits(digest)),
+    }
+}
+
+fn machine(host: Option<&str>, platform: Option<&str>, flow: &str) -> String {
+    let platform = platform.map_or(String::new(), |platform| format!(" ({platform})"));
+    format!(
+        "{}{platform}, flow {flow}",
+        host.unwrap_or("an unknown machine")
+    )
+}
+
+fn values(values: &Map<String, Value>) -> String {
+    let values = values
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}"));
+    values.collect::<Vec<_>>().join(", ")
+}
+
+/// Digests by their first digits.
+fn short(text: &str) -> String {
+    super::status::short(text)
+}
+
+/// A command line that a shell reads as these arguments.
+pub fn command(arguments: &[String]) -> String {
+    let quoted = arguments.iter().map(|argument| {
+        shlex::try_quote(argument).map_or_else(|_| argument.clone(), |quoted| quoted.into_owned())
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+fn local_time(time: &str) -> String {
+    time.parse::<jiff::Timestamp>().map_or_else(
+        |_| "?".into(),
+        |time| {
+            let local = time.to_zoned_datetime(TimeZone::system());
+            local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+        },
+    )
+}
+
+fn table(facts: &[(&str, String)]) -> Vec<String> {
+    facts
+        .iter()
+        .map(|(name, value)| {
+            format!("  {name:<11} {}", plain(value))
+                .trim_end()
+                .to_string()
+        })
+        .collect()
+}
