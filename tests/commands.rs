@@ -147,6 +147,44 @@ fn the_graph_is_drawn() {
 }
 
 #[test]
+fn the_example_on_a_kinds_page_is_a_stage_of_that_kind() {
+    let kinds = Test::new().flow("stages").stdout_has("hdbscan").check();
+    let kinds: Vec<String> = kinds
+        .last()
+        .stdout
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| Some(line.split_whitespace().next()?.to_string()))
+        .collect();
+    assert!(kinds.len() > 10, "{kinds:?}");
+    for kind in kinds {
+        let page = Test::new()
+            .flow("stages")
+            .arg(&kind)
+            .stdout_has("example")
+            .check();
+        let page = page.last().stdout.clone();
+        let example: Vec<&str> = page
+            .lines()
+            .skip_while(|line| *line != "example")
+            .skip(1)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        // The stages and files that it names are not there; nothing else may be wrong with it.
+        let test = Test::new().workflow(&example.join("\n"));
+        let test = test.flow("check flow.toml").anyhow().check();
+        let text = &test.last().stderr;
+        for line in text.lines().filter(|line| line.starts_with("error: ")) {
+            assert!(
+                line.contains("there is no stage `") || line.contains("does not exist"),
+                "{kind}: {text}"
+            );
+        }
+    }
+}
+
+#[test]
 fn stage_kinds_have_pages() {
     Test::new()
         .flow("stages")

@@ -81,9 +81,11 @@ impl Store {
     /// is not UTF-8, or changes while it is read.
     pub fn digest_path(&self, path: &Path) -> Result<Digest, Error> {
         let path = std::path::absolute(path).at("finding", path)?;
+        let now = since_1970().as_nanos() as i64;
         let stat = fs::metadata(&path).map_err(|e| bad(&path, e.to_string()))?;
         if stat.is_file() {
-            return Ok(self.digest_file(&path)?.0);
+            let looked = Some((now, Stat::of(&stat)));
+            return Ok(self.digest_file(&path, looked)?.0);
         }
         if !stat.is_dir() {
             return Err(bad(
@@ -97,7 +99,7 @@ impl Store {
             .map(|(name, file)| match file {
                 None => Ok((name, Entry::EmptyFolder)),
                 Some(file) => {
-                    let (digest, size) = self.digest_file(&file)?;
+                    let (digest, size) = self.digest_file(&file, None)?;
                     Ok((name, Entry::File { digest, size }))
                 }
             })
@@ -105,10 +107,20 @@ impl Store {
         Ok(Tree::digest(&Tree::new(entries?).to_bytes()))
     }
 
-    fn digest_file(&self, path: &Path) -> Result<(Digest, u64), Error> {
+    /// `looked`: when it was looked at just now, and its stat.
+    fn digest_file(
+        &self,
+        path: &Path,
+        mut looked: Option<(i64, Stat)>,
+    ) -> Result<(Digest, u64), Error> {
         for _ in 0..ATTEMPTS {
-            let now = since_1970().as_nanos() as i64;
-            let stat = Stat::of(&fs::metadata(path).at("reading", path)?);
+            let (now, stat) = match looked.take() {
+                Some(looked) => looked,
+                None => {
+                    let now = since_1970().as_nanos() as i64;
+                    (now, Stat::of(&fs::metadata(path).at("reading", path)?))
+                }
+            };
             if let Some(digest) = self.recall(path, &stat) {
                 return Ok((digest, stat.size));
             }

@@ -38,6 +38,14 @@ impl Store {
         write(&folder.join(DIGESTS), &digests)
     }
 
+    /// A file that a sealed run left, as it was then; none where it is gone or changed.
+    pub fn sealed_file(&self, id: &str, name: &str) -> Option<Vec<u8>> {
+        let folder = self.run_folder(id);
+        let digests: Digests = unwrap_json(&fs::read(folder.join(DIGESTS)).ok()?).ok()?;
+        let bytes = fs::read(folder.join(name)).ok()?;
+        (digests.get(name) == Some(&Digest::of_bytes(&bytes))).then_some(bytes)
+    }
+
     /// What changed in the folders of runs since those were sealed. With `fix` it is removed; digests that are damaged are taken again.
     pub(crate) fn verify_runs(&self, fix: bool) -> Result<Vec<Problem>, Error> {
         let mut problems = Vec::new();

@@ -10,7 +10,7 @@ use flow_engine::view;
 use petgraph::graph::NodeIndex;
 
 use crate::RunArguments;
-use crate::commands::interruptible;
+use crate::run_command::interruptible;
 use crate::session::{FAILED, Failure, INTERRUPTED, Session, wrong};
 
 /// Runs the chosen stages `times` times again.

@@ -3,145 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use flow_engine::plugin::Catalogue;
-use flow_engine::run::budget::Machine;
+use flow_engine::run::Survey;
 use flow_engine::run::explain::History;
-use flow_engine::run::journal::{Journal, Subject};
-use flow_engine::run::{Event, Options, Runner, Survey};
 use flow_engine::view;
 use flow_engine::view::graph::Format;
 use flow_engine::workflow::problem::Problems;
 use flow_engine::workflow::{self, Overrides, Reference};
 use petgraph::graph::NodeIndex;
 
-use crate::check_command;
-use crate::session::{FAILED, Failure, INTERRUPTED, Session, report, settle, wrong};
-use crate::{RunArguments, Template, Verify, WorkflowArguments};
-
-/// `flow run`.
-pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
-    let mut session = Session::open(&arguments.workflow)?;
-    let only = session.named("--only", &arguments.only)?;
-    let until = session.named("--until", &arguments.until)?;
-    let forced = session.named("--force", &arguments.force)?;
-    let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
-    let (wanted, looked_up) = if !only.is_empty() {
-        let targets: Vec<_> = only.iter().copied().collect();
-        let ancestors = session.plan.with_ancestors(&targets);
-        (only.clone(), ancestors.difference(&only).copied().collect())
-    } else if !until.is_empty() {
-        let targets: Vec<_> = until.iter().copied().collect();
-        (session.plan.with_ancestors(&targets), BTreeSet::new())
-    } else {
-        (all, BTreeSet::new())
-    };
-    if let Some(times) = arguments.check {
-        let machine = machine_for(&session, &wanted)?;
-        return check_command::check(&mut session, arguments, &wanted, times, &machine);
-    }
-    let involved: BTreeSet<NodeIndex> = wanted.union(&looked_up).copied().collect();
-    let externals = session.externals(&involved)?;
-    if arguments.dry_run || !looked_up.is_empty() {
-        let survey = session.survey(&involved, &forced, &externals)?;
-        if let Some(missing) = session
-            .in_order(&looked_up)
-            .into_iter()
-            .find(|n| survey.record(*n).is_none())
-        {
-            return Err(wrong(format!(
-                "--only: stage `{}`, which it reads from, has no up-to-date result in the store; use --until, or run \
-                 that first",
-                session.plan.graph[missing].label
-            )));
-        }
-        if arguments.dry_run {
-            return show(&session, &survey, &wanted, arguments.expand, arguments.json);
-        }
-    }
-    let machine = machine_for(&session, &wanted)?;
-    let stop = interruptible()?;
-    let options = Options {
-        wanted,
-        looked_up,
-        forced,
-        jobs: arguments.jobs.unwrap_or(machine.cores),
-        keep_going: arguments.keep_going,
-    };
-    let subject = Subject {
-        workflow: &session.workflow,
-        sources: &session.sources,
-        overrides: &arguments.workflow.overrides(),
-        plan: &session.plan,
-        catalogue: &session.catalogue,
-    };
-    let mut journal = Journal::begin(&session.store, &subject)?;
-    let store = match arguments.verify {
-        Verify::Digest => session.store.clone(),
-        Verify::Size => session.store.clone().trusting(),
-    };
-    let store = store.with_note(format!("run {} of {}", journal.id(), session.workflow.name));
-    let runner = Runner {
-        workflow: &session.workflow,
-        plan: &session.plan,
-        catalogue: &session.catalogue,
-        externals: &externals,
-        store: &store,
-        stop: &stop,
-    };
-    let mut view = view::choose(arguments.json);
-    let summary = runner.run(&options, &mut journal, &mut |event: &Event| {
-        view.event(event)
-    })?;
-    journal.end(&store);
-    view.end()?;
-    if let Err(error) = store.save_memo() {
-        view::tell(&format!(
-            "warning: {error}; so the next run reads the input files again"
-        ));
-    }
-    if !arguments.json {
-        let metrics = |node| summary.metrics.get(&node);
-        for table in view::results::tables(&session.plan, &session.catalogue, metrics) {
-            view::print(&format!("\n{table}"))?;
-        }
-    }
-    Ok(ExitCode::from(match summary.end.status {
-        "ok" => 0,
-        "cancelled" => INTERRUPTED,
-        _ => FAILED,
-    }))
-}
-
-/// This machine, if it has what the given instances must have.
-fn machine_for(session: &Session, wanted: &BTreeSet<NodeIndex>) -> Result<Machine, Failure> {
-    let machine = Machine::here();
-    for &node in wanted {
-        let instance = &session.plan.graph[node];
-        if let Some(lack) = machine.lacks(&instance.resources) {
-            return Err(wrong(format!("stage `{}` {lack}", instance.label)));
-        }
-    }
-    Ok(machine)
-}
-
-/// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once, and its stages with it.
-pub fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            INTERRUPTED.into(),
-            Arc::clone(&stop),
-        )
-        .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-        .map_err(|e| wrong(format!("signals can't be watched: {e}")))?;
-    }
-    Ok(stop)
-}
+use crate::session::{FAILED, Failure, Session, report, settle, wrong};
+use crate::{Template, WorkflowArguments};
 
 /// `flow status`.
 pub fn status(
@@ -191,7 +64,8 @@ pub fn why(arguments: &WorkflowArguments, stage: &str, output: bool) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(
+/// How the given instances stand.
+pub fn show(
     session: &Session,
     survey: &Survey,
     nodes: &BTreeSet<NodeIndex>,

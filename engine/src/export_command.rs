@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
 use crate::cache_commands::StoreArguments;
-use crate::commands::interruptible;
+use crate::run_command::interruptible;
 use crate::session::{FAILED, Failure, INTERRUPTED, wrong};
 
 /// What is exported, and where to.

@@ -8,6 +8,7 @@ mod check_command;
 mod commands;
 mod export_command;
 mod provenance_commands;
+mod run_command;
 mod session;
 
 use std::path::PathBuf;
@@ -305,7 +306,7 @@ fn main() -> ExitCode {
         Command::New { template, output } => commands::new(template, &output),
         Command::Completions { shell } => commands::completions(shell, &mut Cli::command()),
         Command::Man { folder } => commands::man(&Cli::command(), &folder),
-        Command::Run(arguments) => commands::run(&arguments),
+        Command::Run(arguments) => run_command::run(&arguments),
         Command::Status {
             workflow,
             expand,

@@ -2,6 +2,7 @@
 //! early.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use flow_cache::Store;
 use flow_engine::plan::{self, Plan};
@@ -70,6 +71,17 @@ pub struct Session {
     pub plan: Plan,
     pub store: Store,
     pub sources: Sources,
+    /// Whether the workflow has warnings, which every run of it shows.
+    pub warned: bool,
+}
+
+/// The store that the arguments name, else the one beside the workflow.
+pub fn open_store(arguments: &WorkflowArguments, folder: &Path) -> Result<Store, Failure> {
+    let root = arguments.store.clone();
+    let root = root.unwrap_or_else(|| folder.join(".flow"));
+    let root = std::path::absolute(&root)
+        .map_err(|e| wrong(format!("--store {}: {e}", root.display())))?;
+    Store::open(&root).map_err(wrong)
 }
 
 impl Session {
@@ -81,15 +93,11 @@ impl Session {
         } = workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
         let catalogue = Catalogue::find(Some(&workflow), &mut problems);
         let plan = plan::expand(&workflow, &catalogue, &mut problems);
+        let warned = !problems.is_empty();
         let sources = settle(sources, problems, &catalogue)?;
-        let root = arguments
-            .store
-            .clone()
-            .unwrap_or_else(|| workflow.folder().join(".flow"));
-        let root = std::path::absolute(&root)
-            .map_err(|e| wrong(format!("--store {}: {e}", root.display())))?;
-        let store = Store::open(&root).map_err(wrong)?;
+        let store = open_store(arguments, workflow.folder())?;
         Ok(Session {
+            warned,
             workflow,
             catalogue,
             plan,

@@ -13,10 +13,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use flow_cache::Store;
+use flow_cache::{Digest, Store};
 use flow_engine::plan;
 use flow_engine::plugin::Catalogue;
+use flow_engine::run::budget::Machine;
 use flow_engine::run::journal::{Journal, Subject};
+use flow_engine::run::settled::Settled;
 use flow_engine::run::{Event, Externals, Options, Runner, Standing, Status, Survey};
 use flow_engine::workflow::{self, Overrides};
 use rand_chacha::ChaCha8Rng;
@@ -300,6 +302,8 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
     let catalogue = Catalogue::default();
     let plan = plan::expand(&workflow, &catalogue, &mut problems);
     let store = Store::open(&folder.join(".flow")).unwrap();
+    let note = Digest::of_bytes(b"settled");
+    let settled = Settled::find(&store, &note, folder).is_some();
     let all: BTreeSet<_> = plan.order.iter().copied().collect();
     let externals = Externals::resolve(&plan, all.clone(), folder, &store, &mut problems);
     let survey = Survey::of(&plan, |_| true, |_| false, &catalogue, &externals, &store).unwrap();
@@ -316,6 +320,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         wanted: all,
         looked_up: BTreeSet::new(),
         forced: BTreeSet::new(),
+        machine: Machine::here(),
         jobs: 2,
         keep_going: false,
     };
@@ -330,7 +335,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
     let mut by_label = BTreeMap::new();
     let mut ended: BTreeMap<String, Vec<Status>> = BTreeMap::new();
     let mut keys: HashSet<String> = HashSet::new();
-    runner
+    let summary = runner
         .run(&options, &mut journal, &mut |event| {
             if let Event::Stage(end) = event {
                 let twin = !keys.insert(format!("{:?}", end.key));
@@ -339,24 +344,44 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
             }
         })
         .unwrap();
+    journal.end(&store);
     store.save_memo().unwrap();
-    let wrong = plan
-        .order
-        .iter()
-        .filter_map(|&node| {
-            let label = &plan.graph[node].label;
-            let (status, twin) = by_label[label];
-            let foretold = match survey.get(node).unwrap() {
-                Standing::UpToDate(_) => status == Status::Cached,
-                // Two stages of one action do the work once.
-                Standing::WillRun { .. } => {
-                    status == Status::Ran || (twin && status == Status::Cached)
-                }
-                Standing::MayRun => matches!(status, Status::Ran | Status::Cached),
-            };
-            (!foretold).then(|| format!("{label}: {status:?}"))
-        })
-        .collect();
+    let idle = summary.end.cached == plan.order.len();
+    let mut wrong = Vec::new();
+    if settled && !idle {
+        wrong.push("what was remembered of an idle run still held".into());
+    }
+    if idle {
+        let end = &summary.end;
+        let records = &summary.records;
+        let sources = &loaded.sources;
+        let seen = Settled::of(
+            &end.run,
+            &workflow,
+            sources,
+            &plan,
+            &externals,
+            records,
+            Vec::new(),
+            &store,
+        );
+        store.note(&note, &seen.unwrap()).unwrap();
+        if Settled::find(&store, &note, folder).is_none() {
+            wrong.push("what was remembered of this idle run does not hold".into());
+        }
+    }
+    let foretold = plan.order.iter().filter_map(|&node| {
+        let label = &plan.graph[node].label;
+        let (status, twin) = by_label[label];
+        let foretold = match survey.get(node).unwrap() {
+            Standing::UpToDate(_) => status == Status::Cached,
+            // Two stages of one action do the work once.
+            Standing::WillRun { .. } => status == Status::Ran || (twin && status == Status::Cached),
+            Standing::MayRun => matches!(status, Status::Ran | Status::Cached),
+        };
+        (!foretold).then(|| format!("{label}: {status:?}"))
+    });
+    wrong.extend(foretold);
     (ended, wrong)
 }
 

@@ -140,7 +140,9 @@ pub enum Origin {
 }
 
 /// What a path input may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Wanted {
     /// One file.
     File,

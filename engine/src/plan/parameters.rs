@@ -5,7 +5,7 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
 use super::{Input, Origin, Wanted};
-use crate::plugin::Kind;
+use crate::plugin::{Kind, type_text};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{Located, Node, NodeValue, Span, node};
 
@@ -71,6 +71,19 @@ pub(super) fn resolve(
                 name: missing.clone(),
                 description: describe(missing),
             },
+            // The validator only says that none of the alternatives fits; here is what they are.
+            ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. }
+                if path.split('/').count() == 2 =>
+            {
+                let parameter = path.trim_start_matches('/');
+                let wanted = kind.parameter(parameter).map_or("any".into(), type_text);
+                Problem::BadParameter {
+                    kind: name(),
+                    name: parameter.into(),
+                    message: format!("{} is not: {wanted}", error.instance()),
+                    description: describe(parameter),
+                }
+            }
             _ => Problem::BadParameter {
                 kind: name(),
                 name: path.trim_start_matches('/').replace('/', "."),

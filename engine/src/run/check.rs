@@ -378,7 +378,7 @@ impl Checker<'_> {
             run: "check",
             stop: self.stop,
         };
-        let (outcome, seconds) = execute::execute(&site, job, share, tell);
+        let (outcome, seconds) = execute::execute(&site, job, share, &|| (), tell);
         let again = |status| Again::of(status, share.threads, seconds);
         Ok(match outcome {
             Outcome::Ran(record) | Outcome::Cached(record) => {

@@ -73,17 +73,18 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
-/// Executes the job with what it holds of the machine, and gives how it ended and how long that took, in seconds; `tell`
-/// hears all that happens.
+/// Executes the job with what it holds of the machine, and gives how it ended and how long that took, in seconds. `freed`
+/// is called once it needs none of that any more, if that is before its end; `tell` hears all that happens.
 pub(super) fn execute(
     site: &Site<'_>,
     job: &Job,
     share: &Share,
+    freed: &dyn Fn(),
     tell: &(impl Fn(Event) + Sync),
 ) -> (Outcome, f64) {
     let started = Instant::now();
     let instance = &site.plan.graph[job.node];
-    let mut result = attempt(site, job, share, tell);
+    let mut result = attempt(site, job, share, freed, tell);
     for retry in 1..=instance.retries {
         let Err(error) = &result else { break };
         if site.stop.load(Ordering::Relaxed) {
@@ -92,7 +93,7 @@ pub(super) fn execute(
         let message = format!("{error:#}; retry {retry} of {}", instance.retries);
         let label = Some(instance.label.clone());
         tell(Event::Warning { label, message });
-        result = attempt(site, job, share, tell);
+        result = attempt(site, job, share, freed, tell);
     }
     let outcome = result.unwrap_or_else(|error| {
         Outcome::Failed(Failure {
@@ -108,6 +109,7 @@ fn attempt(
     site: &Site<'_>,
     job: &Job,
     share: &Share,
+    freed: &dyn Fn(),
     tell: &(impl Fn(Event) + Sync),
 ) -> Result<Outcome> {
     let instance = &site.plan.graph[job.node];
@@ -148,7 +150,13 @@ fn attempt(
         .join(format!("attempt-{}-{}", site.run, std::process::id()));
     let result = run(site, job, share, kind, &lease, &attempt, tell);
     match result {
-        Ok(Some(draft)) => Ok(Outcome::Ran(Box::new(lease.commit(draft)?))),
+        Ok(Some(draft)) => {
+            // Another attempt would need it again.
+            if instance.retries == 0 {
+                freed();
+            }
+            Ok(Outcome::Ran(Box::new(lease.commit(draft)?)))
+        }
         Ok(None) => {
             let _ = fs::remove_dir_all(&attempt);
             lease.abandon(checkpoints);

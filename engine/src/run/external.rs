@@ -49,13 +49,17 @@ impl Externals {
                 }
             }
         }
-        let results: Vec<_> = named
-            .into_par_iter()
-            .map(|((pattern, wanted), span)| {
-                let result = find(&pattern, wanted, folder, store);
-                ((pattern, wanted), span, result)
-            })
-            .collect();
+        let find = |((pattern, wanted), span): ((String, Wanted), Span)| {
+            let result = find(&pattern, wanted, folder, store);
+            ((pattern, wanted), span, result)
+        };
+        // One file may be large; a few take less time than threads take to start.
+        const FEW: usize = 8;
+        let results: Vec<_> = if named.len() < FEW {
+            named.into_iter().map(find).collect()
+        } else {
+            named.into_par_iter().map(find).collect()
+        };
         let mut found = HashMap::new();
         for (name, span, result) in results {
             match result {
@@ -74,6 +78,12 @@ impl Externals {
     /// What a path stands for.
     pub fn get(&self, pattern: &str, wanted: Wanted) -> Option<&External> {
         self.found.get(&(pattern.to_string(), wanted))
+    }
+
+    /// All of them: what is written, what is wanted there, and what is found.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Wanted, &External)> {
+        let found = self.found.iter();
+        found.map(|((pattern, wanted), external)| (pattern.as_str(), *wanted, external))
     }
 
     /// Whether the files are still those that were hashed; the stat memo makes this cheap.
@@ -95,7 +105,8 @@ pub fn find(
     store: &Store,
 ) -> Result<External, Problem> {
     let path = folder.join(pattern);
-    if path.exists() || !pattern.contains(['*', '?', '[']) {
+    // A name may hold these characters without being a glob.
+    if !pattern.contains(['*', '?', '[']) || path.exists() {
         let wrong = match wanted {
             Wanted::File => path.is_dir(),
             Wanted::Folder => path.is_file(),
@@ -161,15 +172,14 @@ pub fn find(
 }
 
 fn digest(path: &Path, written: &str, store: &Store) -> Result<Digest, Problem> {
-    if !path.exists() {
-        return Err(Problem::MissingFile {
+    let found = store.digest_path(path);
+    found.map_err(|error| match path.try_exists() {
+        Ok(false) => Problem::MissingFile {
             path: written.into(),
-        });
-    }
-    store
-        .digest_path(path)
-        .map_err(|error| Problem::UnreadableFile {
+        },
+        _ => Problem::UnreadableFile {
             path: written.into(),
             cause: error.to_string(),
-        })
+        },
+    })
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::budget::Machine;
 use super::event::Event;
+use super::settled::Settled;
 use crate::plan::{Plan, Task};
 use crate::plugin::Catalogue;
 use crate::workflow::{Overrides, Sources, Workflow, node};
@@ -44,6 +45,44 @@ impl Journal {
     /// # Errors
     /// Where the store can't be written.
     pub fn begin(store: &Store, subject: &Subject<'_>) -> Result<Journal> {
+        let text = subject.sources.texts().next().map_or("", |(_, text)| text);
+        Journal::with(store, subject.facts(), text)
+    }
+
+    /// The journal of a run that does what an earlier one did, up to its last event; and the lines of the stages' ends.
+    /// `None` where what the earlier one left is no longer whole.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn again(store: &Store, earlier: &Settled) -> Result<Option<(Journal, String)>> {
+        let left = |name| String::from_utf8(store.sealed_file(&earlier.run, name)?).ok();
+        let (Some(head), Some(text), Some(events)) = (
+            left("run.json"),
+            left("workflow.toml"),
+            left("events.jsonl"),
+        ) else {
+            return Ok(None);
+        };
+        let Ok(facts) = serde_json::from_str(&head) else {
+            return Ok(None);
+        };
+        let stages: String = events
+            .split_inclusive('\n')
+            .filter(|line| line.starts_with(r#"{"event":"stage""#))
+            .collect();
+        let mut journal = Journal::with(store, facts, &text)?;
+        journal.keep(&Event::Start {
+            run: journal.id.clone(),
+            workflow: earlier.workflow.clone(),
+            stages: earlier.stages,
+        });
+        // As for any event: what can't be written does not stop the run.
+        let _ = journal.events.write_all(stages.as_bytes());
+        Ok(Some((journal, stages)))
+    }
+
+    /// A journal that begins with these facts and those of this process.
+    fn with(store: &Store, mut facts: Map<String, Value>, workflow: &str) -> Result<Journal> {
         let now = jiff::Timestamp::now();
         let unique =
             Digest::of_bytes(format!("{} {}", std::process::id(), now.as_nanosecond()).as_bytes());
@@ -61,10 +100,10 @@ impl Journal {
         // Held until this process ends, however it ends: so others can tell a run that goes on from one that was killed.
         // Where the file system has no locks they can't, and nothing else depends on it.
         let _ = file.try_lock();
-        let head = subject.head(&id, &now.to_string());
+        facts.extend(process(&id, &now.to_string()));
+        let head = Value::Object(facts);
         write(&folder.join("run.json"), &format!("{head:#}\n"))?;
-        let text = subject.sources.texts().next().map_or("", |(_, text)| text);
-        write(&folder.join("workflow.toml"), text)?;
+        write(&folder.join("workflow.toml"), workflow)?;
         Ok(Journal {
             id,
             folder,
@@ -121,16 +160,14 @@ pub fn log(run: &Path, label: &str) -> PathBuf {
 }
 
 impl Subject<'_> {
-    /// What `run.json` holds; `docs/cache.md` documents it.
-    fn head(&self, id: &str, started: &str) -> Value {
+    /// What `run.json` holds of the workflow; `docs/cache.md` documents it.
+    fn facts(&self) -> Map<String, Value> {
         let Subject {
             workflow,
             overrides,
             ..
         } = self;
-        let machine = Machine::here();
         let params: Map<String, Value> = node::object(&workflow.params);
-        let arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
         // Includes and the file of params: without them the workflow file is not whole.
         let files = self
             .sources
@@ -138,8 +175,7 @@ impl Subject<'_> {
             .skip(1)
             .filter(|(name, _)| !name.starts_with("--"))
             .map(|(name, text)| (name.to_string(), text.into()));
-        json!({
-            "run": id,
+        object(json!({
             "workflow": workflow.name,
             "path": workflow.path,
             "seed": workflow.seed,
@@ -149,16 +185,7 @@ impl Subject<'_> {
             "params_file": overrides.params.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
             "files": Map::from_iter(files),
             "kinds": self.kinds(),
-            "flow": env!("CARGO_PKG_VERSION"),
-            "command": arguments.collect::<Vec<_>>(),
-            "folder": std::env::current_dir().ok(),
-            "host": host(),
-            "platform": platform(),
-            "cores": machine.cores,
-            "gpus": machine.gpus,
-            "started": started,
-            "process": std::process::id(),
-        })
+        }))
     }
 
     /// The kinds that the workflow uses: their versions, and the plugins that have them.
@@ -181,6 +208,31 @@ impl Subject<'_> {
             Some((name.to_string(), facts))
         });
         kinds.collect()
+    }
+}
+
+/// What `run.json` holds of the run and its process.
+fn process(run: &str, started: &str) -> Map<String, Value> {
+    let machine = Machine::here();
+    let arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+    object(json!({
+        "run": run,
+        "flow": env!("CARGO_PKG_VERSION"),
+        "command": arguments.collect::<Vec<_>>(),
+        "folder": std::env::current_dir().ok(),
+        "host": host(),
+        "platform": platform(),
+        "cores": machine.cores,
+        "gpus": machine.gpus,
+        "started": started,
+        "process": std::process::id(),
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`key`]: what an action's key is made of; the one writer that hashing and explaining share.
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
 //! - [`survey`]: what a run would do, without doing it.
+//! - [`settled`]: what a run with nothing to do saw, so that the next one has even less to do.
 //! - [`explain`]: which parts of a key differ from those of earlier records.
 //! - [`budget`]: what the machine has, and what of it stages hold.
 //! - `execute`: one stage, from lease to commit; `command` is how its process is put together, `outputs` checks
@@ -29,6 +30,7 @@ mod outputs;
 pub mod past;
 pub mod provenance;
 pub mod runner;
+pub mod settled;
 pub mod survey;
 
 pub use event::{Event, Status};

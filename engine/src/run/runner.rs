@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use flow_cache::{Key, Lookup, Record, Store};
 use petgraph::graph::NodeIndex;
-use serde_json::Map;
+use rayon::prelude::*;
 
 use super::budget::{Budget, Machine, Share};
 use super::event::{Event, Failure, RunEnd, StageEnd, Status};
@@ -33,6 +33,8 @@ pub struct Options {
     pub looked_up: BTreeSet<NodeIndex>,
     /// Instances that are executed although their result is in the store.
     pub forced: BTreeSet<NodeIndex>,
+    /// What there is to give out.
+    pub machine: Machine,
     /// Threads that may be given out at once.
     pub jobs: u32,
     /// Whether stages that do not depend on a failed one still run.
@@ -44,8 +46,8 @@ pub struct Options {
 pub struct Summary {
     /// The counts, as the last event tells them.
     pub end: RunEnd,
-    /// The figures of every stage that has a result.
-    pub metrics: HashMap<NodeIndex, Map<String, serde_json::Value>>,
+    /// The results that are there.
+    pub records: HashMap<NodeIndex, Record>,
 }
 
 /// Everything that a run needs.
@@ -67,11 +69,18 @@ pub struct Runner<'a> {
 /// What a thread that executes a job tells the loop.
 enum Message {
     Event(Event),
+    /// Its process is gone, and its result is on the way into the store: what it held of the machine is free.
+    Freed(NodeIndex),
     Done(NodeIndex, Outcome, f64),
 }
 
 /// How often the loop looks whether it is to end.
 const TICK: Duration = Duration::from_millis(50);
+/// How many stages may be under way at once, those among them that only wait until their result is safe on the disk. So the
+/// disk's syncs, which take milliseconds each, overlap.
+const UNDER_WAY: usize = 64;
+/// From so many stages on, they are looked up by several threads: fewer take less time than threads take to start.
+const MANY: usize = 64;
 
 impl Runner<'_> {
     /// Brings the plan up to date. `tell` hears every event, on this thread.
@@ -112,10 +121,9 @@ impl Runner<'_> {
             ready: BTreeSet::new(),
             queue: BTreeMap::new(),
             running: HashMap::new(),
-            budget: Budget::new(Machine::here(), options.jobs),
+            budget: Budget::new(options.machine.clone(), options.jobs),
             made: Made::new(),
-            keys: HashMap::new(),
-            metrics: HashMap::new(),
+            records: HashMap::new(),
             ended: HashMap::new(),
             counts: HashMap::new(),
             failed: false,
@@ -136,6 +144,7 @@ impl Runner<'_> {
                 }
                 match receiver.recv_timeout(TICK) {
                     Ok(Message::Event(event)) => state.event(event),
+                    Ok(Message::Freed(node)) => state.freed(node),
                     Ok(Message::Done(node, outcome, seconds)) => state.done(node, outcome, seconds),
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -147,9 +156,45 @@ impl Runner<'_> {
         state.event(Event::Run(end.clone()));
         Ok(Summary {
             end,
-            metrics: state.metrics,
+            records: state.records,
         })
     }
+}
+
+/// What is known of an instance that is ready.
+struct Found {
+    key: Key,
+    manifest: Manifest,
+    lookup: Lookup,
+}
+
+/// Makes the key of an instance and looks it up; `None` where something that it reads was not made.
+fn find(
+    runner: &Runner<'_>,
+    made: &Made,
+    node: NodeIndex,
+    forced: bool,
+) -> Result<Option<Found>, flow_cache::Error> {
+    let digest = |source, output: &str| {
+        let output = made.get(&(source, output.to_string()));
+        output.map(|output| output.digest)
+    };
+    let instance = &runner.plan.graph[node];
+    let manifest = Manifest::of(instance, runner.catalogue, runner.externals, digest);
+    let Some(manifest) = manifest else {
+        return Ok(None);
+    };
+    let key = manifest.key();
+    let lookup = if forced {
+        Lookup::Miss
+    } else {
+        runner.store.lookup(&key)?
+    };
+    Ok(Some(Found {
+        key,
+        manifest,
+        lookup,
+    }))
 }
 
 struct State<'a, 'b> {
@@ -165,13 +210,12 @@ struct State<'a, 'b> {
     ready: BTreeSet<(usize, NodeIndex)>,
     /// Queued: to be executed when the machine has room.
     queue: BTreeMap<(usize, NodeIndex), Job>,
-    /// Running, with what they hold.
-    running: HashMap<NodeIndex, (Key, Share)>,
+    /// Running, with what they hold; those whose process is gone hold nothing.
+    running: HashMap<NodeIndex, (Key, Option<Share>)>,
     budget: Budget,
     made: Made,
-    /// The keys of the results that are there.
-    keys: HashMap<NodeIndex, Key>,
-    metrics: HashMap<NodeIndex, Map<String, serde_json::Value>>,
+    /// The results that are there.
+    records: HashMap<NodeIndex, Record>,
     ended: HashMap<NodeIndex, Status>,
     counts: HashMap<&'static str, usize>,
     failed: bool,
@@ -196,69 +240,69 @@ impl<'a> State<'a, '_> {
         self.runner.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going)
     }
 
-    /// Ready → Cached or Queued.
+    /// Ready → Cached or Queued, until nothing is ready.
     fn look_up(&mut self) -> Result<()> {
-        while !self.runner.stop.load(Ordering::Relaxed) {
-            let Some((rank, node)) = self.ready.pop_first() else {
-                return Ok(());
+        while !self.ready.is_empty() && !self.runner.stop.load(Ordering::Relaxed) {
+            let ready: Vec<_> = std::mem::take(&mut self.ready).into_iter().collect();
+            let (runner, made) = (self.runner, &self.made);
+            let forced = &self.options.forced;
+            let find =
+                |(_, node): &(usize, NodeIndex)| find(runner, made, *node, forced.contains(node));
+            let found: Vec<_> = if ready.len() < MANY {
+                ready.iter().map(find).collect()
+            } else {
+                ready.par_iter().map(find).collect()
             };
-            let instance = &self.runner.plan.graph[node];
-            let made = &self.made;
-            let manifest = Manifest::of(
-                instance,
-                self.runner.catalogue,
-                self.runner.externals,
-                |source, output| made.get(&(source, output.to_string())).map(|o| o.digest),
-            );
-            let Some(manifest) = manifest else {
-                // Only where `--only` looks up what was never made; that is refused before the run.
-                self.end(node, Status::Skipped, None, 0.0, None, None);
-                continue;
-            };
-            let key = manifest.key();
-            let forced = self.options.forced.contains(&node);
-            if !forced {
-                match self.runner.store.lookup(&key)? {
-                    Lookup::Hit(record) => {
-                        self.finish(node, Status::Cached, record, 0.0);
-                        continue;
-                    }
-                    Lookup::Miss => {}
-                    Lookup::Damaged(why) => self.event(Event::Warning {
-                        label: Some(instance.label.clone()),
-                        message: format!(
-                            "its result in the store can't be used, so it runs again: {why}"
-                        ),
-                    }),
-                }
+            for ((rank, node), found) in ready.into_iter().zip(found) {
+                self.take_in(rank, node, found?);
             }
-            if self.options.looked_up.contains(&node) {
-                self.end(node, Status::Skipped, Some(key), 0.0, None, None);
-                continue;
-            }
-            let sources = instance.sources();
-            let inputs = sources.iter().flat_map(|source| {
-                let outputs = &self.runner.plan.graph[*source].outputs;
-                outputs.iter().filter_map(|output| {
-                    let name = (*source, output.role.clone());
-                    Some((name.clone(), self.made.get(&name)?.clone()))
-                })
-            });
-            let job = Job {
-                node,
-                manifest,
-                key,
-                forced,
-                log: self.journal.log(&instance.label),
-                made: inputs.collect(),
-                sources: sources
-                    .iter()
-                    .filter_map(|source| Some((*source, *self.keys.get(source)?)))
-                    .collect(),
-            };
-            self.queue.insert((rank, node), job);
         }
         Ok(())
+    }
+
+    fn take_in(&mut self, rank: usize, node: NodeIndex, found: Option<Found>) {
+        let instance = &self.runner.plan.graph[node];
+        let Some(Found {
+            key,
+            manifest,
+            lookup,
+        }) = found
+        else {
+            // Only where `--only` looks up what was never made; that is refused before the run.
+            return self.end(node, Status::Skipped, None, 0.0, None, None);
+        };
+        match lookup {
+            Lookup::Hit(record) => return self.finish(node, Status::Cached, record, 0.0),
+            Lookup::Miss => {}
+            Lookup::Damaged(why) => self.event(Event::Warning {
+                label: Some(instance.label.clone()),
+                message: format!("its result in the store can't be used, so it runs again: {why}"),
+            }),
+        }
+        if self.options.looked_up.contains(&node) {
+            return self.end(node, Status::Skipped, Some(key), 0.0, None, None);
+        }
+        let sources = instance.sources();
+        let inputs = sources.iter().flat_map(|source| {
+            let outputs = &self.runner.plan.graph[*source].outputs;
+            outputs.iter().filter_map(|output| {
+                let name = (*source, output.role.clone());
+                Some((name.clone(), self.made.get(&name)?.clone()))
+            })
+        });
+        let job = Job {
+            node,
+            manifest,
+            key,
+            forced: self.options.forced.contains(&node),
+            log: self.journal.log(&instance.label),
+            made: inputs.collect(),
+            sources: sources
+                .iter()
+                .filter_map(|source| Some((*source, self.records.get(source)?.key)))
+                .collect(),
+        };
+        self.queue.insert((rank, node), job);
     }
 
     /// Queued → Running, while the machine has room.
@@ -268,7 +312,7 @@ impl<'a> State<'a, '_> {
         site: &'env Site<'env>,
         sender: &Sender<Message>,
     ) {
-        while !self.ending() {
+        while !self.ending() && self.running.len() < UNDER_WAY {
             let (budget, running) = (&mut self.budget, &self.running);
             let plan = self.runner.plan;
             let found = self.queue.iter().find_map(|(place, job)| {
@@ -292,24 +336,33 @@ impl<'a> State<'a, '_> {
                 let _ = self.look_up();
                 continue;
             }
-            self.running.insert(job.node, (job.key, share.clone()));
+            self.running
+                .insert(job.node, (job.key, Some(share.clone())));
             let sender = sender.clone();
             scope.spawn(move || {
                 // The loop outlives its jobs; where it is gone there is nobody to tell.
                 let tell = |event| {
                     let _ = sender.send(Message::Event(event));
                 };
-                let (outcome, seconds) = execute::execute(site, &job, &share, &tell);
+                let freed = || {
+                    let _ = sender.send(Message::Freed(job.node));
+                };
+                let (outcome, seconds) = execute::execute(site, &job, &share, &freed, &tell);
                 let _ = sender.send(Message::Done(job.node, outcome, seconds));
             });
         }
     }
 
-    fn done(&mut self, node: NodeIndex, outcome: Outcome, seconds: f64) {
-        let key = self.running.remove(&node).map(|(key, share)| {
+    fn freed(&mut self, node: NodeIndex) {
+        let share = self.running.get_mut(&node);
+        if let Some(share) = share.and_then(|(_, share)| share.take()) {
             self.budget.give_back(share);
-            key
-        });
+        }
+    }
+
+    fn done(&mut self, node: NodeIndex, outcome: Outcome, seconds: f64) {
+        self.freed(node);
+        let key = self.running.remove(&node).map(|(key, _)| key);
         match outcome {
             Outcome::Ran(record) => self.finish(node, Status::Ran, *record, seconds),
             Outcome::Cached(record) => self.finish(node, Status::Cached, *record, seconds),
@@ -326,9 +379,8 @@ impl<'a> State<'a, '_> {
         for (role, output) in &record.outputs {
             self.made.insert((node, role.clone()), output.clone());
         }
-        self.keys.insert(node, record.key);
-        self.metrics.insert(node, record.metrics.clone());
         self.end(node, status, Some(record.key), seconds, Some(&record), None);
+        self.records.insert(node, record);
         for reader in self.runner.plan.readers(node) {
             if let Some(waits) = self.waits.get_mut(&reader) {
                 *waits -= 1;

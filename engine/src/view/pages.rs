@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use flow_stage::protocol::KindDescription;
 use serde_json::Value;
 
 use super::columns;
-use crate::plugin::{Catalogue, Kind};
+use crate::plugin::{Catalogue, Kind, type_text};
 
 /// A line for each kind.
 pub fn list(catalogue: &Catalogue) -> String {
@@ -67,6 +68,7 @@ pub fn page(kind: &Kind) -> String {
         });
         let _ = writeln!(text, "\nwith\n{}", columns(rows, 2));
     }
+    let _ = writeln!(text, "\nexample\n{}", example(description));
     let mut notes = vec![match description.resources.cpus {
         0 => "all threads unless `resources` says otherwise".to_string(),
         n => format!("{n} thread(s) unless `resources` says otherwise"),
@@ -97,55 +99,73 @@ pub fn page(kind: &Kind) -> String {
     text
 }
 
-/// Type and range of a parameter, in words.
-fn type_text(schema: &Value) -> String {
-    if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        return values
-            .iter()
-            .map(Value::to_string)
-            .collect::<Vec<_>>()
-            .join(" | ");
+/// A stage of this kind as it may stand in a workflow: its inputs from stages that are called as their roles, the
+/// parameters that it needs, and two that one may want to change.
+fn example(description: &KindDescription) -> String {
+    let mut lines = vec![
+        format!("[stages.{}]", description.name),
+        format!("uses = \"{}\"", description.name),
+    ];
+    let table = |entries: Vec<String>| format!("{{ {} }}", entries.join(", "));
+    let inputs = description.inputs.iter();
+    let inputs: Vec<String> = inputs
+        .map(|port| format!("{0} = \"{0}\"", port.name))
+        .collect();
+    if !inputs.is_empty() {
+        lines.push(format!("inputs = {}", table(inputs)));
     }
-    if let Some(value) = schema.get("const") {
-        return value.to_string();
+    let properties = description
+        .parameters
+        .get("properties")
+        .and_then(Value::as_object);
+    let properties = || properties.into_iter().flatten();
+    let required = description
+        .parameters
+        .get("required")
+        .and_then(Value::as_array);
+    let needed = |name: &str| required.is_some_and(|r| r.iter().any(|n| n == name));
+    let mut values: Vec<String> = properties()
+        .filter(|(name, _)| needed(name))
+        .map(|(name, schema)| format!("{name} = {}", placeholder(schema)))
+        .collect();
+    let usual = properties()
+        .filter(|(name, _)| !needed(name))
+        .filter_map(|(name, schema)| {
+            let default = schema
+                .get("default")
+                .filter(|default| default.is_number())?;
+            Some(format!("{name} = {default}"))
+        });
+    values.extend(usual.take(2));
+    if !values.is_empty() {
+        lines.push(format!("with = {}", table(values)));
     }
-    if let Some(several) = schema
-        .get("oneOf")
-        .or(schema.get("anyOf"))
-        .and_then(Value::as_array)
+    lines
+        .iter()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A value of the right type for a parameter that has no default.
+fn placeholder(schema: &Value) -> String {
+    if let Some(choice) = schema
+        .get("anyOf")
+        .or(schema.get("oneOf"))
+        .and_then(|all| all.get(0))
     {
-        let mut texts: Vec<String> = several
-            .iter()
-            .map(type_text)
-            .filter(|t| t != "null")
-            .collect();
-        texts.dedup();
-        return texts.join(" | ");
+        return placeholder(choice);
     }
-    let name = match schema.get("type") {
-        Some(Value::String(name)) => name.clone(),
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .filter(|&name| name != "null")
-            .collect::<Vec<_>>()
-            .join(" | "),
-        _ => "any".into(),
-    };
-    let bound = |inclusive: &str, exclusive: &str| {
-        schema
-            .get(inclusive)
-            .map(|v| (v, ""))
-            .or(schema.get(exclusive).map(|v| (v, " (excluded)")))
-            .map(|(value, note)| format!("{value}{note}"))
-    };
-    match (
-        bound("minimum", "exclusiveMinimum"),
-        bound("maximum", "exclusiveMaximum"),
-    ) {
-        (None, None) => name,
-        (Some(low), None) => format!("{name} ≥ {low}"),
-        (None, Some(high)) => format!("{name} ≤ {high}"),
-        (Some(low), Some(high)) => format!("{name} {low} … {high}"),
+    let first = |key: &str| schema.get(key).and_then(|values| values.get(0));
+    match (first("examples").or(first("enum")), schema.get("type")) {
+        (Some(value), _) => value.to_string(),
+        (None, Some(Value::String(name))) if name == "integer" || name == "number" => {
+            let low = schema.get("minimum").cloned();
+            low.unwrap_or_else(|| 1.into()).to_string()
+        }
+        (None, Some(Value::String(name))) if name == "boolean" => "true".into(),
+        (None, Some(Value::String(name))) if name == "array" => "[]".into(),
+        (None, Some(Value::String(name))) if name == "object" => "{}".into(),
+        _ => "\"…\"".into(),
     }
 }

@@ -60,10 +60,16 @@ pub(super) fn reason(plan: &Plan, survey: &Survey, history: &History, node: Node
                 .filter(|source| survey.record(*source).is_none())
                 .map(|source| plan.graph[source].label.as_str())
                 .collect();
-            format!(
-                "once {} has run, unless that gives the same bytes",
-                waits.join(", ")
-            )
+            match &waits[..] {
+                [rest @ .., last] if !rest.is_empty() => format!(
+                    "once {} and {last} have run, unless they give the same bytes",
+                    rest.join(", ")
+                ),
+                _ => format!(
+                    "once {} has run, unless that gives the same bytes",
+                    waits.concat()
+                ),
+            }
         }
     }
 }

@@ -122,7 +122,7 @@ impl Composer<'_> {
                 return None;
             }
         };
-        let source = self.sources.add(path.display().to_string(), text.clone());
+        let source = self.sources.add_file(path, text.clone());
         let (root, errors) = DeTable::parse_recoverable(&text);
         for error in &errors {
             let message = error.message().into();

@@ -1,11 +1,14 @@
 //! Texts that a workflow is read from, and places in them.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// The texts: the workflow file, and one for each `--set`.
 #[derive(Debug, Default)]
 pub struct Sources {
     texts: Vec<(String, String)>,
+    /// Those that are files: their paths and numbers.
+    files: Vec<(PathBuf, usize)>,
 }
 
 /// A place in one of the [`Sources`].
@@ -21,6 +24,20 @@ impl Sources {
     pub fn add(&mut self, name: String, text: String) -> usize {
         self.texts.push((name, text));
         self.texts.len() - 1
+    }
+
+    /// Takes the text of a file in.
+    pub fn add_file(&mut self, path: &Path, text: String) -> usize {
+        let source = self.add(path.display().to_string(), text);
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        self.files.push((path, source));
+        source
+    }
+
+    /// The files, by absolute path, with their texts.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let files = self.files.iter();
+        files.map(|(path, source)| (path.as_path(), self.texts[*source].1.as_str()))
     }
 
     /// The beginning of the text that will be taken in next.
