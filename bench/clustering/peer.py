@@ -43,13 +43,14 @@ def generate(name, points, truth, fashion):
         from sklearn.datasets import load_digits
 
         x, y = load_digits(return_X_y=True)
-    elif name == "fashion":
+    elif name.startswith("fashion"):
+        n = 60_000 if name == "fashion60k" else 10_000
         with gzip.open(fashion) as file:
-            x = np.frombuffer(file.read(), np.uint8, 7_840_000, 16).reshape(10_000, 784) / 255.0
+            x = np.frombuffer(file.read(), np.uint8, n * 784, 16).reshape(n, 784) / 255.0
         with gzip.open(fashion.replace("images-idx3", "labels-idx1")) as file:
-            y = np.frombuffer(file.read(), np.uint8, 10_000, 8)
-    elif name == "points100k":
-        x, y = blobs(100_000, 4, 20)
+            y = np.frombuffer(file.read(), np.uint8, n, 8)
+    elif name.startswith("points"):
+        x, y = blobs({"points100k": 100_000, "points1m": 1_000_000}[name], 4, 20)
         x = x / 0.25 * 0.05 + np.random.default_rng(1).uniform(0, 10, size=(20, 4))[y]
     else:
         x, y = blobs({"blobs10k": 10_000, "blobs25k": 25_000}[name], 512, 20)

@@ -1,4 +1,4 @@
-//! Times the library on `.npy` files, for `bench/clustering`: `measure umap POINTS SEED EMBEDDING`, or
+//! Times the library on `.npy` files, for `bench/clustering`: `measure umap POINTS SEED SEARCH EMBEDDING`, or
 //! `measure cluster EMBEDDING LABELS`. Prints seconds and CPU seconds of each step as one line of JSON.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use flow_stage::array::{read_matrix, write};
 use flow_stages_cluster::hdbscan::soft_labels;
-use flow_stages_cluster::{Hdbscan, Umap, scores};
+use flow_stages_cluster::{Hdbscan, Search, Umap, scores};
 use serde_json::{Value, json};
 
 fn main() -> Result<()> {
@@ -17,13 +17,20 @@ fn main() -> Result<()> {
     // The threads are there before the first step is timed.
     rayon::broadcast(|_| ());
     match arguments[..] {
-        ["umap", points, seed, embedding] => {
+        ["umap", points, seed, search, embedding] => {
             let points = read_matrix(Path::new(points))?;
-            let umap = Umap::new().seed(seed.parse()?);
+            let umap = Umap::new().seed(seed.parse()?).search(match search {
+                "auto" => Search::Auto,
+                "exact" => Search::Exact,
+                _ => Search::Approximate,
+            });
             let (found, umap) = timed(|| umap.fit(points.view()));
             let found = found?;
             write(Path::new(embedding), &found.points)?;
-            println!("{}", json!({"umap": umap, "warnings": found.warnings}));
+            println!(
+                "{}",
+                json!({"umap": umap, "warnings": found.warnings, "recall": found.recall})
+            );
         }
         ["cluster", embedding, labels] => {
             let points = read_matrix(Path::new(embedding))?.mapv(f64::from);
@@ -33,15 +40,22 @@ fn main() -> Result<()> {
             let chosen = soft_labels(membership?.view());
             write(Path::new(labels), &chosen)?;
             let mut result = json!({"hdbscan": fit, "membership": soft});
-            // It compares each pair of points.
-            if points.nrows() <= 30_000 {
-                let (value, times) = timed(|| scores::silhouette(points.view(), chosen.view()));
-                result["value"] = json!(value?);
-                result["silhouette"] = times;
+            // All pairs of points up to what the peer can take, a sample beyond.
+            let rows = if points.nrows() <= 30_000 {
+                usize::MAX
+            } else {
+                20_000
+            };
+            let (found, times) = timed(|| {
+                scores::sampled_silhouette(points.view(), chosen.view(), rows, 0, &|_| {})
+            });
+            result["silhouette"] = times;
+            if let Some(found) = found? {
+                result["value"] = json!([found.mean, found.standard_error]);
             }
             println!("{result}");
         }
-        _ => bail!("measure umap POINTS SEED EMBEDDING | measure cluster EMBEDDING LABELS"),
+        _ => bail!("measure umap POINTS SEED SEARCH EMBEDDING | measure cluster EMBEDDING LABELS"),
     }
     Ok(())
 }

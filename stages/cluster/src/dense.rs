@@ -4,6 +4,7 @@
 //! Written out here because libraries sum in an order that depends on the processor's vector unit, its caches, and the
 //! number of threads.
 
+use crate::simd::vectorize;
 use rayon::prelude::*;
 
 /// Columns in a tile of the product, and rows that a tile takes in at once.
@@ -16,13 +17,12 @@ pub(crate) fn gram(rows: &[f64], d: usize) -> Vec<f64> {
     let tiles: Vec<(usize, usize)> = (0..blocks)
         .flat_map(|a| (a..blocks).map(move |b| (a, b)))
         .collect();
-    let arch = pulp::Arch::new();
     let sums: Vec<Vec<f64>> = tiles
         .par_iter()
         .map(|&(a, b)| {
             let mut sums = vec![0.0; TILE * TILE];
             let (mut left, mut right) = (vec![0.0; ROWS * TILE], vec![0.0; ROWS * TILE]);
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for part in rows.chunks(ROWS * d) {
@@ -117,7 +117,6 @@ pub(crate) fn largest_eigen(mut matrix: Vec<f64>, n: usize, k: usize) -> (Vec<f6
 fn tridiagonal(matrix: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>) {
     let mut beside = vec![0.0; n];
     let mut reflections = Vec::with_capacity(n.saturating_sub(2));
-    let arch = pulp::Arch::new();
     for step in 0..n.saturating_sub(2) {
         let (above, below) = matrix.split_at_mut((step + 1) * n);
         let mut v = above[step * n + step + 1..].to_vec();
@@ -130,7 +129,7 @@ fn tridiagonal(matrix: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64
             // A - 2 v wᵀ - 2 w vᵀ with w = A v - (vᵀ A v) v.
             let mut w: Vec<f64> = (below.par_chunks(n).with_min_len(64))
                 .map(|row| {
-                    arch.dispatch(
+                    vectorize(
                         #[inline(always)]
                         || dot(&row[step + 1..], &v),
                     )
@@ -141,7 +140,7 @@ fn tridiagonal(matrix: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64
             (below.par_chunks_mut(n).with_min_len(64))
                 .zip(v.par_iter().zip(&w))
                 .for_each(|(row, (&own_v, &own_w))| {
-                    arch.dispatch(
+                    vectorize(
                         #[inline(always)]
                         || {
                             for ((x, v), w) in row[step + 1..].iter_mut().zip(&v).zip(&w) {
@@ -173,7 +172,6 @@ fn diagonalise(diagonal: &mut [f64], beside: &mut [f64]) -> Vec<Vec<f64>> {
             rows
         })
         .collect();
-    let arch = pulp::Arch::new();
     let mut rotations = Vec::new();
     for first in 0..n {
         // Few steps are ever needed; a matrix that is not finite must not hold it here.
@@ -217,7 +215,7 @@ fn diagonalise(diagonal: &mut [f64], beside: &mut [f64]) -> Vec<Vec<f64>> {
                 beside[last] = 0.0;
             }
             parts.par_iter_mut().for_each(|rows| {
-                arch.dispatch(
+                vectorize(
                     #[inline(always)]
                     || {
                         for &(i, s, c) in &rotations {

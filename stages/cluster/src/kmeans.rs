@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result, check_points};
 use crate::random::Stream;
+use crate::simd::vectorize;
 
-/// k-means: Lloyd's algorithm from several k-means++ starts (Arthur, Vassilvitskii 2007), of which the one of least
+/// k-means: Lloyd's algorithm from several greedy k-means++ starts (Arthur, Vassilvitskii 2007), of which the one of least
 /// inertia is kept. In f64; the same for every number of threads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KMeans {
@@ -26,6 +27,9 @@ pub struct Partition {
     /// The sum of squared distances to the own center.
     pub inertia: f64,
 }
+
+/// Centers that move by less have settled: as a part of the mean variance of the axes, as in scikit-learn.
+const TOLERANCE: f64 = 1e-4;
 
 /// Rows that one task handles; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 1024;
@@ -80,10 +84,11 @@ impl KMeans {
         }
         let points = points.as_standard_layout();
         let rows = Rows::new(points.as_slice().expect("standard layout"), points.ncols());
+        let settled = TOLERANCE * rows.mean_variance();
         let runs: Vec<Run> = (0..self.starts as u64)
             .into_par_iter()
             .map(|start| {
-                let run = self.run(&rows, &mut Stream::new(self.seed, start));
+                let run = self.run(&rows, settled, &mut Stream::new(self.seed, start));
                 progress(1.0 / self.starts as f64);
                 run
             })
@@ -101,17 +106,20 @@ impl KMeans {
         Ok(best.canonical(rows.d))
     }
 
-    fn run(&self, rows: &Rows, random: &mut Stream) -> Run {
+    /// One start, until the centers move by `settled` or less, as the sum of squares.
+    fn run(&self, rows: &Rows, settled: f64, random: &mut Stream) -> Run {
         let mut centers = plus_plus(rows, self.k, random);
         let mut assigned = rows.assign(&centers);
         for _ in 0..self.iterations {
             let next = rows.means(&assigned, &centers);
-            let settled = next == centers;
+            let moved = (next.iter().zip(&centers))
+                .map(|(a, b)| (a - b) * (a - b))
+                .sum::<f64>();
             centers = next;
-            if settled {
+            assigned = rows.assign(&centers);
+            if moved <= settled {
                 break;
             }
-            assigned = rows.assign(&centers);
         }
         Run {
             inertia: rows.sum(|row| assigned[row].1),
@@ -190,14 +198,13 @@ impl<'a> Rows<'a> {
 
     /// The nearest center of each row (the first among equal ones), and the squared distance to it.
     fn assign(&self, centers: &[f64]) -> Vec<(u32, f64)> {
-        let arch = pulp::Arch::new();
         let mut assigned = vec![(0, f64::INFINITY); self.len()];
         (assigned
             .par_chunks_mut(LANES)
             .zip(self.columns.par_chunks(self.d)))
         .with_min_len(8)
         .for_each(|(best, columns)| {
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for (part, four) in centers.chunks(CENTERS * self.d).enumerate() {
@@ -221,13 +228,12 @@ impl<'a> Rows<'a> {
 
     /// Lowers what is known of each row's squared distance to the nearest center, by one more center.
     fn near(&self, center: &[f64], nearest: &mut [f64]) {
-        let arch = pulp::Arch::new();
         (nearest
             .par_chunks_mut(LANES)
             .zip(self.columns.par_chunks(self.d)))
         .with_min_len(32)
         .for_each(|(nearest, columns)| {
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     let [distances] = squares(columns, [center]);
@@ -237,6 +243,27 @@ impl<'a> Rows<'a> {
                 },
             );
         });
+    }
+
+    /// The mean over the axes of the rows' variance.
+    fn mean_variance(&self) -> f64 {
+        let n = self.len() as f64;
+        let mut means = vec![0.0; self.d];
+        for row in self.values.chunks_exact(self.d) {
+            means
+                .iter_mut()
+                .zip(row)
+                .for_each(|(mean, x)| *mean += x / n);
+        }
+        let mut sum = 0.0;
+        for row in self.values.chunks_exact(self.d) {
+            sum += row
+                .iter()
+                .zip(&means)
+                .map(|(x, m)| (x - m) * (x - m))
+                .sum::<f64>();
+        }
+        sum / n / self.d as f64
     }
 
     /// The means of the assigned rows. A center without rows moves to the row that is farthest from its own.
@@ -293,35 +320,45 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Centers drawn one by one, each with chances in proportion to the squared distance from the nearest one so far.
+/// Centers drawn one by one, each with chances in proportion to the squared distance from the nearest one so far; of
+/// 2 + ln k draws the one that leaves the least sum of these distances, as scikit-learn does.
 fn plus_plus(rows: &Rows, k: usize, random: &mut Stream) -> Vec<f64> {
+    let draws = 2 + libm::log(k as f64) as usize;
     let mut centers = rows.row(random.below(rows.len())).to_vec();
     let mut nearest = vec![f64::INFINITY; rows.len()];
-    while centers.len() < k * rows.d {
-        let last = &centers[centers.len() - rows.d..];
-        rows.near(last, &mut nearest);
-        let total = rows.sum(|row| nearest[row]);
-        if total == 0.0 {
-            // Fewer distinct points than centers: each has its own already.
-            break;
-        }
-        let mut left = random.unit() * total;
-        let mut chosen = None;
-        for (row, &weight) in nearest
-            .iter()
-            .enumerate()
-            .filter(|(_, weight)| **weight > 0.0)
-        {
-            chosen = Some(row);
-            left -= weight;
-            if left < 0.0 {
-                break;
+    rows.near(&centers, &mut nearest);
+    let mut total = rows.sum(|row| nearest[row]);
+    // With fewer distinct points than centers, each has its own at some time, and nothing is left.
+    while centers.len() < k * rows.d && total > 0.0 {
+        let mut best: Option<(f64, usize, Vec<f64>)> = None;
+        for _ in 0..draws {
+            let row = draw(&nearest, total, random);
+            let mut then = nearest.clone();
+            rows.near(rows.row(row), &mut then);
+            let sum = rows.sum(|row| then[row]);
+            if best.as_ref().is_none_or(|best| sum < best.0) {
+                best = Some((sum, row, then));
             }
         }
-        let row = chosen.expect("the sum is positive");
+        let (sum, row, then) = best.expect("there is a draw");
         centers.extend_from_slice(rows.row(row));
+        (total, nearest) = (sum, then);
     }
     centers
+}
+
+/// A row, with chances in proportion to its weight. The weights are not all 0.
+fn draw(weights: &[f64], total: f64, random: &mut Stream) -> usize {
+    let mut left = random.unit() * total;
+    let mut chosen = 0;
+    for (row, &weight) in weights.iter().enumerate().filter(|one| *one.1 > 0.0) {
+        chosen = row;
+        left -= weight;
+        if left < 0.0 {
+            break;
+        }
+    }
+    chosen
 }
 
 /// The squared distances of some rows from some centers, each summed up in the order of the axes.

@@ -17,6 +17,7 @@ mod knn;
 mod pca;
 mod random;
 pub mod scores;
+mod simd;
 mod stages;
 mod umap;
 

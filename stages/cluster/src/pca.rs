@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::dense;
 use crate::error::{Error, Result, check_points};
+use crate::simd::vectorize;
 
 /// Principal component analysis by the eigenvectors of the covariance (or, with fewer rows than columns, of the rows'
 /// products), in f64. The same bits for every number of threads, and on every machine.
@@ -111,13 +112,12 @@ impl Pca {
             })
             .collect();
         let mut scores = Array2::zeros((n, k));
-        let arch = pulp::Arch::new();
         (scores
             .axis_iter_mut(Axis(0))
             .into_par_iter()
             .zip(centred.par_chunks(d)))
         .for_each(|(mut into, row)| {
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for ((into, axis), scale) in into.iter_mut().zip(axes.outer_iter()).zip(&scale)

@@ -1,5 +1,6 @@
 //! A balanced k-d tree over f64 points: core distances, and the boxes that the spanning tree prunes with.
 
+use crate::simd::vectorize;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
@@ -117,11 +118,10 @@ impl KdTree {
             .copied()
             .filter(|node| node.right == 0)
             .collect();
-        let arch = pulp::Arch::new();
         let parts: Vec<Vec<f64>> = leaves
             .par_iter()
             .map_init(Scratch::default, |scratch, &leaf| {
-                let found = arch.dispatch(
+                let found = vectorize(
                     #[inline(always)]
                     || self.leaf_core_distances(leaf, k, scratch),
                 );

@@ -9,6 +9,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::tree::CondensedTree;
+use crate::simd::vectorize;
 
 /// Membership `[n, K]` of each point in each of `clusters`. Rows sum to at most 1; nothing in it is NaN.
 pub(super) fn membership(
@@ -23,7 +24,6 @@ pub(super) fn membership(
     }
     let exemplars = Exemplars::new(points, tree, clusters);
     let heights = Heights::new(tree, clusters);
-    let arch = pulp::Arch::new();
     result
         .axis_chunks_iter_mut(Axis(0), CHUNK)
         .into_par_iter()
@@ -41,7 +41,7 @@ pub(super) fn membership(
                 let own = tree.point_lambda[point];
                 let point = points.row(point);
                 let point = point.as_slice().expect("standard layout");
-                arch.dispatch(
+                vectorize(
                     #[inline(always)]
                     || exemplars.near(point, &mut squares, &mut nearness),
                 );

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::kdtree::{KdTree, larger};
+use crate::simd::vectorize;
 
 /// An edge of the spanning tree; its fields, in this order, are its place in the total order.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,7 +78,6 @@ pub(super) fn spanning_tree(
     let mut sets = Sets::new(n);
     let mut edges = Vec::with_capacity(n.saturating_sub(1));
     let mut components = n;
-    let arch = pulp::Arch::new();
     while components > 1 {
         let uniform = uniform_nodes(tree, &component);
         // An upper bound on the reach of each component's best edge, as the bits of a non-negative f64.
@@ -95,7 +95,7 @@ pub(super) fn spanning_tree(
             .par_chunks_mut(256)
             .enumerate()
             .for_each_init(Vec::new, |stack, (chunk, part)| {
-                arch.dispatch(
+                vectorize(
                     #[inline(always)]
                     || {
                         for (i, known) in part.iter_mut().enumerate() {

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::{Neighbours, squared_distance};
 use crate::random::Stream;
+use crate::simd::vectorize;
 
 /// Trees of the forest.
 const TREES: usize = 6;
@@ -74,7 +75,6 @@ pub(super) fn nearest(
         }
     }
     progress(left);
-    let arch = pulp::Arch::new();
     let mut result = Neighbours {
         k,
         index: vec![0; n * k],
@@ -86,7 +86,7 @@ pub(super) fn nearest(
         .enumerate()
         .for_each(|(row, ((index, distance), list))| {
             let list = list.into_inner().unwrap_or_else(|e| e.into_inner());
-            let mut found: Vec<(f64, u32)> = arch.dispatch(
+            let mut found: Vec<(f64, u32)> = vectorize(
                 #[inline(always)]
                 || {
                     (list.iter())
@@ -132,8 +132,7 @@ impl Rows<'_> {
         let a = self.row(rows[random.below(rows.len())]);
         let b = self.row(rows[random.below(rows.len())]);
         let line: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-        let arch = pulp::Arch::new();
-        let mut along: Vec<(f32, u32)> = arch.dispatch(
+        let mut along: Vec<(f32, u32)> = vectorize(
             #[inline(always)]
             || {
                 (rows.iter())
@@ -160,12 +159,11 @@ impl Rows<'_> {
 
     /// Compares candidates, the new with all, and offers them to each other.
     fn join(&self, candidates: &Candidates, lists: &Lists) {
-        let arch = pulp::Arch::new();
         let mut distances = Vec::new();
         for (i, &row) in candidates.new.iter().enumerate() {
             let others = || candidates.new[i + 1..].iter().chain(&candidates.old);
             distances.clear();
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     distances.extend(others().map(|&other| {

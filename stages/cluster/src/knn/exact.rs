@@ -12,6 +12,7 @@ use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::{Neighbours, squared_distance};
+use crate::simd::vectorize;
 
 /// Rows in a block of the matrix product.
 const BLOCK: usize = 256;
@@ -38,7 +39,6 @@ pub(super) fn nearest(
     let tiles: Vec<(usize, usize)> = (0..blocks.len())
         .flat_map(|a| (a..blocks.len()).map(move |b| (a, b)))
         .collect();
-    let arch = pulp::Arch::new();
     tiles.par_iter().for_each_init(
         || vec![0f32; BLOCK * BLOCK],
         |products, &(a, b)| {
@@ -56,7 +56,7 @@ pub(super) fn nearest(
                 Par::Seq,
             );
             let lock = |block: usize| blocks[block].lock().unwrap_or_else(|e| e.into_inner());
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for (row, i) in products.chunks_exact_mut(w).zip(left.clone()) {
@@ -94,7 +94,7 @@ pub(super) fn nearest(
         .enumerate()
         .for_each(|(block, ((index, distance), candidates))| {
             let mut candidates = candidates.into_inner().unwrap_or_else(|e| e.into_inner());
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for i in 0..candidates.length.len() {

@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use crate::random::Stream;
+use crate::simd::vectorize;
 
 /// How far two rows are from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +106,11 @@ fn recall(points: &Array2<f32>, found: &Neighbours, seed: u64) -> f64 {
     let mut random = Stream::new(seed, 5);
     let rows: Vec<usize> = (0..RECALL_ROWS.min(n)).map(|_| random.below(n)).collect();
     let slice = |row: usize| points.row(row).to_slice().expect("standard layout");
-    let arch = pulp::Arch::new();
     let right: Vec<usize> = rows
         .par_iter()
         .map(|&row| {
             let mut distances = vec![f64::INFINITY; n];
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for (other, distance) in distances.iter_mut().enumerate() {

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result, check_length, check_points};
 use crate::random::Stream;
+use crate::simd::vectorize;
 
 /// The mean silhouette of labelled points `[n, d]`: -1..1. None where fewer than 2 labels occur, or each row has its own.
 ///
@@ -134,14 +135,13 @@ impl Groups {
         rows: &[usize],
         progress: &(dyn Fn(f64) + Sync),
     ) -> Vec<f64> {
-        let arch = pulp::Arch::new();
         let parts: Vec<Vec<f64>> = rows
             .par_chunks(64)
             .map(|part| {
                 let found = (part.iter())
                     .map(|&row| {
                         let point = points.row(row).to_vec();
-                        arch.dispatch(
+                        vectorize(
                             #[inline(always)]
                             || self.silhouette(&point, self.of[row]),
                         )

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result, check_length, check_points};
 use crate::knn::{Metric, nearest, squared_distance};
+use crate::simd::vectorize;
 
 /// How far the `k` nearest others of each point in the embedding `[n, k]` are also near among the points `[n, d]`: 0..1.
 /// Equal distances are ranked by row.
@@ -29,14 +30,13 @@ pub fn trustworthiness(
     }
     let near = nearest(embedding, k, Metric::Euclidean);
     let points = points.as_standard_layout();
-    let arch = pulp::Arch::new();
     let penalties: Vec<u64> = (0..n)
         .into_par_iter()
         .map_init(
             || vec![0.0; n],
             |distances, row| {
                 let slice = |row: usize| points.row(row).to_slice().expect("standard layout");
-                arch.dispatch(
+                vectorize(
                     #[inline(always)]
                     || {
                         for (other, distance) in distances.iter_mut().enumerate() {

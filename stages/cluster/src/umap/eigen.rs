@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::graph::Graph;
 use crate::dense::largest_eigen;
 use crate::random::Stream;
+use crate::simd::vectorize;
 
 /// Vectors kept over a restart beyond those wanted, vectors in the basis, and restarts.
 const KEEP: usize = 8;
@@ -143,7 +144,6 @@ fn put(basis: &mut [f64], columns: usize, j: usize, vector: &mut [f64], limit: u
 
 /// Takes from a vector, twice for accuracy, what lies along the first `count` columns; returns how much that was.
 fn orthogonalise(basis: &[f64], columns: usize, count: usize, vector: &mut [f64]) -> Vec<f64> {
-    let arch = pulp::Arch::new();
     let mut total = vec![0.0; count];
     for _ in 0..2 {
         let parts: Vec<Vec<f64>> = (basis
@@ -151,7 +151,7 @@ fn orthogonalise(basis: &[f64], columns: usize, count: usize, vector: &mut [f64]
             .zip(vector.par_chunks(ROWS)))
         .map(|(rows, vector)| {
             let mut along = vec![0.0; count];
-            arch.dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for (row, &x) in rows.chunks_exact(columns).zip(vector) {

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::graph::Graph;
 use crate::random::Stream;
+use crate::simd::vectorize;
 
 /// Blocks of vertices. The number is part of the result: another one gives another layout.
 const BLOCKS: usize = 16;
@@ -73,7 +74,6 @@ fn run<const L: usize>(
     let mut rounds = tournament(count);
     deal(graph, &home, &blocks_sizes(&blocks), &order, &mut rounds);
     let tables = Tables::new(curve);
-    let arch = pulp::Arch::new();
 
     // Epoch 0 samples no edge.
     each();
@@ -97,7 +97,7 @@ fn run<const L: usize>(
                     places.clear();
                     places.extend_from_slice(&a);
                     let mut step = |places: &mut [[f32; L]]| {
-                        arch.dispatch(
+                        vectorize(
                             #[inline(always)]
                             || pair.step(places, due, epoch as f32, rate, &tables, &mut random),
                         );
