@@ -1,9 +1,9 @@
-//! A data set as one tensor, and the batches that networks see.
+//! A data set, and the batches that networks see.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use flow_stage::dataset::{Dataset, Meta, Rows, Split};
+use flow_stage::dataset::{Images, Meta, Rows, Split};
 use flow_stage::{array, random};
 use ndarray::Array1;
 use rand::Rng;
@@ -11,14 +11,14 @@ use tch::{Device, Kind, Tensor};
 
 use crate::augment::Augment;
 
-/// A data set in memory.
+/// A data set. Its images stay in their file, which is mapped: only those of a batch are copied.
 pub struct Data {
     /// Names.
     pub meta: Meta,
     /// Labels and splits.
     pub rows: Rows,
-    /// Pixels u8 `[n, c, h, w]`.
-    images: Tensor,
+    images: Images,
+    device: Device,
     mean: Tensor,
     std: Tensor,
 }
@@ -29,20 +29,17 @@ impl Data {
     /// # Errors
     /// Where it can't be read, has no coarse labels, or has no rows in one of its parts.
     pub fn read(path: &Path, device: Device) -> Result<Self> {
-        let Dataset { meta, images, rows } = Dataset::read(path)?;
+        let meta = Meta::read(path)?;
+        let rows = Rows::read(path)?;
+        let images = Images::open(path, &meta, &rows)?;
         ensure!(
             rows.coarse.is_some(),
             "the data set `{}` has no coarse labels; give its stage a `coarse` map from fine to coarse classes",
             meta.name
         );
-        let (n, channels, height, width) = images.dim();
-        let size = [n, channels, height, width].map(|d| d as i64);
-        let images = images.as_standard_layout();
-        let pixels = images
-            .as_slice()
-            .context("the images are not in row-major order")?;
         let mut data = Data {
-            images: Tensor::from_data_size(pixels, &size, Kind::Uint8).to_device(device),
+            images,
+            device,
             mean: Tensor::new(),
             std: Tensor::new(),
             rows,
@@ -58,7 +55,7 @@ impl Data {
         let tensor = |values| {
             Tensor::from_slice(values)
                 .view([1, -1, 1, 1])
-                .to_device(self.images.device())
+                .to_device(self.device)
         };
         (self.mean, self.std) = (tensor(mean), tensor(std));
     }
@@ -70,13 +67,13 @@ impl Data {
 
     /// Channels, height and width.
     pub fn input(&self) -> [i64; 3] {
-        let size = self.images.size();
-        [size[1], size[2], size[3]]
+        let [_, channels, height, width] = self.images.shape();
+        [channels, height, width].map(|size| size as i64)
     }
 
-    /// Where the tensors are.
+    /// Where the batches are.
     pub fn device(&self) -> Device {
-        self.images.device()
+        self.device
     }
 
     /// The rows of a part.
@@ -139,13 +136,33 @@ impl Data {
 
     /// The images of `rows` (i64 `[b]`) as f32 `[b, c, h, w]` in 0..1.
     fn pixels(&self, rows: &Tensor) -> Tensor {
-        let mut images = self.images.index_select(0, rows).to_kind(Kind::Float);
+        let mut images = self
+            .gather(rows)
+            .to_device(self.device)
+            .to_kind(Kind::Float);
         images.g_div_scalar_(255.0)
     }
 
     fn normalised(&self, mut images: Tensor) -> Tensor {
         let _ = images.g_sub_(&self.mean);
         images.g_div_(&self.std)
+    }
+
+    /// The pixels u8 `[b, c, h, w]` of `rows`, on the CPU.
+    fn gather(&self, rows: &Tensor) -> Tensor {
+        let rows = Vec::<i64>::try_from(rows).expect("row numbers are i64 [b]");
+        let [channels, height, width] = self.input();
+        let mut pixels = Vec::with_capacity(rows.len() * (channels * height * width) as usize);
+        for &row in &rows {
+            pixels.extend_from_slice(self.images.row(row as usize));
+        }
+        let size = [rows.len() as i64, channels, height, width];
+        Tensor::from_data_size(&pixels, &size, Kind::Uint8)
+    }
+
+    /// Has the system begin to read the images of `rows`, which [`Data::batch`] is asked for next.
+    pub fn prefetch(&self, rows: &[usize]) {
+        self.images.prefetch(rows);
     }
 
     /// Row numbers as a tensor.

@@ -6,8 +6,8 @@
 //!   `augment`: random changes of images; `range`: the learning rate's range test; `optimise`: optimisers and schedule;
 //!   `checkpoint`: its state on disk.
 //! - `nearest`: labels for images that were left out.
-//! - `measure`: what is measured on the test rows.
-//! - `tensors`: `.safetensors` files.
+//! - `measure`: what is measured on the test rows; `scores`: by which formulas. `tensorboard`: event files.
+//! - `tensors`: `.safetensors` files; `pickle`: PyTorch's checkpoints.
 //! - `runtime`: threads, device, exceptions.
 
 mod augment;
@@ -19,11 +19,14 @@ mod model;
 mod nearest;
 mod net;
 mod optimise;
+mod pickle;
 mod range;
 mod recipe;
 mod runtime;
+mod scores;
 mod stages;
 mod task;
+mod tensorboard;
 mod tensors;
 mod train;
 

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::data::{Data, first_maximum};
 use crate::model::{Labels, Model};
+use crate::scores::{self, OfClass};
 
 /// A model's answers on some rows.
 pub struct Answers {
@@ -109,10 +110,11 @@ fn metrics(model: &Model, data: &Data, answers: &Answers) -> Value {
         .map(|&row| data.coarse()[row] as usize)
         .collect();
     let names = &data.meta.coarse_names;
-    let mut confusion = vec![vec![0u64; names.len()]; names.len()];
+    let confusion = scores::confusion(&truth, &answers.coarse, names.len());
+    let of_classes = scores::of_classes(&confusion);
+    let aurocs = scores::aurocs(&answers.probabilities, &truth);
     let mut loss = 0.0;
     for (index, &class) in truth.iter().enumerate() {
-        confusion[class][answers.coarse[index]] += 1;
         // The smallest normal number stands for a probability that was rounded to none.
         loss -= answers.probabilities[[index, class]]
             .max(f64::MIN_POSITIVE)
@@ -127,11 +129,46 @@ fn metrics(model: &Model, data: &Data, answers: &Answers) -> Value {
     let mut metrics = Map::new();
     metrics.insert("test_accuracy".into(), json!(share(&right)));
     metrics.insert("test_loss".into(), json!(loss / n));
+    let confidence: Vec<f64> = (answers.coarse.iter().enumerate())
+        .map(|(index, &class)| answers.probabilities[[index, class]])
+        .collect();
+    // Means over the classes that have test rows, each class with one weight (macro).
+    let there = || of_classes.iter().filter(|class| class.recall.is_some());
+    for (name, value) in [
+        ("test_auroc", scores::mean(aurocs.iter().copied())),
+        (
+            "test_precision",
+            scores::mean(there().map(|class| Some(class.precision))),
+        ),
+        (
+            "test_recall",
+            scores::mean(there().map(|class| class.recall)),
+        ),
+        ("test_f1", scores::mean(there().map(|class| Some(class.f1)))),
+        (
+            "test_ece",
+            Some(scores::calibration_error(&confidence, &right)),
+        ),
+    ] {
+        metrics.insert(name.into(), json!(value));
+    }
     let mut groups = Map::new();
     for (class, name) in names.iter().enumerate() {
         let of_class = pick(&right, |index| truth[index] == class);
         if !of_class.is_empty() {
-            let numbers = json!({ "test_accuracy": share(&of_class), "images": of_class.len() });
+            let OfClass {
+                precision,
+                recall,
+                f1,
+            } = of_classes[class];
+            let numbers = json!({
+                "test_accuracy": share(&of_class),
+                "images": of_class.len(),
+                "precision": precision,
+                "recall": recall,
+                "f1": f1,
+                "auroc": aurocs[class],
+            });
             groups.insert(name.clone(), numbers);
         }
     }

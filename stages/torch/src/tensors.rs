@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use tch::{Kind, Tensor};
 
+use crate::pickle;
+
 /// Our one entry of a file's metadata. The format keeps them in no order, and files are compared by their bytes, so a
 /// second one must not be added.
 const ENTRY: &str = "flow";
@@ -51,15 +53,17 @@ pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
     Ok((parse(path, &bytes)?, text.clone()))
 }
 
-/// Reads a checkpoint from elsewhere. PyTorch's own `.pth` files are pickles, which libtorch reads in part only.
+/// Reads a checkpoint from elsewhere: `.safetensors`, or what PyTorch saved (`.pth`, `.pt`).
 ///
 /// # Errors
-/// Where the file can't be read or is no `.safetensors` file.
+/// Where the file can't be read or is neither.
 pub fn read_foreign(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes = fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
-    parse(path, &bytes).context(
-        "a `.pth` file becomes one in Python: `safetensors.torch.save_file(torch.load(\"x.pth\"), \"x.safetensors\")`",
-    )
+    if pickle::is_checkpoint(&bytes) {
+        return pickle::read(&bytes)
+            .with_context(|| format!("{} can't be read as a checkpoint", path.display()));
+    }
+    parse(path, &bytes).context("it is no checkpoint of PyTorch's (.pth) either")
 }
 
 /// A digest of tensors, as one of four integers: of their names, types, shapes and content.

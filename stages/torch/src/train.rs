@@ -192,6 +192,9 @@ impl<'a> Training<'a> {
         let batches = batches(&order, recipe.batch_size);
         let (mut said, mut saved) = (Instant::now(), Instant::now());
         for rows in &batches[at.part.batches.min(batches.len())..] {
+            if let Some(next) = batches.get(at.part.batches + 1) {
+                self.data.prefetch(next);
+            }
             let (loss, correct) = self.forward(net, rows, &name);
             let value = loss.double_value(&[]);
             ensure!(

@@ -51,8 +51,8 @@ pub struct Choice {
     #[serde(default)]
     #[schemars(range(min = 8, max = 1202))]
     pub depth: Option<i64>,
-    /// A `.safetensors` checkpoint to begin with, under torchvision's names. The first convolution and the last layer
-    /// are drawn anew.
+    /// A checkpoint to begin with, under torchvision's names: `.safetensors`, or a state dict that PyTorch saved (`.pth`). The
+    /// first convolution and the last layer are drawn anew.
     #[serde(default)]
     pub weights: Option<PathBuf>,
 }

@@ -186,15 +186,18 @@ fn a_checkpoint_of_pytorchs_is_a_beginning() {
     };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
     let spec = choice.spec([1, 8, 8], vec![Head::linear("fc", 5)]).unwrap();
-    let mut net = Network::new(spec, 3, Device::Cpu);
-    let before = net.copy();
-    net.begin_with(&folder.join("weights.safetensors")).unwrap();
-    for (name, found) in net.tensors() {
-        let expected = match name.as_str() {
-            "conv1.weight" | "fc.weight" | "fc.bias" => before[&name].shallow_clone(),
-            _ => weights(&name, &found.size()),
-        };
-        assert_eq!(found, expected, "{name}");
+    let net = Network::new(spec, 3, Device::Cpu);
+    for file in ["weights.safetensors", "weights.pth"] {
+        let mut net = Network::new(net.spec.clone(), 3, Device::Cpu);
+        let before = net.copy();
+        net.begin_with(&folder.join(file)).unwrap();
+        for (name, found) in net.tensors() {
+            let expected = match name.as_str() {
+                "conv1.weight" | "fc.weight" | "fc.bias" => before[&name].shallow_clone(),
+                _ => weights(&name, &found.size()),
+            };
+            assert_eq!(found, expected, "{file}: {name}");
+        }
     }
     let wider = Choice {
         width: Some(4),

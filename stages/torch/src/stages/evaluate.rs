@@ -23,7 +23,7 @@ pub struct Evaluate {
 
 impl Stage for Evaluate {
     const NAME: &'static str = "evaluate";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "Scores a network on the test rows, on the coarse task";
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
@@ -36,7 +36,8 @@ impl Stage for Evaluate {
             Port::new(
                 "metrics",
                 ArtifactType::Metrics,
-                "coarse accuracy and loss, of each class too, the worst subclass, the confusion matrix",
+                "accuracy, loss, AUROC, precision, recall, F1 and calibration error on the coarse task, of each class too; \
+                 the worst subclass; the confusion matrix",
             ),
             Port::new(
                 "predictions",

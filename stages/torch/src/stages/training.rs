@@ -13,6 +13,7 @@ use crate::measure;
 use crate::model::Model;
 use crate::nearest;
 use crate::runtime;
+use crate::tensorboard::{self, Step};
 
 /// What becomes of the training images that the input `labels` leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -118,6 +119,11 @@ pub fn outputs() -> Vec<Port> {
             ArtifactType::File,
             "what a longer training goes on from: the last epoch's network, the optimiser's state, the history",
         ),
+        Port::new(
+            "tensorboard",
+            ArtifactType::Folder,
+            "the history and the test metrics as a log folder of TensorBoard",
+        ),
     ]
 }
 
@@ -135,7 +141,38 @@ pub fn finish(context: &Context, model: &Model, data: &Data, history: &History) 
     metrics["epochs"] = json!(history.0.len());
     write_metrics(context, &metrics)?;
     history.write(&context.output("history")?)?;
+    let log = &context.output("tensorboard")?;
+    tensorboard::write(log, &scalars(&metrics, history))?;
     model.write(&context.output("model")?)
+}
+
+/// The curves of a training, and the test metrics at the best epoch.
+fn scalars(metrics: &serde_json::Value, history: &History) -> Vec<Step> {
+    let best = history.best().epoch;
+    history
+        .0
+        .iter()
+        .map(|epoch| {
+            let mut values = vec![
+                ("accuracy/train".to_owned(), epoch.train_accuracy),
+                ("accuracy/validation".to_owned(), epoch.val_accuracy),
+                ("loss/train".to_owned(), epoch.train_loss),
+                ("loss/validation".to_owned(), epoch.val_loss),
+                ("lr".to_owned(), epoch.lr),
+            ];
+            if epoch.epoch == best {
+                let metrics = metrics.as_object().into_iter().flatten();
+                values.extend(metrics.filter_map(|(name, value)| {
+                    let name = name.strip_prefix("test_")?;
+                    Some((format!("test/{name}"), value.as_f64()?))
+                }));
+            }
+            Step {
+                step: i64::from(epoch.epoch),
+                values,
+            }
+        })
+        .collect()
 }
 
 /// Writes the output `metrics` and reports its numbers.

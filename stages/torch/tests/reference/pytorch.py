@@ -1,7 +1,7 @@
 """Writes the other files of this folder.
 
-pytorch.json: what PyTorch computes from the weights and images that the tests make too. weights.safetensors: a small
-network's state dict.
+pytorch.json: what PyTorch computes from the weights and images that the tests make too. weights.safetensors and weights.pth: a
+small network's state dict.
 
     pip install torch==2.13.0 torchvision safetensors && python pytorch.py
 
@@ -129,6 +129,7 @@ def small():
         if tensor.is_floating_point():
             tensor.copy_(weights(name, list(tensor.shape)))
     safetensors.torch.save_file(state, pathlib.Path(__file__).with_name("weights.safetensors"))
+    torch.save(state, pathlib.Path(__file__).with_name("weights.pth"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-//! The kinds as a workflow runs them, on a small made-up data set: [`trainings`], [`going_on`], [`uses`], [`refusals`].
+//! The kinds as a workflow runs them, on a small made-up data set: [`trainings`], [`going_on`], [`uses`], [`refusals`]; and
+//! on a large one: [`large`].
 
 mod going_on;
+mod large;
 mod refusals;
 mod trainings;
 mod uses;
@@ -188,8 +190,12 @@ impl Place {
         fs::read_dir(self.path(name))
             .unwrap()
             .map(|entry| {
-                let path = entry.unwrap().path();
+                let mut path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if path.is_dir() {
+                    // The one output that is a folder holds one file.
+                    path.push("events.out.tfevents.0.flow");
+                }
                 (name, fs::read(path).unwrap())
             })
             .collect()

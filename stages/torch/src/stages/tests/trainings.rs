@@ -40,6 +40,16 @@ fn a_coarse_training_learns_and_tells_what_it_did() {
         .map(|v| v.as_f64().unwrap())
         .fold(1.0, f64::min);
     assert_eq!(metrics["worst_subclass_accuracy"], json!(worst));
+    // Accuracy is the mean of the classes' recalls where these are of one size.
+    assert_eq!(metrics["test_recall"], metrics["test_accuracy"]);
+    for name in ["test_auroc", "test_precision", "test_f1"] {
+        assert!(metrics[name].as_f64().unwrap() > 0.9, "{metrics}");
+    }
+    assert!(metrics["test_ece"].as_f64().unwrap() < 0.4, "{metrics}");
+    let log = fs::read(place.path("coarse/tensorboard/events.out.tfevents.0.flow")).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    let count = |tag| log.matches(tag).count();
+    assert_eq!((count("loss/validation"), count("test/auroc")), (8, 1));
     let history = fs::read_to_string(place.path("coarse/history")).unwrap();
     let mut lines = history.lines();
     assert_eq!(

@@ -1,0 +1,131 @@
+//! On files that `tests/reference/checkpoint.py` wrote with PyTorch 2.13.0.
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{is_checkpoint, read};
+
+fn file(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/checkpoint");
+    std::fs::read(folder.join(name)).unwrap()
+}
+
+fn count_up(shape: &[i64]) -> Tensor {
+    let options = (Kind::Float, Device::Cpu);
+    Tensor::arange(shape.iter().product::<i64>(), options).view(shape)
+}
+
+#[test]
+fn both_forms_and_a_trainings_checkpoint_hold_the_state_dict() {
+    for name in ["zip.pth", "older.pth", "training.pth", "bf16.pth"] {
+        assert!(is_checkpoint(&file(name)), "{name}");
+        let tensors = read(&file(name)).unwrap();
+        let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "bn1.bias",
+                "bn1.num_batches_tracked",
+                "bn1.running_mean",
+                "bn1.running_var",
+                "bn1.weight",
+                "conv1.weight",
+                "fc.bias",
+                "fc.weight",
+            ],
+            "{name}"
+        );
+        assert_eq!(tensors["conv1.weight"], count_up(&[3, 2, 3, 3]), "{name}");
+        let every_other = count_up(&[4, 3]).slice(0, 0, None, 2);
+        assert_eq!(tensors["fc.weight"], every_other, "{name}");
+        assert_eq!(tensors["fc.bias"], count_up(&[2]), "{name}");
+        let ones = Tensor::ones([3], (Kind::Float, Device::Cpu));
+        assert_eq!(tensors["bn1.running_var"], ones, "{name}");
+    }
+    let counter = &read(&file("zip.pth")).unwrap()["bn1.num_batches_tracked"];
+    assert_eq!((counter.kind(), counter.size().len()), (Kind::Int64, 0));
+}
+
+#[test]
+fn nothing_is_executed() {
+    // The call gives a value that is of no use; the tensor beside it is read.
+    let tensors = read(&file("evil.pth")).unwrap();
+    assert_eq!(tensors.len(), 1);
+    assert_eq!(tensors["fc.bias"], count_up(&[2]));
+}
+
+#[track_caller]
+fn says(bytes: &[u8], text: &str) {
+    let error = format!("{:#}", read(bytes).unwrap_err());
+    assert!(error.contains(text), "{error}\n(expected: {text})");
+}
+
+#[test]
+fn what_can_not_be_read_is_said() {
+    says(
+        &file("network.pth"),
+        "it holds a `torch.nn.modules.container.Sequential`, not a state dict; save that: torch.save(net.state_dict()",
+    );
+    let whole = file("zip.pth");
+    says(&whole[..whole.len() / 2], "it is not a whole archive");
+    let older = file("older.pth");
+    says(&older[..older.len() - 1], "it is truncated at the storage");
+    says(&older[..100], "truncated");
+    says(&older[..super::MAGIC.len()], "truncated");
+    says(b"PK\x03\x04", "it is not a whole archive");
+    let pickle = |code: &[u8]| [super::MAGIC, b"\x80\x02M\xe9\x03.", b"\x80\x02}.", code].concat();
+    says(&pickle(b"\x80\x02\x98."), "the instruction 0x98");
+    says(&pickle(b"\x80\x02t."), "a mark is missing");
+    says(&pickle(b"\x80\x02h\x07."), "a value is missing");
+    says(&pickle(b"\x80\x02X\xff\xff\xff\x7f."), "truncated");
+    says(
+        &pickle(b"\x80\x02}.\x80\x02]."),
+        "it holds no tensors by name",
+    );
+    says(
+        &pickle(b"\x80\x02K\x01.\x80\x02]."),
+        "it holds a number, not a state dict",
+    );
+}
+
+/// A pickle that doubles a tuple a million times, and one that nests a million lists: neither costs much.
+#[test]
+fn deep_and_doubling_pickles_are_harmless() {
+    let around = |code: Vec<u8>| {
+        [
+            super::MAGIC,
+            b"\x80\x02M\xe9\x03.\x80\x02}.",
+            &code,
+            b"\x80\x02].",
+        ]
+        .concat()
+    };
+    let mut doubling = b")q\x01".to_vec();
+    for _ in 0..1_000_000 {
+        doubling.extend(b"h\x01\x86q\x01");
+    }
+    doubling.push(b'.');
+    says(&around(doubling), "it holds a list");
+    let mut deep = b"]".repeat(1_000_000);
+    deep.extend(b"a".repeat(999_999));
+    deep.push(b'.');
+    says(&around(deep), "it holds a list");
+}
+
+#[test]
+fn no_byte_makes_it_panic() {
+    for name in ["zip.pth", "older.pth"] {
+        let whole = file(name);
+        for at in 0..whole.len() {
+            for value in [0, 0xff, whole[at].wrapping_add(1)] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                if let Ok(tensors) = read(&bytes) {
+                    let elements: usize = tensors.values().map(Tensor::numel).sum();
+                    assert!(elements <= whole.len());
+                }
+            }
+        }
+    }
+}
