@@ -1,6 +1,8 @@
 //! A data set, and the batches that networks see.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use flow_stage::dataset::{Images, Meta, Rows, Split};
@@ -21,6 +23,7 @@ pub struct Data {
     device: Device,
     mean: Tensor,
     std: Tensor,
+    loading: Cell<Duration>,
 }
 
 impl Data {
@@ -42,6 +45,7 @@ impl Data {
             device,
             mean: Tensor::new(),
             std: Tensor::new(),
+            loading: Cell::default(),
             rows,
             meta,
         };
@@ -115,7 +119,19 @@ impl Data {
 
     /// The images of `rows` (i64 `[b]`) as f32 `[b, c, h, w]`, normalised.
     pub fn batch(&self, rows: &Tensor) -> Tensor {
-        self.normalised(self.pixels(rows))
+        self.timed(|| self.normalised(self.pixels(rows)))
+    }
+
+    /// How long it took so far to copy, augment and normalise images.
+    pub fn loading(&self) -> Duration {
+        self.loading.get()
+    }
+
+    fn timed(&self, load: impl FnOnce() -> Tensor) -> Tensor {
+        let begin = Instant::now();
+        let images = load();
+        self.loading.set(self.loading.get() + begin.elapsed());
+        images
     }
 
     /// As [`Data::batch`], changed at random as it is seen in one epoch of a training; `numbers` are the same rows.
@@ -127,11 +143,13 @@ impl Data {
         epoch: &str,
         numbers: &[usize],
     ) -> Tensor {
-        let mut pixels = self.pixels(rows);
-        if !augment.is_none() {
-            pixels = augment.apply(&pixels, seed, epoch, numbers);
-        }
-        self.normalised(pixels)
+        self.timed(|| {
+            let mut pixels = self.pixels(rows);
+            if !augment.is_none() {
+                pixels = augment.apply(&pixels, seed, epoch, numbers);
+            }
+            self.normalised(pixels)
+        })
     }
 
     /// The images of `rows` (i64 `[b]`) as f32 `[b, c, h, w]` in 0..1.

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
 
-/// The parameters of every kind here that say where it computes.
+use crate::net::Precision;
+
+/// The parameters of every kind here that say where it computes, and with which numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Threads. libtorch's sums have other last bits for another number: this pins it. As many as `resources` say unless
@@ -21,6 +23,10 @@ pub struct Machine {
     #[serde(default = "auto")]
     #[schemars(extend("pattern" = "^(auto|cpu|cuda(:[0-9]{1,3})?)$"))]
     pub device: String,
+    /// What convolutions compute with: `fp32`, or `bf16` (bfloat16), which is about twice as fast where the CPU has
+    /// instructions for it. Weights, batch norms and the loss are f32 either way.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 fn auto() -> String {

@@ -190,7 +190,9 @@ impl<'a> Training<'a> {
             &format!("shuffle {name}"),
         );
         let batches = batches(&order, recipe.batch_size);
-        let (mut said, mut saved) = (Instant::now(), Instant::now());
+        let begin = Instant::now();
+        let (mut said, mut saved) = (begin, begin);
+        let (loaded, mut seen) = (self.data.loading(), 0);
         for rows in &batches[at.part.batches.min(batches.len())..] {
             if let Some(next) = batches.get(at.part.batches + 1) {
                 self.data.prefetch(next);
@@ -204,6 +206,7 @@ impl<'a> Training<'a> {
             );
             optimiser.step(&loss, rate);
             at.part.batches += 1;
+            seen += rows.len();
             at.part.loss_sum += value * rows.len() as f64;
             at.part.correct += correct;
             let save = saved.elapsed() >= self.checkpoint;
@@ -225,6 +228,12 @@ impl<'a> Training<'a> {
                 );
             }
         }
+        // For who watches. Not in the outputs, which the same inputs always make the same.
+        let seconds = begin.elapsed().as_secs_f64();
+        let loading = (self.data.loading() - loaded).as_secs_f64();
+        let step = Some(done as u64 + 1);
+        context.metric("images_per_second", seen as f64 / seconds, step);
+        context.metric("loading_share", loading / seconds, step);
         let part = std::mem::take(&mut at.part);
         let (val_loss, val_accuracy) = self.validate(net);
         ensure!(

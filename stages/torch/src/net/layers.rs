@@ -117,7 +117,9 @@ impl Conv {
     /// `[n, from, h, w]` to `[n, to, h / stride, w / stride]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x.conv2d(&self.weight, None::<&Tensor>, stride, padding, [1, 1], 1)
+        // The weights are rounded to what the images are; their gradient is that of the f32 weights.
+        let weight = self.weight.to_kind(x.kind());
+        x.conv2d(&weight, None::<&Tensor>, stride, padding, [1, 1], 1)
     }
 }
 

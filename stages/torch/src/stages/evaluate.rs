@@ -52,22 +52,25 @@ impl Stage for Evaluate {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        runtime::start(context, &self.machine, |device| evaluate(context, device))
+        runtime::start(context, &self.machine, |device| self.score(context, device))
     }
 }
 
-fn evaluate(context: &Context, device: Device) -> Result<()> {
-    let mut data = Data::read(context.input("data")?, device)?;
-    let model = Model::read(context.input("model")?, device)?;
-    model.fit(&mut data)?;
-    let total = data.rows.of(flow_stage::dataset::Split::Test).len() as u64;
-    let (metrics, answers) = runtime::in_batches(measure::BATCH, data.input(), || {
-        measure::test(&model, &data, |done| {
-            context.progress(done as u64, total, "image");
-        })
-    })?;
-    write_metrics(context, &metrics)?;
-    write_predictions(context, &data, &answers)
+impl Evaluate {
+    fn score(&self, context: &Context, device: Device) -> Result<()> {
+        let mut data = Data::read(context.input("data")?, device)?;
+        let mut model = Model::read(context.input("model")?, device)?;
+        model.net.set_precision(self.machine.precision);
+        model.fit(&mut data)?;
+        let total = data.rows.of(flow_stage::dataset::Split::Test).len() as u64;
+        let (metrics, answers) = runtime::in_batches(measure::BATCH, data.input(), || {
+            measure::test(&model, &data, |done| {
+                context.progress(done as u64, total, "image");
+            })
+        })?;
+        write_metrics(context, &metrics)?;
+        write_predictions(context, &data, &answers)
+    }
 }
 
 fn write_predictions(context: &Context, data: &Data, answers: &Answers) -> Result<()> {

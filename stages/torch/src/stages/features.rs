@@ -32,7 +32,7 @@ fn avgpool() -> String {
 
 impl Stage for Features {
     const NAME: &'static str = "features";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "Computes a network's activations for each training image";
 
     fn inputs() -> Vec<Port> {
@@ -61,7 +61,8 @@ impl Stage for Features {
 impl Features {
     fn compute(&self, context: &Context, device: Device) -> Result<()> {
         let mut data = Data::read(context.input("data")?, device)?;
-        let model = Model::read(context.input("model")?, device)?;
+        let mut model = Model::read(context.input("model")?, device)?;
+        model.net.set_precision(self.machine.precision);
         model.fit(&mut data)?;
         let rows = data.of(Split::Train)?;
         let features = runtime::in_batches(BATCH, data.input(), || {

@@ -105,6 +105,7 @@ impl Finetune {
         };
         meta.spec.heads = vec![head];
         let mut model = Model::new(meta, context.seed(), device);
+        model.net.set_precision(self.machine.precision);
         model.net.load_body(&source.net.tensors())?;
         if self.freeze {
             model.net.freeze();

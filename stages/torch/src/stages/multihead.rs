@@ -113,6 +113,7 @@ impl Multihead {
             std: data.meta.std.clone(),
         };
         let mut model = Model::new(meta, context.seed(), device);
+        model.net.set_precision(self.machine.precision);
         if let Some(checkpoint) = &self.choice.weights {
             model.net.begin_with(checkpoint)?;
         }

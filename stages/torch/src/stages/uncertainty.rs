@@ -54,7 +54,7 @@ const FLIPS: [&[i64]; 4] = [&[], &[3], &[2], &[2, 3]];
 
 impl Stage for Uncertainty {
     const NAME: &'static str = "uncertainty";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str =
         "Scores how sure a network is of each training image under random flips";
     const SEEDED: bool = true;
@@ -93,7 +93,8 @@ impl Uncertainty {
             "`augmentations` is 0; one is the least"
         );
         let mut data = Data::read(context.input("data")?, device)?;
-        let model = Model::read(context.input("model")?, device)?;
+        let mut model = Model::read(context.input("model")?, device)?;
+        model.net.set_precision(self.machine.precision);
         model.fit(&mut data)?;
         let rows = data.of(Split::Train)?;
         let scores = runtime::in_batches(BATCH, data.input(), || {

@@ -349,3 +349,28 @@ fn uncertain_images_are_kept_with_the_label_of_the_nearest_cluster() {
         "{events}"
     );
 }
+
+#[test]
+fn bf16_learns_as_well_and_an_evaluation_in_f32_agrees() {
+    let place = Place::new();
+    let accuracy = |name: &str, more: Value| {
+        place.run::<Train>(name, &[DATA], small(8, more)).unwrap();
+        place.metrics(name)["test_accuracy"].as_f64().unwrap()
+    };
+    let fp32 = accuracy("fp32", json!({}));
+    let bf16 = accuracy("bf16", json!({ "precision": "bf16" }));
+    assert!(fp32 > 0.9 && bf16 > 0.9, "{fp32} {bf16}");
+    assert_ne!(place.bytes("fp32")["model"], place.bytes("bf16")["model"]);
+    let inputs = [DATA, ("model", "bf16/model")];
+    for (name, precision) in [("in_f32", "fp32"), ("in_bf16", "bf16")] {
+        let with = json!({ "precision": precision });
+        place.run::<Evaluate>(name, &inputs, with).unwrap();
+        let difference = place.metrics(name)["test_loss"].as_f64().unwrap()
+            - place.metrics("bf16")["test_loss"].as_f64().unwrap();
+        assert!(difference.abs() < 0.02, "{name}: {difference}");
+    }
+    assert_eq!(
+        place.metrics("in_bf16")["test_loss"],
+        place.metrics("bf16")["test_loss"]
+    );
+}
