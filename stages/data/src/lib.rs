@@ -1,6 +1,7 @@
 //! Stage kinds that read image data sets and write them as one table of rows with labels and splits.
 //!
 //! - [`digits`], [`idx`], [`cifar`], [`medmnist`], [`arrays`], [`image_folder`]: the stage kinds, one module a format.
+//! - [`projector`]: a data set and an embedding of it in TensorBoard.
 //! - [`assemble`]: what they share after reading: limit, test and validation rows, normalisation, writing.
 //! - [`draw`]: the seeded stratified draw behind test split, limit and validation rows.
 //! - [`coarse`]: coarse classes as groups of fine classes.
@@ -19,6 +20,7 @@ pub mod idx;
 pub mod image_folder;
 pub mod medmnist;
 pub mod npy;
+pub mod projector;
 pub mod source;
 #[cfg(test)]
 mod testing;
@@ -36,6 +38,7 @@ pub fn plugin() -> Plugin {
         .stage::<medmnist::Medmnist>()
         .stage::<image_folder::ImageFolder>()
         .stage::<arrays::Npy>()
+        .stage::<projector::Projector>()
 }
 
 fn data_output() -> Vec<Port> {

@@ -150,8 +150,8 @@ impl<'a> Training<'a> {
                 at.best = net.copy();
             }
             at.history.push(epoch);
-            say(&at.history, &format!("val accuracy {accuracy:.4}"));
             self.write(&mut at, net, &optimiser, identity)?;
+            say(&at.history, &format!("val accuracy {accuracy:.4}"));
         }
         at.model = net.tensors();
         at.optimiser = optimiser.state();

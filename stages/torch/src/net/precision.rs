@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// The numbers that convolutions compute with. Weights, batch norms' statistics, the global average, the heads, the loss and
 /// the optimiser are f32 either way.
@@ -15,16 +15,6 @@ pub enum Precision {
     /// bfloat16: 8 bits of precision and the range of f32, so that no loss has to be scaled. Faster where the CPU has
     /// instructions for it (AVX512-BF16, AMX) or on a GPU; slower on others.
     Bf16,
-}
-
-impl Precision {
-    /// The kind of tensor that goes through the convolutions.
-    pub fn kind(self) -> Kind {
-        match self {
-            Precision::Fp32 => Kind::Float,
-            Precision::Bf16 => Kind::BFloat16,
-        }
-    }
 }
 
 /// The same images `[n, c, h, w]` with the channels of a pixel side by side in memory, which layers then keep.
@@ -43,7 +33,7 @@ pub fn channels_last(images: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     #[test]
     fn images_keep_their_values_in_another_order() {
