@@ -1,8 +1,9 @@
 //! The learning-rate range test: Smith 2017, "Cyclical Learning Rates for Training Neural Networks", §3.3.
 //!
 //! One step a batch while the learning rate grows by a constant factor from 1e-8 to 1. The rate that is chosen is the
-//! one where the smoothed loss falls fastest by step; the network is put back as it was. Constants and choice are
-//! those of PyTorch Lightning's learning-rate finder, which the method's authors used.
+//! one where the smoothed loss falls fastest by step; the network is put back as it was. The constants are those of
+//! PyTorch Lightning's finder, which the method's authors used. (Its version 2.6 takes the fall by learning rate, which
+//! favours the smallest ones: a fall of any size is steep over a step of 1e-8.)
 
 use std::path::Path;
 
