@@ -19,7 +19,8 @@ pub struct Machine {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<u32>,
-    /// Where to compute: `auto` is the device that `resources` ask for, else the CPU; `cpu`, `cuda:0`, `cuda:1`, … pin it.
+    /// Where to compute: `auto` is a GPU where the stage gets one (`resources.gpus`), else the CPU; `cpu` and `cuda:0`
+    /// pin it.
     #[serde(default = "auto")]
     #[schemars(extend("pattern" = "^(auto|cpu|cuda(:[0-9]{1,3})?)$"))]
     pub device: String,
@@ -61,17 +62,16 @@ pub fn start(
         .map_or(context.threads(), |threads| threads as usize);
     tch::set_num_threads(threads as i32);
     let device = match machine.device.as_str() {
-        "auto" => device(context.device())?,
-        pinned => {
-            let device = device(pinned)?;
-            if device.is_cuda() && context.device() == "cpu" {
-                context.warning(format!(
-                    "it computes on {pinned} although it asked for no GPU: another stage may do so at the same time; \
-                     `resources = {{ gpus = 1 }}` keeps them apart"
-                ));
-            }
-            device
+        "auto" if context.device() != "cpu" && !Cuda::is_available() => {
+            context.warning(format!(
+                "it computes on the CPU: it was lent {}, and this libtorch has no CUDA or finds no driver (`cargo xtask \
+                 setup --cuda` gets one that has)",
+                context.device()
+            ));
+            Device::Cpu
         }
+        "auto" => device(context.device())?,
+        pinned => device(pinned)?,
     };
     caught(|| work(device))
 }
@@ -146,8 +146,9 @@ fn device(name: &str) -> Result<Device> {
     };
     ensure!(
         number < devices,
-        "the device `{name}` is not there: libtorch sees {devices} CUDA device(s); `cargo xtask setup --cuda` gets a \
-         libtorch with CUDA, and `device = \"cpu\"` always works"
+        "the device `{name}` is not there: libtorch sees {devices} CUDA device(s). A stage sees those that its \
+         `resources.gpus` ask for, `cargo xtask setup --cuda` gets a libtorch with CUDA, and `device = \"cpu\"` always \
+         works"
     );
     Ok(Device::Cuda(number))
 }

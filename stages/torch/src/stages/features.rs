@@ -48,7 +48,7 @@ impl Stage for Features {
     }
 
     fn resources() -> Resources {
-        super::ALL_CORES
+        super::ALL_CORES_AND_A_GPU
     }
 
     fn run(self, context: &Context) -> Result<()> {

@@ -33,8 +33,8 @@ use flow_stage::{ArtifactType, Port};
 /// The headline of the kinds that score a strategy.
 const SCORES: &[&str] = &["test_accuracy", "worst_subclass_accuracy"];
 
-/// All cores: a network is trained or used by all of them, one stage at a time.
-const ALL_CORES: Resources = Resources { cpus: 0, gpus: 0 };
+/// All cores, and a GPU where there is one: a network is trained or used by all of them, one stage at a time.
+const ALL_CORES_AND_A_GPU: Resources = Resources { cpus: 0, gpus: 1 };
 
 fn data_port() -> Port {
     Port::new("data", ArtifactType::Dataset, "the data set, all splits")
