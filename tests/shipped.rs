@@ -27,17 +27,23 @@ fn every_workflow_passes_a_dry_run() {
             continue;
         }
         found += 1;
+        // The true fine classes of PathMNIST are unknown: no oracle.
+        let more = if path.ends_with("pathmnist.toml") {
+            12
+        } else {
+            15
+        };
         let test = Test::new();
         let store = test.path("store");
         let test = test
             .flow("run --dry-run --store")
             .arg(store)
             .arg(path)
-            .stdout_has("0 up to date, 1 will run, 15 may run")
+            .stdout_has(&format!("0 up to date, 1 will run, {more} may run"))
             .check();
         assert!(!test.has("store"), "a dry run writes nothing");
     }
-    assert_eq!(found, 5);
+    assert_eq!(found, 6);
 }
 
 #[test]
