@@ -185,7 +185,7 @@ class Declaration(unittest.TestCase):
             with self.assertRaises(TypeError) as caught:
                 plugin.stage(**options)(function)
             self.assertIn(text, str(caught.exception))
-        plugin.stage(name="good", path_parameters=["names"], seeded=True)(fine)
+        plugin.stage(name="good", path_parameters=["names"], seeded=True, continues=["/steps"])(fine)
         out = io.StringIO()
         with contextlib.redirect_stdout(out), self.assertRaises(SystemExit):
             plugin.main(["describe"])
@@ -193,6 +193,14 @@ class Declaration(unittest.TestCase):
         self.assertNotIn("version", kind)
         self.assertEqual((kind["seeded"], kind["path_parameters"]), (True, ["names"]))
         self.assertEqual(kind["parameters"]["required"], ["x"])
+        self.assertEqual(kind["continues"], ["/steps"])
+
+    def test_a_stage_knows_what_it_may_go_on_from(self):
+        request = json.loads(self.request())
+        self.assertEqual(flow_stage.Context(request, io.StringIO()).earlier, {})
+        request["earlier"] = {"table": "before/t.csv"}
+        context = flow_stage.Context(request, io.StringIO())
+        self.assertEqual(context.earlier, {"table": Path("before/t.csv")})
 
 
 if __name__ == "__main__":
