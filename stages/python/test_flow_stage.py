@@ -195,12 +195,15 @@ class Declaration(unittest.TestCase):
         self.assertEqual(kind["parameters"]["required"], ["x"])
         self.assertEqual(kind["continues"], ["/steps"])
 
+
+class GoingOn(Base):
     def test_a_stage_knows_what_it_may_go_on_from(self):
         request = json.loads(self.request())
         self.assertEqual(flow_stage.Context(request, io.StringIO()).earlier, {})
         request["earlier"] = {"table": "before/t.csv"}
         context = flow_stage.Context(request, io.StringIO())
         self.assertEqual(context.earlier, {"table": Path("before/t.csv")})
+
 
 
 if __name__ == "__main__":
