@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
 };
@@ -229,11 +230,18 @@ pub(crate) fn spawn(mut command: Command, fault: Fault) -> io::Result<(Child, Su
     let child = command.spawn()?;
     let pid = Pid::from_child(&child);
     let of_child = pidfd_open(pid, PidfdFlags::empty())?;
-    let listener = pidfd_getfd(&of_child, PLACE, PidfdGetfdFlags::empty())?;
+    let listener = match pidfd_getfd(&of_child, PLACE, PidfdGetfdFlags::empty()) {
+        // It has ended already: then it made no call that is watched, or it would wait for an answer.
+        Err(Errno::SRCH) => None,
+        found => Some(found?),
+    };
     let done = Arc::new(AtomicBool::new(false));
     let thread = std::thread::spawn({
         let done = Arc::clone(&done);
-        move || serve(&listener, pid, fault, &calls, &done)
+        move || match listener {
+            Some(listener) => serve(&listener, pid, fault, &calls, &done),
+            None => Injected::default(),
+        }
     });
     Ok((child, Supervisor { done, thread }))
 }
