@@ -13,7 +13,7 @@ use crate::Error;
 const LARGE: u64 = 1 << 20;
 
 /// How much of a large file is read at a time.
-const CHUNK: usize = 4 << 20;
+const CHUNK: usize = 1 << 20;
 
 /// A blake3 digest. Written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,8 +37,9 @@ impl Digest {
 
     /// The digest of what is left to read of a file.
     ///
-    /// A large one is read in chunks by one thread while the others hash: as fast as a memory map (1 GB in the page cache on
-    /// two cores: 0.14 s, map 0.18 s), and a file cut short meanwhile is no SIGBUS.
+    /// A large one is read in chunks by one thread while the others hash. A memory map takes fewer cycles (1 GB in the page
+    /// cache: 0.21 CPU seconds in place of 0.27), but a file cut short meanwhile would end the process (SIGBUS). With chunks of
+    /// 4 MiB, which no core's cache holds, it is 0.33.
     pub(crate) fn of_file(mut file: &File) -> io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
         if file.metadata()?.len() < LARGE {
