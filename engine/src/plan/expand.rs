@@ -219,10 +219,7 @@ impl<'a> Expander<'a> {
             })
             .collect();
         if chosen.is_empty() {
-            let selector: Vec<_> = selectors
-                .iter()
-                .map(|(a, v)| format!("{a} = {v}"))
-                .collect();
+            let selector: Vec<_> = selectors.iter().map(|(a, v)| format!("{a}={v}")).collect();
             let problem = Problem::NoInstance {
                 stage: reference.value.stage.clone(),
                 selector: selector.join(", "),

@@ -71,23 +71,31 @@ pub(super) fn resolve(
                 name: missing.clone(),
                 description: describe(missing),
             },
-            // The validator only says that none of the alternatives fits; here is what they are.
-            ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. }
-                if path.split('/').count() == 2 =>
-            {
-                let parameter = path.trim_start_matches('/');
-                let wanted = kind.parameter(parameter).map_or("any".into(), type_text);
-                Problem::BadParameter {
-                    kind: name(),
-                    name: parameter.into(),
-                    message: format!("{} is not: {wanted}", error.instance()),
-                    description: describe(parameter),
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let schema = schema_at(&kind.description.parameters, &path);
+                let known: Vec<&str> = schema
+                    .and_then(|schema| schema.get("properties")?.as_object())
+                    .map(|properties| properties.keys().map(String::as_str).collect())
+                    .unwrap_or_default();
+                let within = dotted(&path);
+                for key in unexpected {
+                    let problem = Problem::UnknownParameter {
+                        kind: name(),
+                        name: format!("{within}.{key}"),
+                        known: known.iter().map(|k| format!("{within}.{k}")).collect(),
+                    };
+                    problems.add(problem, key_place(given, &path, key).unwrap_or(stage));
                 }
+                sound = false;
+                continue;
             }
-            _ => Problem::BadParameter {
+            kind_of_error => Problem::BadParameter {
                 kind: name(),
-                name: path.trim_start_matches('/').replace('/', "."),
-                message: error.to_string(),
+                name: dotted(&path),
+                message: match takes(kind_of_error, &kind.description.parameters, &path) {
+                    Some(wanted) => format!("it takes {wanted}, not {}", error.instance()),
+                    None => error.to_string(),
+                },
                 description: describe(path.split('/').nth(1).unwrap_or("")),
             },
         };
@@ -98,6 +106,55 @@ pub(super) fn resolve(
         Value::Object(parameters) if sound => Some(parameters),
         _ => None,
     }
+}
+
+/// What a parameter takes, in words, where a value is of the wrong type or out of range: the validator's own words name one
+/// bound, or say that no alternative fits.
+fn takes(error: &ValidationErrorKind, parameters: &Value, path: &str) -> Option<String> {
+    use ValidationErrorKind::*;
+    matches!(
+        error,
+        Type { .. }
+            | Minimum { .. }
+            | Maximum { .. }
+            | ExclusiveMinimum { .. }
+            | ExclusiveMaximum { .. }
+            | Enum { .. }
+            | AnyOf { .. }
+            | OneOfNotValid { .. }
+    )
+    .then(|| schema_at(parameters, path).map(type_text))?
+    .filter(|text| text != "any")
+}
+
+/// The schema of the value at a JSON pointer.
+fn schema_at<'s>(parameters: &'s Value, path: &str) -> Option<&'s Value> {
+    let follow = |schema: &'s Value| match schema.get("$ref").and_then(Value::as_str) {
+        Some(reference) => parameters.pointer(reference.strip_prefix('#')?),
+        None => Some(schema),
+    };
+    path.split('/').skip(1).try_fold(parameters, |schema, key| {
+        let inner = schema.get("properties").and_then(|p| p.get(key));
+        follow(inner.or_else(|| schema.get("items"))?)
+    })
+}
+
+fn dotted(path: &str) -> String {
+    path.trim_start_matches('/').replace('/', ".")
+}
+
+/// Where a key of the table at a JSON pointer was written.
+fn key_place(given: &[(Located<String>, Node)], pointer: &str, key: &str) -> Option<Span> {
+    let mut entries = given;
+    for part in pointer.split('/').skip(1) {
+        let (_, node) = entries.iter().find(|(k, _)| k.value == part)?;
+        let NodeValue::Table(inner) = &node.value else {
+            return None;
+        };
+        entries = inner;
+    }
+    let (key, _) = entries.iter().find(|(k, _)| k.value == key)?;
+    Some(key.span)
 }
 
 /// Fills in what the schema has a default for, at every depth, and makes whole numbers floats where the schema asks

@@ -170,7 +170,11 @@ impl Checker<'_> {
                 workflow::Origin::Path(_) => true,
             };
         }
-        let complete = !self.workflow.incomplete.contains(&stage.name.value);
+        // A role that is called wrongly, or has something wrong with it, is not missing.
+        let known =
+            |role: &str| kind.is_some_and(|k| k.description.inputs.iter().any(|p| p.name == role));
+        let complete = !self.workflow.incomplete.contains(&stage.name.value)
+            && stage.inputs.iter().all(|(role, _)| known(&role.value));
         for port in kind.iter().flat_map(|kind| &kind.description.inputs) {
             if complete
                 && !port.optional

@@ -212,6 +212,7 @@ impl Problem {
             Problem::UnknownStage { stage, .. } => Some(stage.clone()),
             Problem::UnknownOutput { output, .. } => Some(output.clone()),
             Problem::NoInstance { selector, .. } => Some(selector.clone()),
+            Problem::UnknownVariant { name, .. } => Some(name.clone()),
             _ => None,
         }
     }
@@ -249,6 +250,14 @@ impl Problem {
             Problem::UnknownOutput { output, known, .. } => Some(suggest(output, known)),
             Problem::UnknownInput { role, known, .. } => Some(suggest(role, known)),
             Problem::UnknownParameter { name, known, .. } => Some(suggest(name, known)),
+            Problem::EmptyCommand => Some("name a program, and what it is called with".into()),
+            Problem::EmptyAxis { .. } => Some("give it values, or delete it".into()),
+            Problem::RepeatedValue { .. } => Some("delete one of them: each value makes an instance".into()),
+            Problem::Cycle { .. } => Some("one of them has to read something else".into()),
+            Problem::TooManyInstances { .. } | Problem::TooManyInAll { .. } => Some(
+                "instances of several matrices multiply: read one instance as \"stage[axis=value]\", or all at once as { collect = \"stage\" }".into(),
+            ),
+            Problem::BadGlob { .. } => Some("`*`, `?` and `[…]` match names; write `[[]`, `[*]` or `[?]` for the character itself".into()),
             Problem::NoInstance { known, .. } => Some(format!("there is {}", list(known))),
             Problem::MissingInput { role, summary, .. } => Some(format!("`{role}`: {summary}")),
             Problem::MissingParameter { name, description, .. } | Problem::BadParameter { name, description, .. }
@@ -373,8 +382,10 @@ impl Report {
         let text = self.sources.text(span).get(range.clone()).unwrap_or("");
         let found = problem.token().and_then(|token| {
             let at = match problem {
-                // An output stands after its stage; what is never closed is the last of its kind.
-                Problem::UnknownOutput { .. } | Problem::UnclosedReference => text.rfind(&token)?,
+                // An output stands after its stage, a variant after its group; what is never closed is the last of its kind.
+                Problem::UnknownOutput { .. }
+                | Problem::UnknownVariant { .. }
+                | Problem::UnclosedReference => text.rfind(&token)?,
                 _ => text.find(&token)?,
             };
             Some(range.start + at..range.start + at + token.len())
