@@ -141,7 +141,10 @@ fn digests(test: &Test) -> Digests {
         .collect()
 }
 
-const COMMANDS: [(fn() -> Test, &str); 6] = [
+/// Makes what a command begins with.
+type Begin = fn() -> Test;
+
+const COMMANDS: [(Begin, &str); 6] = [
     (empty, "run flow.toml --json"),
     (filled, "run flow.toml --force join"),
     (filled, "cache gc flow.toml --max-size 0B"),
