@@ -205,6 +205,5 @@ class GoingOn(Base):
         self.assertEqual(context.earlier, {"table": Path("before/t.csv")})
 
 
-
 if __name__ == "__main__":
     unittest.main()
