@@ -125,16 +125,22 @@ fn arrays_become_log_folders_for_tensorboard() {
         .ran("data coarse pixels shown")
         .check();
     let test = test
-        .flow("get flow.toml coarse.tensorboard -o log/coarse")
-        .stdout_has("log/coarse")
+        .flow("get flow.toml coarse.tensorboard -o log-coarse")
+        .stdout_has("log-coarse")
         .check()
-        .flow("get flow.toml shown.tensorboard -o log/shown")
-        .stdout_has("log/shown")
+        .flow("get flow.toml shown.tensorboard -o log-shown")
+        .stdout_has("log-shown")
         .check();
-    let events = fs::read(test.path("log/coarse/events.out.tfevents.0.flow")).unwrap();
+    let events = fs::read(test.path("log-coarse/events.out.tfevents.0.flow")).unwrap();
     let events = String::from_utf8_lossy(&events);
     assert_eq!(events.matches("accuracy/validation").count(), 2);
-    assert_eq!(test.read("log/shown/tensors.tsv").lines().count(), 40);
-    assert_eq!(test.read("log/shown/metadata.tsv").lines().count(), 41);
-    assert!(test.has("log/shown/sprite.png") && test.has("log/shown/projector_config.pbtxt"));
+    assert_eq!(test.read("log-shown/tensors.tsv").lines().count(), 40);
+    assert_eq!(test.read("log-shown/metadata.tsv").lines().count(), 41);
+    for name in [
+        "sprite.png",
+        "projector_config.pbtxt",
+        "events.out.tfevents.0.flow",
+    ] {
+        assert!(test.has(&format!("log-shown/{name}")), "{name}");
+    }
 }

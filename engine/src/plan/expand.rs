@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use flow_stage::ArtifactType;
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
@@ -470,8 +471,15 @@ impl<'a> Expander<'a> {
             }
         }
         let stages = || self.workflow.stages.iter().zip(&wiring.kinds);
-        let shows = |kind: &Option<&Kind>| kind.is_none_or(|k| !k.description.headline.is_empty());
-        // A program's outputs, and figures, are what a workflow is for. Without any of these, all ends are.
+        // A folder is for a person to take out.
+        let folders = |k: &Kind| {
+            let outputs = &k.description.outputs;
+            outputs.iter().all(|o| o.artifact == ArtifactType::Folder)
+        };
+        let shows = |kind: &Option<&Kind>| {
+            kind.is_none_or(|k| !k.description.headline.is_empty() || folders(k))
+        };
+        // A program's outputs, figures and folders are what a workflow is for. Without any of these, all ends are.
         let read = |stage: &Stage| wiring.read.contains(stage.name.value.as_str());
         if !stages().any(|(stage, kind)| shows(kind) && !read(stage)) {
             return;

@@ -37,6 +37,10 @@ fn five_thousand() -> u32 {
 const THUMBNAIL: usize = 64;
 const SPRITE: usize = 8192;
 
+/// An event file with its version and nothing else, as TensorBoard 2.21.0's `RecordWriter` writes it: TensorBoard takes a folder
+/// for a run where there is one.
+const EVENTS: &[u8] = b"\x0f\0\0\0\0\0\0\0mS+\t\x1a\rbrain.Event:2\xfc\x98Q)";
+
 impl Stage for Projector {
     const NAME: &'static str = "projector";
     const VERSION: u32 = 1;
@@ -64,7 +68,7 @@ impl Stage for Projector {
         vec![Port::new(
             "tensorboard",
             ArtifactType::Folder,
-            "a log folder of TensorBoard: tensors.tsv, metadata.tsv, sprite.png, projector_config.pbtxt",
+            "a log folder of TensorBoard: tensors.tsv, metadata.tsv, sprite.png and what names them",
         )]
     }
 
@@ -151,8 +155,15 @@ impl Stage for Projector {
             // In quotes a name could end the text; stage names can't hold any of these.
             context.stage().replace(['"', '\\', '\n'], "_")
         );
-        let path = folder.join("projector_config.pbtxt");
-        fs::write(&path, config).with_context(|| format!("{} can't be written", path.display()))
+        for (name, content) in [
+            ("projector_config.pbtxt", config.as_bytes()),
+            ("events.out.tfevents.0.flow", EVENTS),
+        ] {
+            let path = folder.join(name);
+            fs::write(&path, content)
+                .with_context(|| format!("{} can't be written", path.display()))?;
+        }
+        Ok(())
     }
 }
 
@@ -317,6 +328,8 @@ mod tests {
         assert_eq!(sprite.dimensions(), (8, 8));
         // The sixth point, row 6: second line, second column of four.
         assert_eq!(sprite.get_pixel(3, 3), &Rgb([120; 3]));
+        let events = fs::read(folder.path().join("out/events.out.tfevents.0.flow"));
+        assert_eq!(events.unwrap(), EVENTS);
         let config = read("projector_config.pbtxt");
         assert!(
             config.contains("tensor_name: \"shown\"")
