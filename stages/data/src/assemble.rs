@@ -124,7 +124,7 @@ impl Source<'_> {
         Ok(self)
     }
 
-    /// The share of the train rows that [`write`] has to make validation rows, of a source that may have some of its own.
+    /// The share of the train rows that [`write()`] has to make validation rows, of a source that may have some of its own.
     ///
     /// # Errors
     /// Where it has, and the workflow gives a share too.

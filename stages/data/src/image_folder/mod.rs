@@ -1,4 +1,4 @@
-//! The kind `image-folder`: PNG and JPEG files in a folder a class. [`listing`] finds them, this module decodes them.
+//! The kind `image-folder`: PNG and JPEG files in a folder a class. `listing` finds them, this module decodes them.
 
 mod listing;
 
