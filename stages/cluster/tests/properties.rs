@@ -237,7 +237,8 @@ fn progress_adds_up_to_the_whole() {
     let places = points.mapv(|x| x as f32);
     let labels: Array1<i32> = (0..600).map(|i| i % 5).collect();
     type Progress<'a> = &'a (dyn Fn(f64) + Sync);
-    let all: [(&str, &dyn Fn(Progress)); 6] = [
+    type Run<'a> = &'a dyn Fn(Progress);
+    let all: [(&str, Run); 6] = [
         ("hdbscan", &|p| {
             drop(Hdbscan::new().fit_with(points.view(), p))
         }),

@@ -170,6 +170,9 @@ impl Folder {
     }
 }
 
+/// A stage to run: kind, parameters, inputs by role, outputs.
+type Case<'a> = (&'a str, Value, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 const HDBSCAN: [&str; 7] = [
     "labels",
     "hard_labels",
@@ -328,7 +331,7 @@ fn a_large_class_has_its_silhouette_estimated() {
     let exact = folder.metrics()["silhouette"].as_f64().unwrap();
     std::fs::copy(folder.path("labels.out"), folder.path("labels.npy")).unwrap();
     let scored = [("labels", "labels.npy"), inputs[0], inputs[1]];
-    let cases: [(&str, Value, &[(&str, &str)], &[&str]); 3] = [
+    let cases: [Case; 3] = [
         (
             "kmeans",
             json!({"k": 2, "silhouette_rows": 60}),
@@ -376,7 +379,7 @@ fn every_stage_gives_the_same_bytes_for_any_number_of_threads() {
         (draw(at) + draw(at + 1) + draw(at + 2) + clump) as f32
     });
     write(&folder.path("features.npy"), &features).unwrap();
-    let cases: [(&str, Value, &[(&str, &str)], &[&str]); 7] = [
+    let cases: [Case; 7] = [
         (
             "umap",
             json!({}),
