@@ -1,5 +1,7 @@
 //! Commands that show, begin and look after: `check`, `why`, `graph`, `stages`, `schema`, `new`, `cache`.
 
+use std::fs;
+
 use flow_tests::Test;
 
 const TWO: &str = r#"
@@ -221,6 +223,36 @@ fn a_new_workflow_is_right_and_runs() {
         .stdout_has("digits.toml")
         .check();
     test.flow("check digits.toml").stdout_has("16").check();
+}
+
+#[test]
+fn what_an_earlier_run_made_can_be_pinned() {
+    let test = Test::new().workflow(TWO).run("").ran("a b").check();
+    let run = fs::read_dir(test.path(".flow/runs"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let run = run.unwrap().file_name().into_string().unwrap();
+    let test = test
+        .edit("word = \"x\"", "word = \"y\"")
+        .run("")
+        .ran("a b")
+        .check()
+        .flow("cache pin flow.toml first --run")
+        .arg(&run)
+        .stdout("pinned 2 of 2 result(s) of run RUN as `first`")
+        .check()
+        .flow("cache gc flow.toml --max-size 0B")
+        .stdout_has("with 2 result(s) pinned")
+        .check();
+    test.edit("word = \"y\"", "word = \"x\"")
+        .run("")
+        .cached("a b")
+        .check()
+        .flow("cache pin flow.toml second --run 20200101-000000-0000")
+        .status(2)
+        .stderr_has("`flow runs` lists them")
+        .check();
 }
 
 #[test]

@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
-use flow_cache::{Budget, Key, Store};
+use flow_cache::{Budget, Key, Lookup, Store};
+use flow_engine::run::past::PastRun;
 use flow_engine::view;
 use petgraph::graph::NodeIndex;
 use serde_json::json;
 
 use crate::WorkflowArguments;
-use crate::session::{FAILED, Failure, Session, wrong};
+use crate::session::{FAILED, Failure, Session, no_run, wrong};
 
 /// What can be asked of a store.
 #[derive(Subcommand)]
@@ -49,12 +50,19 @@ pub enum CacheCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Keeps a workflow's results from gc, under a name.
+    /// Keeps a workflow's results from gc, under a name: those that are up to date, or all that a run made and used.
+    #[command(
+        after_help = "Examples:\n  flow cache pin workflows/quickstart.toml paper\n  \
+        flow cache pin workflows/quickstart.toml paper --run 20261124-093000-1f3a"
+    )]
     Pin {
         #[command(flatten)]
         workflow: WorkflowArguments,
         /// The name.
         name: String,
+        /// The run; `flow runs` lists them.
+        #[arg(long, value_name = "ID", conflicts_with_all = ["set", "variant", "params"])]
+        run: Option<String>,
     },
     /// Removes a pin.
     Unpin {
@@ -131,7 +139,16 @@ pub fn cache(command: &CacheCommand) -> Result<ExitCode, Failure> {
             };
             gc(&store.open()?, &budget, *dry_run)
         }
-        CacheCommand::Pin { workflow, name } => pin(workflow, name),
+        CacheCommand::Pin {
+            workflow,
+            name,
+            run: None,
+        } => pin(workflow, name),
+        CacheCommand::Pin {
+            workflow,
+            name,
+            run: Some(run),
+        } => pin_run(&store_of(workflow)?, name, run),
         CacheCommand::Unpin {
             workflow,
             name,
@@ -232,6 +249,38 @@ fn gc(store: &Store, budget: &Budget, dry_run: bool) -> Result<ExitCode, Failure
         ByteSize(plan.kept),
         plan.pinned,
         plan.in_use
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The store of a workflow file, which need not be right any more.
+fn store_of(arguments: &WorkflowArguments) -> Result<Store, Failure> {
+    let place = StoreArguments {
+        workflow: Some(arguments.workflow.clone()),
+        store: arguments.store.clone(),
+    };
+    place.open()
+}
+
+fn pin_run(store: &Store, name: &str, id: &str) -> Result<ExitCode, Failure> {
+    let run = PastRun::open(store, id)?.ok_or_else(|| no_run(store, id))?;
+    let keys: Vec<Key> = run.stages()?.iter().filter_map(|stage| stage.key).collect();
+    let mut there = Vec::new();
+    for key in &keys {
+        if let Lookup::Hit(_) = store.lookup(key)? {
+            there.push(*key);
+        }
+    }
+    if there.is_empty() {
+        return Err(wrong(format!(
+            "none of the results of run {id} is in the store any more, so there is nothing to pin"
+        )));
+    }
+    store.pin(name, &there)?;
+    view::print(&format!(
+        "pinned {} of {} result(s) of run {id} as `{name}`",
+        there.len(),
+        keys.len()
     ))?;
     Ok(ExitCode::SUCCESS)
 }

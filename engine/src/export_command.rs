@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache_commands::StoreArguments;
 use crate::run_command::interruptible;
-use crate::session::{FAILED, Failure, INTERRUPTED, wrong};
+use crate::session::{FAILED, Failure, INTERRUPTED, no_run, wrong};
 
 /// What is exported, and where to.
 #[derive(Args)]
@@ -45,13 +45,8 @@ pub fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
         store: arguments.store.clone(),
     };
     let store = place.open()?;
-    let run = PastRun::open(&store, &arguments.run)?.ok_or_else(|| {
-        wrong(format!(
-            "there is no run `{}` in {}; `flow runs` lists them",
-            view::plain(&arguments.run),
-            store.root().display()
-        ))
-    })?;
+    let run =
+        PastRun::open(&store, &arguments.run)?.ok_or_else(|| no_run(&store, &arguments.run))?;
     if run.status == "running" {
         return Err(wrong(format!("the run {} still goes on", run.id)));
     }

@@ -14,7 +14,7 @@ use flow_engine::workflow::Reference;
 use serde_json::json;
 
 use crate::cache_commands::StoreArguments;
-use crate::session::{FAILED, Failure, Session, wrong};
+use crate::session::{FAILED, Failure, Session, no_run, wrong};
 use crate::{OverrideArguments, WorkflowArguments};
 
 /// As many digits of a digest are asked for at least: fewer would often be found by chance.
@@ -89,12 +89,7 @@ impl ShowArguments {
 }
 
 fn show_run(store: &Store, id: &str, json: bool) -> Result<ExitCode, Failure> {
-    let run = PastRun::open(store, id)?.ok_or_else(|| {
-        wrong(format!(
-            "there is no run {id} in {}; `flow runs` lists them",
-            store.root().display()
-        ))
-    })?;
+    let run = PastRun::open(store, id)?.ok_or_else(|| no_run(store, id))?;
     let stages = run.stages()?;
     if json {
         view::print(&view::provenance::run_json(&run).to_string())?;

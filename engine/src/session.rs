@@ -37,6 +37,15 @@ pub fn wrong(text: impl std::fmt::Display) -> Failure {
     }
 }
 
+/// That a store has no run of this name.
+pub fn no_run(store: &Store, id: &str) -> Failure {
+    wrong(format!(
+        "there is no run `{}` in {}; `flow runs` lists them",
+        view::plain(id),
+        store.root().display()
+    ))
+}
+
 impl From<flow_cache::Error> for Failure {
     fn from(error: flow_cache::Error) -> Self {
         Failure {
