@@ -34,7 +34,7 @@ fn pathmnist() -> Vec<u8> {
                 let bright = if (at % 28 < 14) == (side == 0) { 60 } else { 0 };
                 let noise = (row * 31 + at * 17) % 23;
                 for channel in 0..3 {
-                    let colour = [20, 60, 120][class / [1, 3, 9][channel].min(9) % 3];
+                    let colour = [20, 60, 120][class / [1, 3, 9][channel] % 3];
                     images.push((colour + bright + noise) as u8);
                 }
             }

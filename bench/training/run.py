@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares flow's trainings with PyTorch and Lightning and prints one table.
 
-    python3 bench/training/run.py [NET ...] [--threads N] [--rounds N] [--precision fp32|bf16]
+    python3 bench/training/run.py [NET ...] [--threads N] [--rounds N] [--part P] [--precision fp32|bf16]
 
 Makes a virtual environment with the pinned peers under target/ (5 GB: PyPI has PyTorch with CUDA alone), builds ours, makes
 data sets from a seed, and runs each program in turn, in a process of its own and in rounds, so that what else the machine does
@@ -34,9 +34,9 @@ PYTHON = WORK / "venv" / "bin" / "python"
 PLUGIN = TARGET / "debug" / "flow-stages-torch"
 # Channels and side of the images; images of an epoch, of inference, and of the authors' uncertainty; batch size.
 NETS = {
-    "resnet18": ((3, 32), 256, 1000, 20, 64),
-    "resnet": ((3, 32), 2048, 5000, 100, 128),
-    "cnn": ((1, 28), 4096, 20000, 400, 128),
+    "resnet18": ((3, 32), 256, 800, 24, 64),
+    "resnet": ((3, 32), 2048, 4000, 120, 128),
+    "cnn": ((1, 28), 4096, 16000, 240, 128),
 }
 EPOCHS = 3
 
@@ -191,7 +191,10 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="one of the two; both unless given")
+    parser.add_argument("--part", type=float, default=1.0, help="take this part of the images, for a quick look")
     options = parser.parse_args()
+    for name, (shape, *counts, size) in NETS.items():
+        NETS[name] = (shape, *(max(int(count * options.part), 1) for count in counts), size)
     for name in options.nets:
         if name not in NETS:
             parser.error(f"no net {name}; there are {', '.join(NETS)}")
