@@ -242,6 +242,9 @@ fn get_copies_an_output() {
         .flow("get flow.toml c.o -o copy.txt")
         .stdout("copy.txt")
         .check()
+        .flow("get flow.toml c.o -o deep/er/copy.txt")
+        .stdout("deep/er/copy.txt")
+        .check()
         .flow("get flow.toml c")
         .stdout("c.o.txt")
         .check();

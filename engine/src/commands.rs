@@ -154,6 +154,10 @@ pub fn get(
         }
         PathBuf::from(name)
     });
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| wrong(format!("{} can't be made: {e}", folder.display())))?;
+    }
     session.store.export(stored, &path)?;
     view::print(&path.display().to_string())?;
     Ok(ExitCode::SUCCESS)
