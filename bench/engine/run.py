@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares flow with other engines on one DAG and prints one table.
 
-    python3 bench/engine/run.py [--stages 10 1000 10000] [--install] [--flow PATH]
+    python3 bench/engine/run.py [--stages 10 1000 10000] [--install]
 
 The DAG: chains of up to 100 stages, each of which reads a file of its own and the stage before, and one stage that joins
 them. Engines that are not installed are left out; `--install` puts them into a virtual environment under target/. An
@@ -9,7 +9,8 @@ engine whose stages take too long at a size is left out there. Every stage notes
 happened, not what an engine says.
 
 cold: everything runs. nothing: nothing has changed; the median of several calls, their CPU seconds, and the peak memory.
-leaf: the last stage's file of one chain has other bytes. touched: all files have new times and the same bytes.
+leaf: the last stage's file of one chain has other bytes. touched: all files have new times and the same bytes. (Below
+some 25 MB the memory is that of this script, which starts the engines.)
 """
 
 import argparse
@@ -118,7 +119,9 @@ def programs(arguments):
         subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", "-r", requirements], check=True)
         path = f"{folder / 'bin'}{os.pathsep}{path}"
     found = {engine: shutil.which(engine, path=path) for engine in COMMANDS if engine != "flow"}
-    return {"flow": str(arguments.flow.resolve()), **{k: v for k, v in found.items() if v}}
+    # As `cargo xtask install` builds it; the others are installed as they are released, too.
+    subprocess.run(["cargo", "build", "--release", "-q", "-p", "flow-engine"], cwd=ROOT, check=True)
+    return {"flow": str(TARGET / "release" / "flow"), **{k: v for k, v in found.items() if v}}
 
 
 def main():
@@ -126,7 +129,6 @@ def main():
     parser.add_argument("--stages", type=int, nargs="+", default=[10, 1000, 10000])
     parser.add_argument("--engines", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--install", action="store_true", help="install the other engines")
-    parser.add_argument("--flow", type=Path, default=TARGET / "debug" / "flow", help="the flow that is measured")
     arguments = parser.parse_args()
     # Engines keep caches of their own at home and in the environment: these are to begin empty.
     for name in [name for name in os.environ if name.startswith(("FLOW_", "MAKE"))]:

@@ -76,9 +76,16 @@ fn fill(file: &mut &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
+impl Digest {
+    /// As 64 lower-case hex digits, without an allocation.
+    pub(crate) fn to_hex(self) -> impl std::ops::Deref<Target = str> {
+        blake3::Hash::from_bytes(self.0).to_hex()
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+        f.write_str(&self.to_hex())
     }
 }
 

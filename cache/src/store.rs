@@ -1,6 +1,7 @@
 //! Where things lie on disk, the format version, and atomic writing.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -102,16 +103,23 @@ impl Store {
 
     /// Where the blob with this digest lies, if it is there.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.to_string();
-        self.root().join("blobs").join(&hex[..2]).join(hex)
+        self.sharded("blobs", digest, "")
     }
 
     pub(crate) fn record_path(&self, key: &Key) -> PathBuf {
-        let hex = key.to_string();
-        self.root()
-            .join("actions")
-            .join(&hex[..2])
-            .join(hex + ".json")
+        self.sharded("actions", &key.0, ".json")
+    }
+
+    /// `FOLDER/ab/<digest>ENDING`, put together at once: a run with nothing to do spends a tenth of its time on names.
+    fn sharded(&self, folder: &str, digest: &Digest, ending: &str) -> PathBuf {
+        let root = self.root().as_os_str();
+        let hex = digest.to_hex();
+        let mut path = OsString::with_capacity(root.len() + folder.len() + ending.len() + 69);
+        path.push(root);
+        for part in ["/", folder, "/", &hex[..2], "/", &hex, ending] {
+            path.push(part);
+        }
+        path.into()
     }
 
     pub(crate) fn lock_path(&self, key: &Key) -> PathBuf {

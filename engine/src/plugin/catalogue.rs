@@ -173,11 +173,23 @@ fn beside() -> Vec<PathBuf> {
 
 /// The plugins in FLOW_PLUGIN_PATH and on the PATH, in this order.
 fn around() -> Vec<PathBuf> {
-    ["FLOW_PLUGIN_PATH", "PATH"]
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for listed in ["FLOW_PLUGIN_PATH", "PATH"]
         .iter()
         .filter_map(std::env::var_os)
-        .flat_map(|folders| std::env::split_paths(&folders).collect::<Vec<_>>())
-        .flat_map(|folder| executables(&folder))
+    {
+        for folder in std::env::split_paths(&listed) {
+            // One folder often has several names there, and may hold thousands of programs.
+            if let Ok(folder) = folder.canonicalize()
+                && !folders.contains(&folder)
+            {
+                folders.push(folder);
+            }
+        }
+    }
+    folders
+        .iter()
+        .flat_map(|folder| executables(folder))
         .collect()
 }
 
