@@ -3,8 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
+use rustix::fs::Advice;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Error;
@@ -14,6 +16,9 @@ const LARGE: u64 = 1 << 20;
 
 /// How much of a large file is read at a time.
 const CHUNK: usize = 1 << 20;
+
+/// How far ahead of that the disk is asked to read.
+const AHEAD: u64 = 16 << 20;
 
 /// A blake3 digest. Written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,14 +47,26 @@ impl Digest {
     /// 4 MiB, which no core's cache holds, it is 0.33.
     pub(crate) fn of_file(mut file: &File) -> io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
+        let whole = file;
         if file.metadata()?.len() < LARGE {
             hasher.update_reader(file)?;
         } else {
             let (mut hashing, mut reading) = (vec![0; CHUNK], vec![0; CHUNK]);
             let mut length = fill(&mut file, &mut hashing)?;
+            let mut done = 0;
             while length > 0 {
+                done += length as u64;
                 let (next, ()) = rayon::join(
-                    || fill(&mut file, &mut reading),
+                    || {
+                        // The disk works on what comes later while this thread copies; a hint, so it may fail.
+                        let _ = rustix::fs::fadvise(
+                            whole,
+                            done + AHEAD,
+                            NonZeroU64::new(CHUNK as u64),
+                            Advice::WillNeed,
+                        );
+                        fill(&mut file, &mut reading)
+                    },
                     || {
                         hasher.update_rayon(&hashing[..length]);
                     },

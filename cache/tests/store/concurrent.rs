@@ -225,15 +225,26 @@ fn killed_at_any_moment() {
         .and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| std::process::id().into());
     println!("FLOW_TEST_SEED={seed}");
+    let begin = |store: &str, name: &str| {
+        let settings = [("STORE", store), ("LOG", log_name), ("SEED", name)];
+        spawn("concurrent::child", &settings)
+    };
+    // How long a child takes that nobody kills, on this machine.
+    let elsewhere = bench.path("elsewhere");
+    let started = std::time::Instant::now();
+    assert!(
+        begin(elsewhere.to_str().unwrap(), "0")
+            .wait()
+            .unwrap()
+            .success()
+    );
+    let whole = started.elapsed();
     let mut finished = 0;
     for round in 0..60u64 {
         let name = (seed + round).to_string();
-        let mut child = spawn(
-            "concurrent::child",
-            &[("STORE", root), ("LOG", log_name), ("SEED", &name)],
-        );
+        let mut child = begin(root, &name);
         let dice = Digest::of_bytes(&(seed + round).to_le_bytes()).as_bytes()[0];
-        std::thread::sleep(Duration::from_micros(u64::from(dice) * 250));
+        std::thread::sleep(whole.mul_f64(f64::from(dice) / 256.0));
         finished += usize::from(child.try_wait().unwrap().is_some());
         let _ = child.kill();
         child.wait().unwrap();
