@@ -164,7 +164,7 @@ fn runs_of_older_versions_are_listed_as_far_as_they_go() {
         .check()
         .flow("show 20200102-030405-0000")
         .status(2)
-        .stderr_has("there is no run RUN in DIR/.flow; `flow runs` lists them")
+        .stderr_has("there is no run `RUN` in DIR/.flow; `flow runs` lists them")
         .check();
 }
 
