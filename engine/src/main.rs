@@ -62,6 +62,7 @@ enum Command {
         130 interrupted.\n\nExamples:\n  flow run workflows/quickstart.toml\n  \
         flow run workflows/quickstart.toml --set min_cluster_size=50\n  \
         flow run workflows/cifar100.toml --until fine_labels --dry-run\n  \
+        flow run workflows/quickstart.toml --sweep min_cluster_size=20,35,50 --seeds 3 --dry-run\n  \
         flow run workflows/quickstart.toml --check 1\n  \
         flow run workflows/quickstart.toml --check 1 --threads 1,2,4 --only umap"
     )]
@@ -225,6 +226,15 @@ struct OverrideArguments {
     /// A TOML file of params, which win over the workflow's.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
+    /// Sweep over the values of a param, a group of variants, stages.NAME.uses or stages.NAME.with.PARAMETER
+    #[arg(long, value_name = "AXIS=VALUE,…")]
+    sweep: Vec<String>,
+    /// Repeat with seeds: a number of them, or a list as 1,2,3
+    #[arg(long, value_name = "N|LIST")]
+    seeds: Option<String>,
+    /// Of a sweep, take the points with these values alone: --point keep=0.8,seed=43
+    #[arg(long, value_name = "AXIS=VALUE,…")]
+    point: Vec<String>,
 }
 
 impl WorkflowArguments {
@@ -233,6 +243,9 @@ impl WorkflowArguments {
             params: self.overrides.params.clone(),
             variants: self.overrides.variant.clone(),
             set: self.overrides.set.clone(),
+            sweep: self.overrides.sweep.clone(),
+            seeds: self.overrides.seeds.clone(),
+            point: self.overrides.point.clone(),
         }
     }
 }
@@ -262,9 +275,12 @@ struct RunArguments {
         env = "FLOW_VERIFY"
     )]
     verify: Verify,
-    /// After a failure, go on with what does not depend on it.
+    /// After a failure, go on with what does not depend on it; a sweep does so anyway.
     #[arg(short, long)]
     keep_going: bool,
+    /// End a sweep at the first failure.
+    #[arg(long, conflicts_with = "keep_going")]
+    fail_fast: bool,
     /// Say what would run, and run nothing.
     #[arg(long)]
     dry_run: bool,

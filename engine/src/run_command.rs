@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use flow_cache::Digest;
 use flow_engine::run::budget::Machine;
+use flow_engine::run::explain::History;
 use flow_engine::run::journal::{Journal, Subject};
 use flow_engine::run::settled::{self, Settled};
 use flow_engine::run::{Event, Options, Runner};
@@ -73,7 +74,8 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         forced,
         jobs: arguments.jobs.unwrap_or(machine.cores),
         machine,
-        keep_going: arguments.keep_going,
+        urgency: urgency(&session)?,
+        keep_going: arguments.keep_going || (session.plan.sweep.is_some() && !arguments.fail_fast),
     };
     let subject = Subject {
         workflow: &session.workflow,
@@ -108,7 +110,10 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         ));
     }
     let metrics = |node| Some(&summary.records.get(&node)?.metrics);
-    let tables = view::results::tables(&session.plan, &session.catalogue, metrics);
+    let tables = match &session.plan.sweep {
+        Some(_) => Vec::new(),
+        None => view::results::tables(&session.plan, &session.catalogue, metrics),
+    };
     if !arguments.json {
         show_tables(&tables)?;
     }
@@ -134,6 +139,17 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         "cancelled" => INTERRUPTED,
         _ => FAILED,
     }))
+}
+
+/// The order in which instances are best started.
+fn urgency(session: &Session) -> Result<Vec<NodeIndex>, Failure> {
+    let plan = &session.plan;
+    let stages: BTreeSet<&str> = match &plan.sweep {
+        Some(_) => plan.instances().map(|i| i.stage.as_str()).collect(),
+        None => BTreeSet::new(),
+    };
+    let history = History::of(&session.store, &stages)?;
+    Ok(plan.urgency(|stage| history.seconds(stage)))
 }
 
 /// This machine, if it has what the given instances must have.

@@ -147,6 +147,7 @@ proptest! {
             params: None,
             set: set.into_iter().collect(),
             variants: variant.into_iter().collect(),
+            ..Overrides::default()
         };
         if let Some(report) = read(&mutate(base, &mutations), &overrides) {
             prop_assert!(!report.render(false).is_empty());

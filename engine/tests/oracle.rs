@@ -322,6 +322,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         forced: BTreeSet::new(),
         machine: Machine::here(),
         jobs: 2,
+        urgency: plan.order.clone(),
         keep_going: false,
     };
     let subject = Subject {

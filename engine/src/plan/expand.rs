@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::coordinates::{self, Coordinates, Row};
 use super::{
     Command, Input, Instance, Origin, Output, Plan, Resources, Task, Wanted, label, parameters,
-    plain_text, wiring,
+    plain_text, sweep, wiring,
 };
 use crate::plugin::{Catalogue, Kind};
 use crate::workflow::problem::{Problem, Problems};
@@ -20,6 +20,14 @@ use crate::workflow::{
 /// Builds the plan. What is wrong goes to `problems`; where anything but warnings is found, the plan is incomplete and
 /// must not be run.
 pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
+    match &workflow.sweep {
+        Some(sweep) => sweep::union(sweep, sweep::top(workflow), catalogue, problems),
+        None => single(workflow, catalogue, problems),
+    }
+}
+
+/// The plan of a workflow at one point of its sweep.
+pub(super) fn single(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
     let wiring = wiring::wire(workflow, catalogue, problems);
     let mut expander = Expander {
         workflow,

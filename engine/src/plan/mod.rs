@@ -3,11 +3,13 @@
 //! - `wiring`: what stages read from each other: names, roles, artifact types, cycles.
 //! - `expand`: stages to instances.
 //! - `coordinates`: which instances a stage has, given those it reads from.
+//! - [`sweep`]: the union of the plans of a sweep's points.
 //! - `parameters`: defaults, types and ranges by the schema that the plugin publishes.
 
 mod coordinates;
 mod expand;
 mod parameters;
+pub mod sweep;
 mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ use flow_stage::ArtifactType;
 
 use crate::workflow::{Located, Reference, Template};
 pub use expand::expand;
+pub use sweep::{Point, Sweep};
 
 /// A workflow as a DAG of stage instances: an edge leads from what is read to what reads it.
 #[derive(Debug, Default)]
@@ -30,16 +33,18 @@ pub struct Plan {
     pub graph: DiGraph<Instance, ()>,
     /// All instances, none before what it reads from; otherwise in the workflow's order.
     pub order: Vec<NodeIndex>,
+    /// The sweep, if it is one: which instances belong to which point.
+    pub sweep: Option<Sweep>,
 }
 
-/// A stage at one point of its matrix.
-#[derive(Debug)]
+/// A stage at one point of its matrix, and of the axes of a sweep that it depends on.
+#[derive(Debug, Clone)]
 pub struct Instance {
     /// The stage's name.
     pub stage: String,
     /// The name with the point: `multihead[alpha=0.1]`.
     pub label: String,
-    /// The point: axis and value, empty without a matrix.
+    /// The point: axis and value, empty without a matrix and a sweep.
     pub coordinates: BTreeMap<String, Value>,
     /// What is to be done.
     pub task: Task,
@@ -75,7 +80,7 @@ pub struct Resources {
 }
 
 /// What an instance does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Task {
     /// A stage kind with its parameters, defaults filled in. Path parameters stand as written.
     Kind {
@@ -103,7 +108,7 @@ pub enum Command {
 }
 
 /// One input of an instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Input {
     /// Its role; `with.NAME` for a path parameter.
     pub role: String,
@@ -112,7 +117,7 @@ pub struct Input {
 }
 
 /// Where an instance's input comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Origin {
     /// An output of another instance.
     Instance {
@@ -210,16 +215,7 @@ impl Plan {
             .order
             .iter()
             .copied()
-            .filter(|&node| {
-                let instance = &self.graph[node];
-                instance.stage == reference.stage
-                    && reference.selectors.iter().all(|(axis, text)| {
-                        instance
-                            .coordinates
-                            .get(axis)
-                            .is_some_and(|value| plain_text(value) == *text)
-                    })
-            })
+            .filter(|&node| self.is_meant(node, reference))
             .collect();
         if !found.is_empty() {
             return Ok(found);
@@ -234,6 +230,16 @@ impl Plan {
         }
         let stages: BTreeSet<String> = self.instances().map(|i| i.stage.clone()).collect();
         Err(stages.into_iter().collect())
+    }
+
+    /// Whether `reference` means this instance, perhaps among others.
+    pub fn is_meant(&self, node: NodeIndex, reference: &Reference) -> bool {
+        let instance = &self.graph[node];
+        let has = |(axis, text): &(String, String)| {
+            let value = instance.coordinates.get(axis);
+            value.is_some_and(|value| plain_text(value) == *text)
+        };
+        instance.stage == reference.stage && reference.selectors.iter().all(has)
     }
 
     /// The given instances and everything that they read from.

@@ -119,6 +119,8 @@ pub enum Event {
     },
     /// A stage ended. Boxed: it is far larger than the others, which come far more often.
     Stage(Box<StageEnd>),
+    /// All of a sweep's point has ended.
+    Point(Box<PointEnd>),
     /// The run ended.
     Run(RunEnd),
     /// A stage was run again beside its stored result.
@@ -151,6 +153,28 @@ pub struct StageEnd {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// How a point of a sweep ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PointEnd {
+    /// Axis and value.
+    pub point: BTreeMap<String, Value>,
+    /// Its seed.
+    pub seed: u64,
+    /// `ok`, `failed` or `cancelled`.
+    pub status: &'static str,
+    /// Stages of it that this run executed; shared ones count with each point.
+    pub ran: usize,
+    /// The goal's metric.
+    pub goal: Option<f64>,
+    /// Points that have ended.
+    pub done: usize,
+    /// Points in all.
+    pub points: usize,
+    /// The point in words.
+    #[serde(skip)]
+    pub label: String,
 }
 
 /// How the run ended.

@@ -107,18 +107,33 @@ impl History {
             .max_by(|a, b| a.finished.cmp(&b.finished))
     }
 
-    /// How long the given instances took when their stages last ran, in seconds; none where nothing is known of one.
-    pub fn estimate(&self, plan: &Plan, nodes: impl IntoIterator<Item = NodeIndex>) -> Option<f64> {
-        nodes
-            .into_iter()
-            .map(|node| {
-                let records = self.by_stage.get(&plan.graph[node].stage)?;
-                let (newest, _) = records
-                    .iter()
-                    .max_by(|(a, _), (b, _)| a.finished.cmp(&b.finished))?;
-                Some(newest.seconds)
-            })
-            .sum()
+    /// How long a stage took when it last ran, in seconds; none where nothing is known of it.
+    pub fn seconds(&self, stage: &str) -> Option<f64> {
+        let records = self.by_stage.get(stage)?.iter();
+        let newest = records.max_by(|(a, _), (b, _)| a.finished.cmp(&b.finished));
+        newest.map(|(record, _)| record.seconds)
+    }
+
+    /// How long the given instances will take, as far as it is known; and the stages of which it is not.
+    pub fn estimate(
+        &self,
+        plan: &Plan,
+        nodes: impl IntoIterator<Item = NodeIndex>,
+    ) -> (f64, BTreeSet<String>) {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for node in nodes {
+            *counts.entry(&plan.graph[node].stage).or_default() += 1;
+        }
+        let (mut sum, mut unknown) = (0.0, BTreeSet::new());
+        for (stage, count) in counts {
+            match self.seconds(stage) {
+                Some(seconds) => sum += seconds * count as f64,
+                None => {
+                    unknown.insert(stage.to_string());
+                }
+            }
+        }
+        (sum, unknown)
     }
 }
 

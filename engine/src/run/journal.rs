@@ -49,7 +49,7 @@ impl Journal {
         Journal::with(store, subject.facts(), text)
     }
 
-    /// The journal of a run that does what an earlier one did, up to its last event; and the lines of the stages' ends.
+    /// The journal of a run that does what an earlier one did, up to its last event; and the lines of the stages' and points' ends.
     /// `None` where what the earlier one left is no longer whole.
     ///
     /// # Errors
@@ -68,7 +68,9 @@ impl Journal {
         };
         let stages: String = events
             .split_inclusive('\n')
-            .filter(|line| line.starts_with(r#"{"event":"stage""#))
+            .filter(|line| {
+                line.starts_with(r#"{"event":"stage""#) || line.starts_with(r#"{"event":"point""#)
+            })
             .collect();
         let mut journal = Journal::with(store, facts, &text)?;
         journal.keep(&Event::Start {
@@ -182,6 +184,9 @@ impl Subject<'_> {
             "params": params,
             "set": overrides.set,
             "variants": overrides.variants,
+            "sweep": overrides.sweep,
+            "seeds": overrides.seeds,
+            "point": overrides.point,
             "params_file": overrides.params.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
             "files": Map::from_iter(files),
             "kinds": self.kinds(),

@@ -9,6 +9,7 @@
 //! - `execute`: one stage, from lease to commit; `command` is how its process is put together, `outputs` checks
 //!   what it made, `earlier` finds what it may go on from.
 //! - [`runner`]: the loop over ready stages inside the budget.
+//! - `points`: which points of a sweep are done.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
 //! - [`journal`]: what is kept of a run in the store; [`past`] reads it again.
 //! - [`provenance`]: how a result came to be, from its record back to the user's files.
@@ -28,6 +29,7 @@ pub mod journal;
 pub mod key;
 mod outputs;
 pub mod past;
+mod points;
 pub mod provenance;
 pub mod runner;
 pub mod settled;

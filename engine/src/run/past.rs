@@ -47,6 +47,12 @@ pub struct Head {
     pub set: Vec<String>,
     /// `--variant`.
     pub variants: Vec<String>,
+    /// `--sweep`.
+    pub sweep: Vec<String>,
+    /// `--seeds`.
+    pub seeds: Option<String>,
+    /// `--point`.
+    pub point: Vec<String>,
     /// `--params`.
     pub params_file: Option<PathBuf>,
     /// Texts of included files, and of the file of params.
@@ -223,6 +229,9 @@ impl PastRun {
             params: self.head.params_file.clone(),
             variants: self.head.variants.clone(),
             set: self.head.set.clone(),
+            sweep: self.head.sweep.clone(),
+            seeds: self.head.seeds.clone(),
+            point: self.head.point.clone(),
         };
         overrides.options()
     }

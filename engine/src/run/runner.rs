@@ -20,6 +20,7 @@ use super::execute::{self, Job, Made, Outcome, Site};
 use super::external::Externals;
 use super::journal::Journal;
 use super::key::Manifest;
+use super::points::Points;
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
 use crate::workflow::Workflow;
@@ -37,6 +38,8 @@ pub struct Options {
     pub machine: Machine,
     /// Threads that may be given out at once.
     pub jobs: u32,
+    /// All instances, in the order in which they are best started.
+    pub urgency: Vec<NodeIndex>,
     /// Whether stages that do not depend on a failed one still run.
     pub keep_going: bool,
 }
@@ -110,13 +113,10 @@ impl Runner<'_> {
             options,
             journal,
             tell,
-            rank: self
-                .plan
-                .order
-                .iter()
-                .enumerate()
+            rank: (options.urgency.iter().enumerate())
                 .map(|(i, &node)| (node, i))
                 .collect(),
+            points: Points::of(self.plan, &options.wanted),
             waits: HashMap::new(),
             ready: BTreeSet::new(),
             queue: BTreeMap::new(),
@@ -202,8 +202,10 @@ struct State<'a, 'b> {
     options: &'a Options,
     journal: &'b mut Journal,
     tell: &'b mut dyn FnMut(&Event),
-    /// Each instance's place in the plan's order, by which everything is decided.
+    /// Each instance's place in the order of urgency, by which everything is decided.
     rank: HashMap<NodeIndex, usize>,
+    /// The points of a sweep.
+    points: Points,
     /// Waiting: how many instances each still waits for.
     waits: HashMap<NodeIndex, usize>,
     /// Ready: to be looked up.
@@ -379,8 +381,8 @@ impl<'a> State<'a, '_> {
         for (role, output) in &record.outputs {
             self.made.insert((node, role.clone()), output.clone());
         }
+        self.records.insert(node, record.clone());
         self.end(node, status, Some(record.key), seconds, Some(&record), None);
-        self.records.insert(node, record);
         for reader in self.runner.plan.readers(node) {
             if let Some(waits) = self.waits.get_mut(&reader) {
                 *waits -= 1;
@@ -452,6 +454,15 @@ impl<'a> State<'a, '_> {
             label: instance.label.clone(),
             failure,
         })));
+        for index in self.points.ended(node) {
+            let metric = |node| Some(&self.records.get(&node)?.metrics);
+            let end = self
+                .points
+                .end(self.runner.plan, index, &self.ended, metric);
+            if let Some(end) = end {
+                self.event(Event::Point(Box::new(end)));
+            }
+        }
     }
 
     fn event(&mut self, event: Event) {

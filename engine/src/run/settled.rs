@@ -53,8 +53,8 @@ pub fn name(workflow: &Path, overrides: &Overrides) -> Option<Digest> {
     let build = (program.size(), program.mtime(), program.mtime_nsec());
     let params = overrides.params.as_ref().map(std::path::absolute);
     let params = params.transpose().ok()?;
-    let Overrides { variants, set, .. } = overrides;
-    let text = format!("{FORMAT} {build:?} {workflow:?} {params:?} {variants:?} {set:?}");
+    let rest = overrides.options();
+    let text = format!("{FORMAT} {build:?} {workflow:?} {params:?} {rest:?}");
     Some(Digest::of_bytes(text.as_bytes()))
 }
 

@@ -15,7 +15,11 @@ pub struct Json {
 impl View for Json {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Stage(_) | Event::Run(_) | Event::Check(_) | Event::Checked(_) => {
+            Event::Stage(_)
+            | Event::Point(_)
+            | Event::Run(_)
+            | Event::Check(_)
+            | Event::Checked(_) => {
                 if let Ok(line) = serde_json::to_string(event) {
                     // It does not stop the run, and is said at its end.
                     if let Err(error) = print(&line) {

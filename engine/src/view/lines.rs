@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{Pace, View, check, failure_lines, interrupted_line, run_line, stage_line, tell};
+use super::{
+    Pace, View, check, failure_lines, interrupted_line, point_line, run_line, stage_line, tell,
+};
 use crate::run::{Event, Status};
 
 /// How often a running stage is heard of.
@@ -71,6 +73,12 @@ impl View for Lines {
                     .flat_map(|failure| failure_lines(&end.label, failure))
                 {
                     tell(&line);
+                }
+            }
+            Event::Point(end) => {
+                // Points that were there all along are counted at the end.
+                if end.ran > 0 || end.status != "ok" {
+                    tell(&point_line(end));
                 }
             }
             Event::Run(end) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Pace, View, check, failure_lines, interrupted_line, run_line, stage_line};
+use super::{Pace, View, check, failure_lines, interrupted_line, point_line, run_line, stage_line};
 use crate::run::{Event, Status};
 
 /// Live lines on stderr.
@@ -57,8 +57,9 @@ impl View for Live {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Start { stages, .. } => {
-                let style = ProgressStyle::with_template("{bar:30} {pos}/{len} stages, {elapsed}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                let style =
+                    ProgressStyle::with_template("{bar:30} {pos}/{len} stages{msg}, {elapsed}")
+                        .unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = ProgressBar::new(*stages as u64).with_style(style);
                 bar.enable_steady_tick(Duration::from_secs(1));
                 self.overall = Some(self.bars.add(bar));
@@ -115,6 +116,14 @@ impl View for Live {
                 }
                 if let Some(overall) = &self.overall {
                     overall.inc(1);
+                }
+            }
+            Event::Point(end) => {
+                if end.ran > 0 || end.status != "ok" {
+                    self.line(&point_line(end));
+                }
+                if let Some(overall) = &self.overall {
+                    overall.set_message(format!(", {} of {} points", end.done, end.points));
                 }
             }
             Event::Run(end) => {

@@ -31,7 +31,7 @@ use std::time::Duration;
 use anstyle::AnsiColor;
 use comfy_table::{ContentArrangement, Table, presets};
 
-use crate::run::event::{Failure, RunEnd, StageEnd};
+use crate::run::event::{Failure, PointEnd, RunEnd, StageEnd};
 use crate::run::{Event, Status};
 
 /// Shows a run while it goes on.
@@ -143,6 +143,26 @@ fn stage_line(end: &StageEnd) -> String {
     format!("{word} {:<28} {time:>9}", end.label)
         .trim_end()
         .into()
+}
+
+/// The line of a sweep's point that ended.
+fn point_line(end: &PointEnd) -> String {
+    let goal = end.goal.map_or(String::new(), |goal| format!("{goal:.4}"));
+    let word = format!(
+        "{:<9}",
+        if end.status == "ok" {
+            "point"
+        } else {
+            end.status
+        }
+    );
+    let word = match end.status {
+        _ if !colour() => word,
+        "ok" => painted(&word, Tone::Good),
+        _ => painted(&word, Tone::Bad),
+    };
+    let count = format!("{} of {} points", end.done, end.points);
+    format!("{word} {:<28} {goal:>9}  {count}", end.label)
 }
 
 /// What is said of a failed stage.

@@ -1,6 +1,6 @@
 //! How each stage stands, and the first reason: up to date, or to be run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flow_cache::Key;
 use petgraph::graph::NodeIndex;
@@ -129,24 +129,33 @@ pub(super) fn short(value: &str) -> String {
     }
 }
 
-/// A JSON object for each instance.
+/// A JSON object for each instance; of a sweep, one more with its price.
 pub fn json(plan: &Plan, survey: &Survey, history: &History, nodes: &[NodeIndex]) -> Vec<String> {
-    nodes
-        .iter()
-        .filter_map(|&node| {
-            let instance = &plan.graph[node];
-            let (status, key) = words(survey.get(node)?);
-            serde_json::to_string(&Line {
-                event: "standing",
-                stage: &instance.stage,
-                instance: &instance.coordinates,
-                status,
-                key,
-                reason: reason(plan, survey, history, node),
-            })
-            .ok()
+    let price = price(plan, survey, nodes).and_then(|price| {
+        let stale = nodes.iter().copied();
+        let stale = stale.filter(|node| survey.record(*node).is_none());
+        let (seconds, unknown) = history.estimate(plan, stale);
+        serde_json::to_string(&Price {
+            seconds,
+            unknown,
+            ..price
         })
-        .collect()
+        .ok()
+    });
+    let lines = nodes.iter().filter_map(|&node| {
+        let instance = &plan.graph[node];
+        let (status, key) = words(survey.get(node)?);
+        serde_json::to_string(&Line {
+            event: "standing",
+            stage: &instance.stage,
+            instance: &instance.coordinates,
+            status,
+            key,
+            reason: reason(plan, survey, history, node),
+        })
+        .ok()
+    });
+    lines.chain(price).collect()
 }
 
 /// Instances that stand alike, on one line.
@@ -195,25 +204,77 @@ pub fn table(
     let painted: Vec<String> = table.lines().map(paint).collect();
     let count = |status| counts.get(status).copied().unwrap_or(0);
     let (up_to_date, will, may) = (count("up to date"), count("will run"), count("may run"));
-    let time = history.estimate(
-        plan,
-        nodes
-            .iter()
-            .copied()
-            .filter(|node| survey.record(*node).is_none()),
-    );
-    let time = match (will + may, time) {
-        (0, _) => String::new(),
-        (_, Some(seconds)) => format!(
-            "; about {} of computing, as it took before",
-            super::duration(seconds)
-        ),
-        (_, None) => "; how long that takes is not known yet".into(),
+    let stale = nodes.iter().copied();
+    let stale = stale.filter(|node| survey.record(*node).is_none());
+    let time = match history.estimate(plan, stale) {
+        _ if will + may == 0 => String::new(),
+        (seconds, unknown) => time(seconds, &unknown),
     };
+    let price = price(plan, survey, nodes).map_or(String::new(), |price| {
+        format!(
+            "{} points: {} stages as separate runs, {} distinct\n",
+            price.points, price.separate, price.distinct
+        )
+    });
     format!(
-        "{}\n\n{up_to_date} up to date, {will} will run, {may} may run{time}",
+        "{}\n\n{price}{up_to_date} up to date, {will} will run, {may} may run{time}",
         painted.join("\n")
     )
+}
+
+/// The time that is to be expected, in words.
+fn time(seconds: f64, unknown: &BTreeSet<String>) -> String {
+    let known = super::duration(seconds);
+    let names: Vec<&str> = unknown.iter().map(String::as_str).collect();
+    match &names[..] {
+        [] => format!("; about {known} of computing, as it took before"),
+        _ if seconds == 0.0 => "; how long that takes is not known yet".into(),
+        names => format!(
+            "; about {known} of computing, as it took before, and what {} takes, which is not known yet",
+            names.join(", ")
+        ),
+    }
+}
+
+/// What a sweep costs.
+#[derive(Debug, Serialize)]
+struct Price {
+    event: &'static str,
+    /// Points that have some of the given instances.
+    points: usize,
+    /// How many stages the points have, each taken by itself.
+    separate: usize,
+    /// How many of them are distinct.
+    distinct: usize,
+    cached: usize,
+    to_run: usize,
+    /// How long that takes, as far as it is known.
+    seconds: f64,
+    /// Stages of which it is not known.
+    unknown: BTreeSet<String>,
+}
+
+/// The price, without the time; none where nothing is swept.
+fn price(plan: &Plan, survey: &Survey, nodes: &[NodeIndex]) -> Option<Price> {
+    let sweep = plan.sweep.as_ref()?;
+    let nodes: BTreeSet<NodeIndex> = nodes.iter().copied().collect();
+    let sizes = sweep.points.iter().map(|point| {
+        let wanted = |node: &&NodeIndex| nodes.contains(node);
+        point.nodes.iter().filter(wanted).count()
+    });
+    let sizes: Vec<usize> = sizes.filter(|&size| size > 0).collect();
+    let cached = nodes.iter().filter(|node| survey.record(**node).is_some());
+    let cached = cached.count();
+    Some(Price {
+        event: "price",
+        points: sizes.len(),
+        separate: sizes.iter().sum(),
+        distinct: nodes.len(),
+        cached,
+        to_run: nodes.len() - cached,
+        seconds: 0.0,
+        unknown: BTreeSet::new(),
+    })
 }
 
 fn cells(plan: &Plan, survey: &Survey, history: &History, row: &Row<'_>) -> Vec<String> {

@@ -9,6 +9,7 @@ use super::node::{self, Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::reader::{Entries, Reader};
 use super::source::{Sources, Span};
+use super::sweep::{self, Ground, Swept};
 use super::{Overrides, set};
 
 /// The tree, and where the workflow file lies.
@@ -17,6 +18,8 @@ pub(super) struct Composed {
     pub path: PathBuf,
     /// The beginning of the workflow file, for what has no better place.
     pub top: Span,
+    /// `[sweep]`, if there is one.
+    pub sweep: Option<Swept>,
 }
 
 /// Puts the tree together; `None` where a text can't be read or is no TOML.
@@ -55,23 +58,51 @@ pub(super) fn compose(
         merge(&mut root, vec![(key, params)]);
     }
     let variants = take(&mut root, "variants");
+    let sweep = take(&mut root, "sweep");
     composer.check_variants(variants.as_ref(), &root);
+    let mut chosen = Vec::new();
     for choice in &overrides.variants {
-        composer.choose(choice, variants.as_ref(), &mut root);
+        let span = composer.text_of("--variant", choice);
+        match choice.split_once('=') {
+            Some((group, name)) => {
+                let value = name.to_string();
+                chosen.push((group.to_string(), Located { value, span }));
+            }
+            None => composer.problems.add(Problem::VariantWithoutName, span),
+        }
     }
-    for assignment in &overrides.set {
-        composer.assign(assignment, &mut root);
+    for (group, name) in &chosen {
+        composer.choose(group, name, variants.as_ref(), &mut root);
     }
+    let settings: Vec<_> = overrides
+        .set
+        .iter()
+        .filter_map(|text| set::assignment(text, composer.sources, composer.problems))
+        .collect();
+    let before = root.clone();
+    for (path, value) in &settings {
+        composer.assign(path, value.clone(), &mut root);
+    }
+    let ground = Ground {
+        before,
+        root: &root,
+        variants: variants.as_ref(),
+        chosen,
+        settings,
+    };
+    let sweep = sweep::sweep(&mut composer, sweep, &ground, overrides, top);
     Some(Composed {
         root,
         path: absolute,
         top,
+        sweep,
     })
 }
 
-struct Composer<'a> {
-    sources: &'a mut Sources,
-    problems: &'a mut Problems,
+/// Puts trees together.
+pub(super) struct Composer<'a> {
+    pub sources: &'a mut Sources,
+    pub problems: &'a mut Problems,
     /// The files that include each other, outermost first.
     chain: Vec<PathBuf>,
 }
@@ -168,13 +199,21 @@ impl Composer<'_> {
         }
     }
 
-    /// `GROUP=NAME`: what the variant names is replaced; a stage's keys one by one, each as a whole.
-    fn choose(&mut self, choice: &str, variants: Option<&Node>, root: &mut Entries) {
-        let source = self.sources.add("--variant".into(), choice.into());
-        let span = Span::new(source, 0..choice.len());
-        let Some((group, name)) = choice.split_once('=') else {
-            return self.problems.add(Problem::VariantWithoutName, span);
-        };
+    /// The place of an option's whole text.
+    pub fn text_of(&mut self, option: &str, text: &str) -> Span {
+        let source = self.sources.add(option.into(), text.into());
+        Span::new(source, 0..text.len())
+    }
+
+    /// What the variant names is replaced; a stage's keys one by one, each as a whole.
+    pub fn choose(
+        &mut self,
+        group: &str,
+        name: &Located<String>,
+        variants: Option<&Node>,
+        root: &mut Entries,
+    ) {
+        let (name, span) = (name.value.as_str(), name.span);
         let names = |node: Option<&Node>| -> Vec<String> {
             match node.map(|n| &n.value) {
                 Some(NodeValue::Table(entries)) => {
@@ -242,11 +281,8 @@ impl Composer<'_> {
         }
     }
 
-    /// `name=value`, `params.name=value`, `stages.NAME.uses=value`, `stages.NAME.with.PARAMETER=value`.
-    fn assign(&mut self, assignment: &str, root: &mut Entries) {
-        let Some((path, value)) = set::assignment(assignment, self.sources, self.problems) else {
-            return;
-        };
+    /// Gives `name`, `params.name`, `stages.NAME.uses` or `stages.NAME.with.PARAMETER` a value.
+    pub fn assign(&mut self, path: &Located<String>, value: Node, root: &mut Entries) {
         let parts: Vec<&str> = path.value.split('.').collect();
         let (section, rest) = match parts.split_first() {
             Some((&"params", rest)) if !rest.is_empty() => ("params", rest),
@@ -390,7 +426,8 @@ fn replace(entries: &mut Entries, key: Located<String>, node: Node) {
     }
 }
 
-fn find<'n>(entries: &'n [(Located<String>, Node)], name: &str) -> Option<&'n Node> {
+/// The value of a key.
+pub(super) fn find<'n>(entries: &'n [(Located<String>, Node)], name: &str) -> Option<&'n Node> {
     entries
         .iter()
         .find(|(key, _)| key.value == name)

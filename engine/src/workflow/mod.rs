@@ -5,6 +5,7 @@
 //! - [`template`]: `${name}` in strings.
 //! - [`problem`]: everything that can be wrong with a workflow, and how it is said.
 //! - `compose`: one tree out of the file, its includes, variants and the command line; `set` reads `--set`.
+//! - [`sweep`]: `[sweep]`, one workflow at many points.
 //! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
 //! - `reference`: how inputs name stages.
 
@@ -17,6 +18,7 @@ mod reference;
 mod set;
 pub mod source;
 mod stage;
+pub mod sweep;
 pub mod template;
 
 use std::collections::BTreeSet;
@@ -27,6 +29,7 @@ pub use node::{Located, Node, NodeValue};
 pub use problem::{Problem, Problems, Report};
 pub use reference::Reference;
 pub use source::{Sources, Span};
+pub use sweep::Sweep;
 pub use template::Template;
 
 /// The seed of a workflow that names none.
@@ -51,6 +54,8 @@ pub struct Workflow {
     pub incomplete: BTreeSet<String>,
     /// `[plugins]`: name and path as written.
     pub plugins: Vec<(String, Located<String>)>,
+    /// `[sweep]`: then what runs is not this workflow but the sweep's.
+    pub sweep: Option<Sweep>,
 }
 
 impl Workflow {
@@ -160,6 +165,12 @@ pub struct Overrides {
     pub variants: Vec<String>,
     /// `NAME=VALUE`: single values, which win over all else.
     pub set: Vec<String>,
+    /// `AXIS=VALUE,…`: axes of a sweep.
+    pub sweep: Vec<String>,
+    /// The seeds of a sweep: how many, or a list.
+    pub seeds: Option<String>,
+    /// `AXIS=VALUE,…`: the points of a sweep that are meant, if not all.
+    pub point: Vec<String>,
 }
 
 impl Overrides {
@@ -171,7 +182,11 @@ impl Overrides {
             .map(|file| ("--params", file.display().to_string()));
         let variants = self.variants.iter().map(|v| ("--variant", v.clone()));
         let set = self.set.iter().map(|v| ("--set", v.clone()));
+        let sweep = self.sweep.iter().map(|v| ("--sweep", v.clone()));
+        let seeds = self.seeds.iter().map(|v| ("--seeds", v.clone()));
+        let point = self.point.iter().map(|v| ("--point", v.clone()));
         let options = params.chain(variants).chain(set);
+        let options = options.chain(sweep).chain(seeds).chain(point);
         options
             .flat_map(|(name, value)| [name.to_string(), value])
             .collect()
@@ -196,12 +211,12 @@ pub struct Loaded {
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
     let mut sources = Sources::default();
     let mut problems = Problems::default();
-    match compose::compose(path, overrides, &mut sources, &mut problems) {
-        Some(composed) => Ok(Loaded {
-            workflow: parse::workflow(composed, &mut problems),
-            sources,
-            problems,
-        }),
-        None => Err(Report::new(sources, problems)),
-    }
+    let Some(composed) = compose::compose(path, overrides, &mut sources, &mut problems) else {
+        return Err(Report::new(sources, problems));
+    };
+    Ok(Loaded {
+        workflow: parse::workflow(composed, &mut problems),
+        sources,
+        problems,
+    })
 }

@@ -8,13 +8,38 @@ use super::node::{Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::reader::{Entries, Reader};
 use super::source::Span;
+use super::sweep::{Combination, Sweep};
 use super::{DEFAULT_SEED, Workflow, template};
 
 /// Reads the whole tree.
 pub(super) fn workflow(composed: Composed, problems: &mut Problems) -> Workflow {
-    let Composed { root, path, top } = composed;
+    let Composed {
+        root,
+        path,
+        top,
+        sweep,
+    } = composed;
     let mut reader = Reader { problems };
-    reader.workflow(root, path, top)
+    let mut workflow = reader.workflow(root, path, top);
+    workflow.sweep = sweep.map(|swept| Sweep {
+        mode: swept.mode,
+        axes: swept.axes,
+        seeds: swept.seeds,
+        goal: swept.goal,
+        is_partial: swept.is_partial,
+        combinations: swept
+            .combinations
+            .into_iter()
+            .map(|combination| Combination {
+                coordinates: combination.coordinates,
+                base: combination.base,
+                seeds: combination.seeds,
+                workflow: reader.workflow(combination.workflow, workflow.path.clone(), top),
+                reads: combination.reads,
+            })
+            .collect(),
+    });
+    workflow
 }
 
 impl Reader<'_> {
@@ -30,6 +55,7 @@ impl Reader<'_> {
             used: BTreeSet::new(),
             incomplete: BTreeSet::new(),
             plugins: Vec::new(),
+            sweep: None,
         };
         // Params first: matrices refer to them.
         let (params, rest): (Entries, Entries) =
@@ -67,7 +93,7 @@ impl Reader<'_> {
                     &key,
                     "the workflow",
                     &[
-                        "include", "workflow", "params", "stages", "variants", "plugins",
+                        "include", "workflow", "params", "stages", "variants", "sweep", "plugins",
                     ],
                 ),
             }

@@ -75,9 +75,9 @@ pub enum Problem {
         high: i64,
         found: i64,
     },
-    #[error("the matrix axis `{axis}` has no values")]
+    #[error("the axis `{axis}` has no values")]
     EmptyAxis { axis: String },
-    #[error("the matrix axis `{axis}` names {value} twice")]
+    #[error("the axis `{axis}` names {value} twice")]
     RepeatedValue { axis: String, value: String },
     #[error("an assignment needs a `=`")]
     SetWithoutValue,
@@ -87,6 +87,38 @@ pub enum Problem {
     VariantWithoutName,
     #[error("there is no variant `{name}`")]
     UnknownVariant { name: String, known: Vec<String> },
+    #[error("{why}")]
+    BadSweep { why: &'static str },
+    #[error("there is no mode `{mode}`")]
+    UnknownMode { mode: String, known: Vec<String> },
+    #[error("`{text}` is not a goal")]
+    MalformedGoal { text: String },
+    #[error("`{axis}` is a param and a group of variants")]
+    AmbiguousAxis { axis: String },
+    #[error("there is no axis `{axis}`")]
+    UnknownAxis { axis: String, known: Vec<String> },
+    #[error("the axis `{axis}` never is {value}")]
+    UnknownValue {
+        axis: String,
+        value: String,
+        known: Vec<String>,
+    },
+    #[error("axes that are zipped need as many values each: {lengths}")]
+    UnequalAxes { lengths: String },
+    #[error("this point is listed twice")]
+    RepeatedPoint,
+    #[error("the sweep would have {arithmetic} points, more than {limit}")]
+    TooManyPoints { arithmetic: String, limit: usize },
+    #[error("the sweep would have more than {limit} distinct stages")]
+    SweepTooLarge { limit: usize },
+    #[error("the sweep has no points: `where` leaves all of them out")]
+    NoPoints,
+    #[error("a point is chosen as AXIS=VALUE,AXIS=VALUE")]
+    MalformedPoint,
+    #[error("no point of the sweep is `{point}`")]
+    NoSuchPoint { point: String },
+    #[error("nothing is swept, so there are no points to choose from")]
+    NothingSwept,
     #[error("these files include each other: {}", files.join(" → "))]
     IncludeCycle { files: Vec<String> },
 
@@ -213,6 +245,7 @@ impl Problem {
             Problem::UnknownOutput { output, .. } => Some(output.clone()),
             Problem::NoInstance { selector, .. } => Some(selector.clone()),
             Problem::UnknownVariant { name, .. } => Some(name.clone()),
+            Problem::UnknownAxis { axis, .. } => Some(axis.clone()),
             _ => None,
         }
     }
@@ -253,6 +286,19 @@ impl Problem {
             Problem::EmptyCommand => Some("name a program, and what it is called with".into()),
             Problem::EmptyAxis { .. } => Some("give it values, or delete it".into()),
             Problem::RepeatedValue { .. } => Some("delete one of them: each value makes an instance".into()),
+            Problem::UnknownMode { mode, known } => Some(suggest(mode, known)),
+            Problem::MalformedGoal { .. } => Some("write \"stage.metric\", or \"stage[axis=value].metric\" where a stage has a matrix".into()),
+            Problem::AmbiguousAxis { axis } => Some(format!("write `params.{axis}` or `variants.{axis}`")),
+            Problem::UnknownAxis { axis, known } => Some(format!(
+                "{}; an axis is a param, a group of variants, `stages.NAME.uses` or `stages.NAME.with.PARAMETER`",
+                suggest(axis, known)
+            )),
+            Problem::UnknownValue { known, .. } => Some(format!("it is {}", list(known))),
+            Problem::RepeatedPoint => Some("delete one of them; `seeds` repeats points".into()),
+            Problem::TooManyPoints { .. } => Some("leave out values, or list `points`; `where` and `random` choose from no more than that either".into()),
+            Problem::SweepTooLarge { .. } => Some("sweep less at a time: results are shared all the same".into()),
+            Problem::NoSuchPoint { .. } => Some("`flow table` lists the points; values are written as there, and what is left out may be anything".into()),
+            Problem::NothingSwept => Some("add a table `[sweep]`, or --sweep".into()),
             Problem::Cycle { .. } => Some("one of them has to read something else".into()),
             Problem::TooManyInstances { .. } | Problem::TooManyInAll { .. } => Some(
                 "instances of several matrices multiply: read one instance as \"stage[axis=value]\", or all at once as { collect = \"stage\" }".into(),
@@ -332,6 +378,27 @@ impl Problems {
     /// Notes a problem that has no place in a text.
     pub fn add_without_place(&mut self, problem: Problem) {
         self.add_at(problem, None);
+    }
+
+    /// Takes over what was found elsewhere.
+    pub fn extend(&mut self, other: Problems) {
+        for (problem, span) in other.found {
+            self.add_at(problem, span);
+        }
+    }
+
+    /// Takes the warnings out.
+    pub fn take_warnings(&mut self) -> Problems {
+        let (warnings, found) = std::mem::take(&mut self.found)
+            .into_iter()
+            .partition(|(problem, _)| problem.is_warning());
+        self.found = found;
+        Problems { found: warnings }
+    }
+
+    /// Leaves out what is not among `others` too.
+    pub fn retain_common(&mut self, others: &Problems) {
+        self.found.retain(|entry| others.found.contains(entry));
     }
 
     /// How many were found.

@@ -28,14 +28,7 @@ fn parse(text: &str) -> Option<Reference> {
     let (head, selectors, tail) = match text.split_once('[') {
         Some((head, rest)) => {
             let (inside, tail) = rest.rsplit_once(']')?;
-            let selectors = inside
-                .split(',')
-                .map(|part| {
-                    let (axis, value) = part.split_once('=')?;
-                    Some((axis.trim().to_string(), value.trim().to_string()))
-                })
-                .collect::<Option<Vec<_>>>()?;
-            (head, selectors, tail)
+            (head, selectors(inside)?, tail)
         }
         None => match text.find('.') {
             Some(at) => (&text[..at], Vec::new(), &text[at..]),
@@ -52,4 +45,19 @@ fn parse(text: &str) -> Option<Reference> {
         selectors,
         output,
     })
+}
+
+/// `axis=value,axis=value`. A comma that no axis follows belongs to the value before it.
+pub(super) fn selectors(text: &str) -> Option<Vec<(String, String)>> {
+    let mut selectors: Vec<(String, String)> = Vec::new();
+    for part in text.split(',') {
+        match (part.split_once('='), selectors.last_mut()) {
+            (Some((axis, value)), _) => {
+                selectors.push((axis.trim().into(), value.trim().into()));
+            }
+            (None, Some((_, value))) => *value += &format!(",{}", part.trim_end()),
+            (None, None) => return None,
+        }
+    }
+    Some(selectors)
 }

@@ -1,4 +1,4 @@
-//! `--set name=value`: a param's value from the command line.
+//! Values from the command line: `--set name=value`, `--sweep axis=value,…`, `--seeds`.
 
 use super::node::{self, Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
@@ -11,7 +11,57 @@ pub(super) fn assignment(
     sources: &mut Sources,
     problems: &mut Problems,
 ) -> Option<(Located<String>, Node)> {
-    let source = sources.add("--set".into(), text.into());
+    named("--set", text, sources, problems)
+}
+
+/// Reads one axis: a TOML list, or values with commas between them: `keep=0.8,0.9`, `arch=cnn,resnet18`.
+pub(super) fn list(
+    text: &str,
+    sources: &mut Sources,
+    problems: &mut Problems,
+) -> Option<(Located<String>, Vec<Node>)> {
+    let (name, value) = named("--sweep", text, sources, problems)?;
+    let values = values(value);
+    Some((name, values))
+}
+
+/// Reads `--seeds`: a number of them, or two and more with commas between them, or a TOML list.
+pub(super) fn seeds(text: &str, sources: &mut Sources, problems: &mut Problems) -> Option<Node> {
+    let source = sources.add("--seeds".into(), text.into());
+    let span = Span::new(source, 0..text.len());
+    let node = value(text, span, source, problems);
+    let listed = match &node.value {
+        NodeValue::String(text) => text.contains(','),
+        _ => false,
+    };
+    Some(if listed {
+        let value = NodeValue::Array(values(node));
+        Located { value, span }
+    } else {
+        node
+    })
+}
+
+/// The values of a list, or those in a string with commas.
+fn values(node: Node) -> Vec<Node> {
+    let span = node.span;
+    match node.value {
+        NodeValue::Array(items) => items,
+        NodeValue::String(text) => text
+            .split(',')
+            .map(|part| value(part, span, 0, &mut Problems::default()))
+            .collect(),
+        value => vec![Located { value, span }],
+    }
+}
+
+fn named(
+    option: &str,
+    text: &str,
+    sources: &mut Sources,
+    problems: &mut Problems,
+) -> Option<(Located<String>, Node)> {
+    let source = sources.add(option.into(), text.into());
     let Some((name, value)) = text.split_once('=') else {
         problems.add(Problem::SetWithoutValue, Span::new(source, 0..text.len()));
         return None;
@@ -24,18 +74,24 @@ pub(super) fn assignment(
         value: name.trim().to_string(),
         span: Span::new(source, name_start.min(name_end)..name_end),
     };
-    let line = format!("value = {value}");
-    let value = match toml::de::DeTable::parse(&line) {
+    Some((key, self::value(value, span, source, problems)))
+}
+
+/// A value as TOML where it parses as such, else a string; all of it has the place `span`.
+fn value(text: &str, span: Span, source: usize, problems: &mut Problems) -> Node {
+    let line = format!("value = {text}");
+    let node = match toml::de::DeTable::parse(&line) {
         Ok(table) if table.get_ref().len() == 1 => {
             let entries = node::table(table.get_ref(), source, problems);
-            relocate(entries.into_iter().next()?.1, span)
+            entries.into_iter().next().map(|(_, node)| node)
         }
-        _ => Located {
-            value: NodeValue::String(value.trim().to_string()),
-            span,
-        },
+        _ => None,
     };
-    Some((key, value))
+    let string = || Located {
+        value: NodeValue::String(text.trim().to_string()),
+        span,
+    };
+    relocate(node.unwrap_or_else(string), span)
 }
 
 /// Gives a value and all that lies in it the place of the whole assignment.
