@@ -376,6 +376,13 @@ impl Running {
         self.wait_until(&path, |text| text.contains(piece));
     }
 
+    /// Waits until flow has written this to stdout.
+    #[track_caller]
+    pub fn wait_for_stdout(&mut self, piece: &str) {
+        let path = self.stdout.clone();
+        self.wait_until(&path, |text| text.contains(piece));
+    }
+
     /// Waits until something is in the folder.
     #[track_caller]
     pub fn wait_for_path(&mut self, name: &str) {

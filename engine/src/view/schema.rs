@@ -98,6 +98,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     }
                 }
             },
+            "sweep": sweep(),
             "plugins": { "type": "object", "additionalProperties": { "type": "string" } }
         },
         "$defs": {
@@ -119,6 +120,54 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "properties": stage_keys,
                 "oneOf": [{ "required": ["uses"] }, { "required": ["run"] }],
                 "allOf": conditions
+            }
+        }
+    })
+}
+
+/// `[sweep]`. Axes may be written as tables in tables, so there is no telling more of them.
+fn sweep() -> Value {
+    let conditions = json!({ "type": "array", "items": { "type": "object" } });
+    let goal = json!({ "type": "string", "pattern": r"^.+\.[A-Za-z][A-Za-z0-9_-]*$" });
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "description": "The workflow at many points.",
+        "properties": {
+            "mode": {
+                "enum": ["grid", "zip", "one-at-a-time", "random", "points"],
+                "description": "How the values of the axes are put together."
+            },
+            "axes": {
+                "type": "object",
+                "additionalProperties": { "anyOf": [
+                    { "type": "array", "minItems": 1, "uniqueItems": true },
+                    { "type": "object" }
+                ] },
+                "description": "Params, groups of variants, stages.NAME.uses, stages.NAME.with.PARAMETER: their values."
+            },
+            "seeds": {
+                "anyOf": [
+                    { "type": "integer", "minimum": 1, "maximum": 1000 },
+                    { "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "integer", "minimum": 0 } }
+                ],
+                "description": "Replicates: how many, or which seeds."
+            },
+            "goal": {
+                "type": "object",
+                "additionalProperties": false,
+                "minProperties": 1,
+                "maxProperties": 1,
+                "properties": { "maximise": goal, "minimise": goal },
+                "description": "What is to be best: \"stage.metric\"."
+            },
+            "random": { "type": "integer", "minimum": 1, "maximum": 1_000_000, "description": "How many points of the grid are drawn." },
+            "points": { "type": "array", "uniqueItems": true, "items": { "type": "object" }, "description": "The points, one by one." },
+            "where": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": { "only": conditions, "not": conditions },
+                "description": "Which points stay, and which are left out."
             }
         }
     })

@@ -10,12 +10,12 @@ pub fn body(parameters: &mut Parameters, channels: i64, width: i64) -> Body {
     let mut body = Body::new();
     let mut from = channels;
     for (number, to) in (1..).zip([width, 2 * width, 4 * width]) {
-        let conv = parameters.conv(&format!("conv{number}"), from, to, 3, 1);
-        let norm = parameters.norm(&format!("bn{number}"), to);
+        let names = [format!("conv{number}"), format!("bn{number}")];
+        let conv = parameters.conv_norm([&names[0], &names[1]], from, to, 3, 1);
         body.push((
             format!("conv{number}"),
             Box::new(move |x, train| {
-                let y = norm.forward(&conv.forward(x), train).relu_();
+                let y = conv.forward(x, train).relu_();
                 if number == 3 {
                     y
                 } else {

@@ -7,20 +7,25 @@ use flow_stage::random;
 use rand::{Rng, RngExt};
 use tch::{Device, Kind, Tensor};
 
+use super::precision::channels_last;
+
 /// The tensors of a network by name, in the order of their names.
 pub struct Parameters {
     seed: u64,
     device: Device,
+    channels_last: bool,
     trainable: BTreeMap<String, Tensor>,
     buffers: BTreeMap<String, Tensor>,
 }
 
 impl Parameters {
-    /// An empty list. Each tensor is drawn from `seed` and its own name, so that it depends on no other layer.
-    pub fn new(seed: u64, device: Device) -> Self {
+    /// An empty list. Each tensor is drawn from `seed` and its own name, so that it depends on no other layer. Where images are
+    /// channels-last, convolutions' weights are so as well.
+    pub fn new(seed: u64, device: Device, channels_last: bool) -> Self {
         Parameters {
             seed,
             device,
+            channels_last,
             trainable: BTreeMap::new(),
             buffers: BTreeMap::new(),
         }
@@ -40,8 +45,23 @@ impl Parameters {
             .collect()
     }
 
+    /// A convolution and the batch norm after it, under their own names.
+    pub fn conv_norm(
+        &mut self,
+        [conv, norm]: [&str; 2],
+        from: i64,
+        to: i64,
+        kernel: i64,
+        stride: i64,
+    ) -> ConvNorm {
+        ConvNorm {
+            conv: self.conv(conv, from, to, kernel, stride),
+            norm: self.norm(norm, to),
+        }
+    }
+
     /// A convolution without bias, drawn as torchvision's ResNets are: He et al. 2015, normal, by fan-out.
-    pub fn conv(&mut self, name: &str, from: i64, to: i64, kernel: i64, stride: i64) -> Conv {
+    fn conv(&mut self, name: &str, from: i64, to: i64, kernel: i64, stride: i64) -> Conv {
         let deviation = (2.0 / (to * kernel * kernel) as f64).sqrt();
         let shape = [to, from, kernel, kernel];
         Conv {
@@ -54,7 +74,7 @@ impl Parameters {
     }
 
     /// A batch norm over channels.
-    pub fn norm(&mut self, name: &str, channels: i64) -> Norm {
+    fn norm(&mut self, name: &str, channels: i64) -> Norm {
         let shape = [channels];
         Norm {
             weight: self.draw(format!("{name}.weight"), &shape, |_| 1.0),
@@ -84,10 +104,11 @@ impl Parameters {
         let values: Vec<f32> = (0..shape.iter().product::<i64>())
             .map(|_| value(&mut random) as f32)
             .collect();
-        let tensor = Tensor::from_slice(&values)
-            .view(shape)
-            .to_device(self.device)
-            .set_requires_grad(true);
+        let mut tensor = Tensor::from_slice(&values).view(shape);
+        if self.channels_last && shape.len() == 4 {
+            tensor = channels_last(&tensor);
+        }
+        let tensor = tensor.to_device(self.device).set_requires_grad(true);
         self.trainable.insert(name, tensor.shallow_clone());
         tensor
     }
@@ -107,41 +128,58 @@ fn normal(random: &mut impl Rng) -> f64 {
 }
 
 /// A convolution without bias, padded so that stride 1 keeps the size.
-pub struct Conv {
+struct Conv {
     weight: Tensor,
     stride: i64,
     padding: i64,
 }
 
 impl Conv {
-    /// `[n, from, h, w]` to `[n, to, h / stride, w / stride]`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    /// `[n, from, h, w]` to `[n, to, h / stride, w / stride]`, with this weight and bias.
+    fn with(&self, x: &Tensor, weight: &Tensor, bias: Option<Tensor>) -> Tensor {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         // The weights are rounded to what the images are; their gradient is that of the f32 weights.
-        let weight = self.weight.to_kind(x.kind());
-        x.conv2d(&weight, None::<&Tensor>, stride, padding, [1, 1], 1)
+        let weight = weight.to_kind(x.kind());
+        let bias = bias.map(|bias| bias.to_kind(x.kind()));
+        x.conv2d(&weight, bias, stride, padding, [1, 1], 1)
     }
 }
 
 /// A batch norm with PyTorch's constants: momentum 0.1, epsilon 1e-5.
-pub struct Norm {
+struct Norm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
 }
 
-impl Norm {
-    /// The same shape. In training by the batch's statistics, which also move the running ones.
+const EPSILON: f64 = 1e-5;
+
+/// A convolution and the batch norm after it.
+pub struct ConvNorm {
+    conv: Conv,
+    norm: Norm,
+}
+
+impl ConvNorm {
+    /// `[n, from, h, w]` to `[n, to, h / stride, w / stride]`. In training the norm is by the batch's statistics, which also
+    /// move the running ones. In use it is a part of the convolution: its weights are scaled, and it gets a bias.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        x.batch_norm(
-            Some(&self.weight),
-            Some(&self.bias),
-            Some(&self.running_mean),
-            Some(&self.running_var),
-            train,
+        let ConvNorm { conv, norm } = self;
+        if !train {
+            let scale = &norm.weight * (&norm.running_var + EPSILON).rsqrt();
+            let weight = &conv.weight * scale.view([-1, 1, 1, 1]);
+            let bias = &norm.bias - &norm.running_mean * scale;
+            return conv.with(x, &weight, Some(bias));
+        }
+        conv.with(x, &conv.weight, None).batch_norm(
+            Some(&norm.weight),
+            Some(&norm.bias),
+            Some(&norm.running_mean),
+            Some(&norm.running_var),
+            true,
             0.1,
-            1e-5,
+            EPSILON,
             true,
         )
     }
@@ -167,7 +205,7 @@ mod tests {
     #[test]
     fn a_layer_is_drawn_from_the_seed_and_its_name_alone() {
         let draw = |seed, first: &str| {
-            let mut parameters = Parameters::new(seed, Device::Cpu);
+            let mut parameters = Parameters::new(seed, Device::Cpu, false);
             parameters.conv(first, 3, 4, 3, 1);
             parameters.conv("conv2", 4, 64, 3, 1).weight
         };

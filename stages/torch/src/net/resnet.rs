@@ -10,11 +10,10 @@ use super::{Body, global_average};
 /// The stages of a network: how many blocks of how many channels each.
 pub fn body(parameters: &mut Parameters, channels: i64, stages: &[(i64, i64)]) -> Body {
     let stem = stages[0].1;
-    let conv = parameters.conv("conv1", channels, stem, 3, 1);
-    let norm = parameters.norm("bn1", stem);
+    let conv = parameters.conv_norm(["conv1", "bn1"], channels, stem, 3, 1);
     let mut body: Body = vec![(
         "conv1".into(),
-        Box::new(move |x, train| norm.forward(&conv.forward(x), train).relu_()),
+        Box::new(move |x, train| conv.forward(x, train).relu_()),
     )];
     let mut from = stem;
     for (stage, &(blocks, to)) in stages.iter().enumerate() {
@@ -53,21 +52,19 @@ fn basic_block(
     to: i64,
     stride: i64,
 ) -> super::Layer {
-    let conv1 = parameters.conv(&format!("{name}.conv1"), from, to, 3, stride);
-    let bn1 = parameters.norm(&format!("{name}.bn1"), to);
-    let conv2 = parameters.conv(&format!("{name}.conv2"), to, to, 3, 1);
-    let bn2 = parameters.norm(&format!("{name}.bn2"), to);
-    let downsample = (stride != 1 || from != to).then(|| {
-        (
-            parameters.conv(&format!("{name}.downsample.0"), from, to, 1, stride),
-            parameters.norm(&format!("{name}.downsample.1"), to),
-        )
-    });
+    let mut conv = |conv: &str, norm: &str, from, kernel, stride| {
+        let names = [conv, norm].map(|layer| format!("{name}.{layer}"));
+        parameters.conv_norm([&names[0], &names[1]], from, to, kernel, stride)
+    };
+    let first = conv("conv1", "bn1", from, 3, stride);
+    let second = conv("conv2", "bn2", to, 3, 1);
+    let downsample = (stride != 1 || from != to)
+        .then(|| conv("downsample.0", "downsample.1", from, 1, stride));
     Box::new(move |x, train| {
-        let y = bn1.forward(&conv1.forward(x), train).relu_();
-        let mut y = bn2.forward(&conv2.forward(&y), train);
+        let y = first.forward(x, train).relu_();
+        let mut y = second.forward(&y, train);
         y += match &downsample {
-            Some((conv, norm)) => norm.forward(&conv.forward(x), train),
+            Some(shortcut) => shortcut.forward(x, train),
             None => x.shallow_clone(),
         };
         y.relu_()

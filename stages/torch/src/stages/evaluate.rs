@@ -23,7 +23,7 @@ pub struct Evaluate {
 
 impl Stage for Evaluate {
     const NAME: &'static str = "evaluate";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str = "Scores a network on the test rows, on the coarse task";
     const HEADLINE: &'static [&'static str] = super::SCORES;
 

@@ -32,7 +32,7 @@ fn avgpool() -> String {
 
 impl Stage for Features {
     const NAME: &'static str = "features";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str = "Computes a network's activations for each training image";
 
     fn inputs() -> Vec<Port> {

@@ -54,7 +54,7 @@ const FLIPS: [&[i64]; 4] = [&[], &[3], &[2], &[2, 3]];
 
 impl Stage for Uncertainty {
     const NAME: &'static str = "uncertainty";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str =
         "Scores how sure a network is of each training image under random flips";
     const SEEDED: bool = true;
