@@ -250,6 +250,23 @@ fn the_command_line_sweeps_too_and_what_it_sets_is_not_swept() {
 }
 
 #[test]
+fn what_lies_in_a_table_that_is_set_is_not_swept_either() {
+    let workflow = "[params]\nepochs = { min = 1, max = 2 }\n[stages.a]\nrun = 'echo ${epochs.max} > ${outputs.o}'\n\
+        outputs = { o = 'o' }\n[sweep.axes]\nepochs.max = [2, 3, 4]\n";
+    Test::new()
+        .workflow(workflow)
+        .run("")
+        .ran("a[epochs.max=2] a[epochs.max=3] a[epochs.max=4]")
+        .check()
+        .run("--set epochs={min=1,max=3}")
+        .cached("a[epochs.max=3]")
+        .check()
+        .run("--set epochs.min=0")
+        .cached("a[epochs.max=2] a[epochs.max=3] a[epochs.max=4]")
+        .check();
+}
+
+#[test]
 fn seeds_are_replicates_of_what_is_seeded() {
     let workflow = "[workflow]\nseed = 7\n[stages.data]\nuses = 'digits'\n[stages.umap]\nuses = 'umap'\n\
         inputs = { features = 'flat' }\nwith = { n_neighbors = 5 }\n[stages.flat]\n\

@@ -49,6 +49,19 @@ def generate(name, points, truth, fashion):
             x = np.frombuffer(file.read(), np.uint8, n * 784, 16).reshape(n, 784) / 255.0
         with gzip.open(fashion.replace("images-idx3", "labels-idx1")) as file:
             y = np.frombuffer(file.read(), np.uint8, n, 8)
+    elif name == "moons":
+        from sklearn.datasets import make_moons
+
+        x, y = make_moons(10_000, noise=0.08, random_state=0)
+    elif name == "mixture":
+        random = np.random.default_rng(0)
+        y = random.choice(15, 10_000, p=random.dirichlet(np.full(15, 2.0)))
+        width = np.linspace(0.3, 1.5, 15)[y, None]
+        x = random.normal(size=(15, 50))[y] * 1.2 + width * random.normal(size=(10_000, 50))
+    elif name == "integers":
+        random = np.random.default_rng(0)
+        y = random.integers(8, size=10_000)
+        x = np.round(random.uniform(0, 12, size=(8, 5))[y] + random.normal(size=(10_000, 5)))
     elif name.startswith("points"):
         x, y = blobs({"points100k": 100_000, "points1m": 1_000_000}[name], 4, 20)
         x = x / 0.25 * 0.05 + np.random.default_rng(1).uniform(0, 10, size=(20, 4))[y]

@@ -5,7 +5,8 @@
 
 Makes a virtual environment with the pinned peers under target/, builds ours, generates the data from a
 seed, and runs each program in turn in a process of its own, so that time and peak memory are its own. Sets: digits,
-blobs10k, blobs25k, fashion (the first 10,000 training images; FILE is train-images-idx3-ubyte.gz, its labels beside
+blobs10k, blobs25k, moons (2 columns), mixture (50 columns, 15 normal clusters of unequal size and density), integers (5 columns of
+whole numbers, full of ties and duplicates), fashion (the first 10,000 training images; FILE is train-images-idx3-ubyte.gz, its labels beside
 it), fashion60k (all of them, by exact and by approximate search: ours alone), points100k and points1m (clustering alone;
 the million ours alone). Needs python3 with venv, pip and cargo; nothing else.
 """
@@ -24,7 +25,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 WORK = TARGET / "bench-clustering"
 PYTHON = WORK / "venv" / "bin" / "python"
 MEASURE = TARGET / "debug" / "examples" / "measure"
-SETS = ["digits", "blobs10k", "blobs25k", "fashion", "points100k", "points1m", "fashion60k"]
+SETS = ["digits", "blobs10k", "blobs25k", "moons", "mixture", "integers", "fashion", "points100k", "points1m", "fashion60k"]
 FASHION = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 
 

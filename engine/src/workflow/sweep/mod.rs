@@ -142,6 +142,12 @@ pub(super) fn sweep(
         axes.extend(ground.axis(name, values, composer));
     }
     for text in &overrides.sweep {
+        if head.mode == Mode::Points {
+            let span = composer.text_of("--sweep", text);
+            let why = "the workflow's sweep lists its points, and has no axes to add to";
+            composer.problems.add(Problem::BadSweep { why }, span);
+            continue;
+        }
         let Some((name, values)) = set::list(text, composer.sources, composer.problems) else {
             continue;
         };
@@ -295,7 +301,9 @@ impl Ground<'_> {
         match &axis.target {
             Target::Setting(path) => self.settings.iter().any(|(name, _)| {
                 let name = &name.value;
-                name.strip_prefix("params.").unwrap_or(name) == path
+                let name = name.strip_prefix("params.").unwrap_or(name);
+                let rest = path.strip_prefix(name);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             }),
             Target::Variant(group) => self.chosen.iter().any(|(g, _)| g == group),
         }

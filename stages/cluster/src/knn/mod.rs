@@ -34,7 +34,7 @@ pub enum Search {
 }
 
 /// Rows up to which [`Search::Auto`] is exact.
-pub const EXACT_ROWS: usize = 50_000;
+pub const EXACT_ROWS: usize = 100_000;
 /// The part of the true neighbours that [`Search::Auto`] wants to be found, as measured on a sample of the rows.
 pub const LEAST_RECALL: f64 = 0.99;
 /// Rows whose true neighbours are looked up to measure the recall.

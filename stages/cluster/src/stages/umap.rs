@@ -27,7 +27,7 @@ pub(super) struct Umap {
     /// How far rows are from each other.
     #[serde(default)]
     metric: Metric,
-    /// How neighbours are searched for. `auto`: exactly in classes of up to 50,000 rows; beyond, by NN-descent where that
+    /// How neighbours are searched for. `auto`: exactly in classes of up to 100,000 rows; beyond, by NN-descent where that
     /// finds 99 % of them as measured on a sample, and else exactly. `exact`, `approximate`: that, for any size.
     #[serde(default)]
     knn: Knn,

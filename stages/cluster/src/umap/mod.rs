@@ -73,7 +73,7 @@ impl Default for Umap {
 }
 
 impl Umap {
-    /// 30 neighbours, minimal distance 0, 4 components, Euclidean, neighbours exact up to 50,000 points, seed 42.
+    /// 30 neighbours, minimal distance 0, 4 components, Euclidean, neighbours exact up to 100,000 points, seed 42.
     pub fn new() -> Self {
         Self::default()
     }

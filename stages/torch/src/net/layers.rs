@@ -13,19 +13,16 @@ use super::precision::channels_last;
 pub struct Parameters {
     seed: u64,
     device: Device,
-    channels_last: bool,
     trainable: BTreeMap<String, Tensor>,
     buffers: BTreeMap<String, Tensor>,
 }
 
 impl Parameters {
-    /// An empty list. Each tensor is drawn from `seed` and its own name, so that it depends on no other layer. Where images are
-    /// channels-last, convolutions' weights are so as well.
-    pub fn new(seed: u64, device: Device, channels_last: bool) -> Self {
+    /// An empty list. Each tensor is drawn from `seed` and its own name, so that it depends on no other layer.
+    pub fn new(seed: u64, device: Device) -> Self {
         Parameters {
             seed,
             device,
-            channels_last,
             trainable: BTreeMap::new(),
             buffers: BTreeMap::new(),
         }
@@ -43,6 +40,15 @@ impl Parameters {
             .chain(&self.buffers)
             .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
             .collect()
+    }
+
+    /// Puts the weights of convolutions into another order in memory.
+    pub fn lay_out(&mut self, order: fn(&Tensor) -> Tensor) {
+        // Only they have four dimensions.
+        for tensor in self.trainable.values_mut().filter(|t| t.dim() == 4) {
+            let moved = order(&tensor.detach());
+            tensor.set_data(&moved);
+        }
     }
 
     /// A convolution and the batch norm after it, under their own names.
@@ -104,11 +110,10 @@ impl Parameters {
         let values: Vec<f32> = (0..shape.iter().product::<i64>())
             .map(|_| value(&mut random) as f32)
             .collect();
-        let mut tensor = Tensor::from_slice(&values).view(shape);
-        if self.channels_last && shape.len() == 4 {
-            tensor = channels_last(&tensor);
-        }
-        let tensor = tensor.to_device(self.device).set_requires_grad(true);
+        let tensor = Tensor::from_slice(&values)
+            .view(shape)
+            .to_device(self.device)
+            .set_requires_grad(true);
         self.trainable.insert(name, tensor.shallow_clone());
         tensor
     }
@@ -168,7 +173,7 @@ impl ConvNorm {
         let ConvNorm { conv, norm } = self;
         if !train {
             let scale = &norm.weight * (&norm.running_var + EPSILON).rsqrt();
-            let weight = &conv.weight * scale.view([-1, 1, 1, 1]);
+            let weight = channels_last(&(&conv.weight * scale.view([-1, 1, 1, 1])));
             let bias = &norm.bias - &norm.running_mean * scale;
             return conv.with(x, &weight, Some(bias));
         }
@@ -205,7 +210,7 @@ mod tests {
     #[test]
     fn a_layer_is_drawn_from_the_seed_and_its_name_alone() {
         let draw = |seed, first: &str| {
-            let mut parameters = Parameters::new(seed, Device::Cpu, false);
+            let mut parameters = Parameters::new(seed, Device::Cpu);
             parameters.conv(first, 3, 4, 3, 1);
             parameters.conv("conv2", 4, 64, 3, 1).weight
         };
