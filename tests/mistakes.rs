@@ -52,7 +52,8 @@ fn said_of(path: &Path) -> String {
     left.sort();
     assert_eq!(left, ["data.txt", "raw"], "{name}: something was written");
     let said = test.last().stderr.clone();
-    let places = [name, "--set", "--variant", "--sweep", "--seeds", "--point"].map(|text| format!(" --> {text}:"));
+    let places = [name, "--set", "--variant", "--sweep", "--seeds", "--point"]
+        .map(|text| format!(" --> {text}:"));
     assert!(
         places.iter().any(|place| said.contains(place)),
         "{name}: it does not say where\n{said}"

@@ -22,8 +22,14 @@ fn workflow(stages: &Stages, variant: usize) -> String {
     for (i, (params, back)) in stages.iter().enumerate() {
         let sources: BTreeSet<usize> = back.iter().filter_map(|n| i.checked_sub(*n)).collect();
         let inputs: Vec<String> = sources.iter().map(|s| format!("i{s} = \"s{s}\"")).collect();
-        let values: Vec<String> = params.iter().map(|p| format!("${{{}}}", AXES[*p])).collect();
-        let read: Vec<String> = sources.iter().map(|s| format!("${{inputs.i{s}}}")).collect();
+        let values: Vec<String> = params
+            .iter()
+            .map(|p| format!("${{{}}}", AXES[*p]))
+            .collect();
+        let read: Vec<String> = sources
+            .iter()
+            .map(|s| format!("${{inputs.i{s}}}"))
+            .collect();
         text += &format!(
             "[stages.s{i}]\nrun = \"echo {i} {} {} > ${{outputs.o}}\"\ninputs = {{ {} }}\noutputs = {{ o = \"o\" }}\n",
             values.join(" "),
@@ -42,7 +48,11 @@ fn plan_of(text: &str, overrides: &Overrides) -> Plan {
     let path = folder.path().join("w.toml");
     fs::write(&path, text).unwrap();
     let mut loaded = workflow::load(&path, overrides).unwrap_or_else(|report| panic!("{report}"));
-    let plan = plan::expand(&loaded.workflow, &Catalogue::default(), &mut loaded.problems);
+    let plan = plan::expand(
+        &loaded.workflow,
+        &Catalogue::default(),
+        &mut loaded.problems,
+    );
     assert_eq!(loaded.problems.count(), 0);
     plan
 }
@@ -59,11 +69,16 @@ fn deeds(plan: &Plan) -> HashMap<NodeIndex, String> {
             .inputs
             .iter()
             .map(|input| match &input.origin {
-                Origin::Instance { node, output } => format!("{}={output} of ({})", input.role, deeds[node]),
+                Origin::Instance { node, output } => {
+                    format!("{}={output} of ({})", input.role, deeds[node])
+                }
                 _ => unreachable!("there are only instances"),
             })
             .collect();
-        deeds.insert(node, format!("{} {command:?} {values:?} {inputs:?}", instance.stage));
+        deeds.insert(
+            node,
+            format!("{} {command:?} {values:?} {inputs:?}", instance.stage),
+        );
     }
     deeds
 }

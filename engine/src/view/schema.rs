@@ -128,11 +128,22 @@ pub fn schema(catalogue: &Catalogue) -> Value {
 /// `[sweep]`. Axes may be written as tables in tables, so there is no telling more of them.
 fn sweep() -> Value {
     let conditions = json!({ "type": "array", "items": { "type": "object" } });
+    let needs = |key: &str| {
+        json!({
+            "if": { "properties": { "mode": { "const": key } }, "required": ["mode"] },
+            "then": { "required": [key] }
+        })
+    };
     let goal = json!({ "type": "string", "pattern": r"^.+\.[A-Za-z][A-Za-z0-9_-]*$" });
     json!({
         "type": "object",
         "additionalProperties": false,
         "description": "The workflow at many points.",
+        "allOf": [
+            { "not": { "required": ["points", "axes"] } },
+            needs("random"),
+            needs("points")
+        ],
         "properties": {
             "mode": {
                 "enum": ["grid", "zip", "one-at-a-time", "random", "points"],

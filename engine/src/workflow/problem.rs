@@ -267,7 +267,7 @@ impl Problem {
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
             Problem::BadMemory { .. } => Some("write it like \"800MB\", \"16GB\" or \"16GiB\"".into()),
             Problem::OutputEscapes { .. } => Some("give a plain relative name, such as \"table.csv\"".into()),
-            Problem::SetWithoutValue => Some("write --set name=value".into()),
+            Problem::SetWithoutValue => Some("write NAME=VALUE".into()),
             Problem::NotSettable { .. } => Some("params, `stages.NAME.uses` and `stages.NAME.with.PARAMETER` can be set".into()),
             Problem::UnknownVariant { name, known } => Some(suggest(name, known)),
             Problem::UnknownParam { name, known }
@@ -290,7 +290,7 @@ impl Problem {
             Problem::MalformedGoal { .. } => Some("write \"stage.metric\", or \"stage[axis=value].metric\" where a stage has a matrix".into()),
             Problem::AmbiguousAxis { axis } => Some(format!("write `params.{axis}` or `variants.{axis}`")),
             Problem::UnknownAxis { axis, known } => Some(format!(
-                "{}; an axis is a param, a group of variants, `stages.NAME.uses` or `stages.NAME.with.PARAMETER`",
+                "{} (an axis is a param, a group of variants, `stages.NAME.uses` or `stages.NAME.with.PARAMETER`)",
                 suggest(axis, known)
             )),
             Problem::UnknownValue { known, .. } => Some(format!("it is {}", list(known))),

@@ -220,7 +220,7 @@ impl Reader<'_> {
     }
 
     fn axis(&mut self, axis: &Located<String>, node: Node) -> Option<Vec<Node>> {
-        let what = format!("the matrix axis `{}`", axis.value);
+        let what = format!("the axis `{}`", axis.value);
         let values = self.array(&what, node)?;
         if values.is_empty() {
             let axis_name = axis.value.clone();

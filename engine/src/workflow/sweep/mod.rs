@@ -163,6 +163,9 @@ pub(super) fn sweep(
     }
     let seeds = head.seeds(ground.seed(), composer.problems);
     let goal = head.goal(ground.root, composer.problems);
+    if composer.problems.count() > before {
+        return None;
+    }
     let rows = points::rows(&mut head, &mut axes, ground, composer)?;
     if composer.problems.count() > before {
         return None;

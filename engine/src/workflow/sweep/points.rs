@@ -22,6 +22,7 @@ pub(super) fn rows(
     ground: &Ground<'_>,
     composer: &mut Composer<'_>,
 ) -> Option<Vec<Row>> {
+    let so_far = composer.problems.count();
     let mut rows = match head.mode {
         Mode::Points => listed(head, axes, ground, composer),
         Mode::Zip => zipped(head, axes, ground, composer.problems)?,
@@ -39,10 +40,9 @@ pub(super) fn rows(
         let mut seen = HashSet::new();
         rows.retain(|row| seen.insert(texts(row)));
     }
-    let before = composer.problems.count();
     let only = conditions(&head.only, axes, ground, composer.problems);
     let not = conditions(&head.not, axes, ground, composer.problems);
-    if composer.problems.count() > before {
+    if composer.problems.count() > so_far {
         return None;
     }
     rows.retain(|row| {
@@ -212,7 +212,10 @@ fn conditions(
             };
             let axis = &axes[at];
             let mut known: Vec<Value> = axis.values.iter().map(|v| v.value.json()).collect();
-            known.push(json(&ground.base(axis)));
+            let base = json(&ground.base(axis));
+            if !known.contains(&base) {
+                known.push(base);
+            }
             let meant = match node.value.json() {
                 Value::Array(values) if !known.contains(&Value::Array(values.clone())) => values,
                 value => vec![value],

@@ -204,8 +204,11 @@ impl Network {
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
         let plain = precision == Precision::Fp32 && keeps_order(&self.spec);
-        self.parameters
-            .lay_out(if plain { Tensor::contiguous } else { channels_last });
+        self.parameters.lay_out(if plain {
+            Tensor::contiguous
+        } else {
+            channels_last
+        });
     }
 
     /// The tensors that learn, by name: all but the frozen ones.

@@ -58,8 +58,8 @@ fn basic_block(
     };
     let first = conv("conv1", "bn1", from, 3, stride);
     let second = conv("conv2", "bn2", to, 3, 1);
-    let downsample = (stride != 1 || from != to)
-        .then(|| conv("downsample.0", "downsample.1", from, 1, stride));
+    let downsample =
+        (stride != 1 || from != to).then(|| conv("downsample.0", "downsample.1", from, 1, stride));
     Box::new(move |x, train| {
         let y = first.forward(x, train).relu_();
         let mut y = second.forward(&y, train);
