@@ -286,7 +286,8 @@ fn what_lies_in_a_table_that_is_set_is_not_swept_either() {
 fn seeds_are_replicates_of_what_is_seeded() {
     let workflow = "[workflow]\nseed = 7\n[stages.plain]\nrun = 'echo > ${outputs.o}'\n\
         outputs = { o = 'o' }\n[stages.umap]\nuses = 'umap'\ninputs = { features = { path = 'x.npy' } }\n\
-        with = { n_neighbors = 5 }\n";
+        with = { n_neighbors = 5 }\n[stages.last]\nrun = 'cat ${inputs.u} > ${outputs.o}'\n\
+        inputs = { u = 'umap' }\noutputs = { o = 'o' }\n";
     // 40 x 3 numbers as NumPy writes them.
     let header = format!(
         "{:<117}\n",
@@ -298,16 +299,16 @@ fn seeds_are_replicates_of_what_is_seeded() {
     let test = Test::new().file("x.npy", npy).workflow(workflow);
     test.run("--seeds 3")
         .may_warn()
-        .ran("plain umap[seed=7] umap[seed=8] umap[seed=9]")
+        .ran("plain umap[seed=7] umap[seed=8] umap[seed=9] last[seed=7] last[seed=8] last[seed=9]")
         .check()
         .run("--seeds 9,11")
         .may_warn()
-        .cached("plain umap[seed=9]")
-        .ran("umap[seed=11]")
+        .cached("plain umap[seed=9] last[seed=9]")
+        .ran("umap[seed=11] last[seed=11]")
         .check()
         .run("")
         .may_warn()
-        .cached("plain umap")
+        .cached("plain umap last")
         .check()
         .run("--seeds 0")
         .status(2)
