@@ -47,6 +47,24 @@ fn every_workflow_passes_a_dry_run() {
 }
 
 #[test]
+fn every_ablation_passes_a_dry_run() {
+    let mut found = 0;
+    for entry in std::fs::read_dir(workflows().join("ablations")).unwrap() {
+        let path = entry.unwrap().path();
+        found += 1;
+        let test = Test::new();
+        let store = test.path("store");
+        test.flow("run --dry-run --store")
+            .arg(store)
+            .arg(path)
+            .stdout_has(" stages as separate runs, ")
+            .stdout_has("0 up to date, 5 will run, ")
+            .check();
+    }
+    assert_eq!(found, 7);
+}
+
+#[test]
 fn fashion_mnist_runs_on_a_part_of_its_images() {
     if !Path::new(FASHION_MNIST).is_dir() {
         eprintln!("skipped: no {FASHION_MNIST} (apt-get install dataset-fashion-mnist)");
