@@ -6,19 +6,23 @@
 mod cache_commands;
 mod check_command;
 mod commands;
+mod compare_command;
 mod export_command;
 mod provenance_commands;
 mod run_command;
 mod session;
+mod table_command;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cache_commands::{CacheCommand, StoreArguments};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use compare_command::CompareArguments;
 use export_command::ExportArguments;
 use flow_engine::view::{self, graph::Format};
 use provenance_commands::ShowArguments;
+use table_command::TableArguments;
 
 use flow_engine::workflow::Overrides;
 
@@ -138,6 +142,22 @@ enum Command {
         flow show workflows/quickstart.toml 20261124-093000-1f3a"
     )]
     Show(ShowArguments),
+    /// Shows the results: a row for each point of a sweep, seeds folded into means.
+    #[command(
+        after_help = "Without a sweep it is one row. Examples:\n  flow table workflows/quickstart.toml\n  \
+        flow table sweep.toml --by finetune.test_accuracy\n  \
+        flow table sweep.toml --metric found.accuracy --metric found.clusters --format latex > table.tex\n  \
+        flow table sweep.toml --point keep=0.8,reduction=pca --cell finetune.test_accuracy"
+    )]
+    Table(TableArguments),
+    /// Says how two runs, or two points of a sweep, differ: parameters, figures, artifacts.
+    #[command(
+        after_help = "Exit status 0, whether something differs or not. A workflow file stands for its results that are up to \
+        date.\n\nExamples:\n  flow compare 20261124-093000-1f3a 20261124-101500-77ab\n  \
+        flow compare 20261124-093000-1f3a workflows/quickstart.toml\n  \
+        flow compare 'sweep.toml[keep=0.8,seed=42]' 'sweep.toml[keep=0.9,seed=42]'"
+    )]
+    Compare(CompareArguments),
     /// Lists the runs, the newest first.
     #[command(
         after_help = "Examples:\n  flow runs workflows/quickstart.toml\n  flow runs --store /data/flow --json"
@@ -338,6 +358,8 @@ fn main() -> ExitCode {
             artifact,
             output,
         } => commands::get(&workflow, &artifact, output),
+        Command::Table(arguments) => table_command::table(&arguments),
+        Command::Compare(arguments) => compare_command::compare(&arguments),
         Command::Show(arguments) => provenance_commands::show(&arguments),
         Command::Runs { store, json } => provenance_commands::runs(&store, json),
         Command::Export(arguments) => export_command::export(&arguments),

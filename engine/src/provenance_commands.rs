@@ -299,7 +299,8 @@ fn again_as_then(store: &Store, record: &Record) -> Result<Option<Again>, Failur
     }))
 }
 
-fn again(store: &Store, workflow: &Path, overrides: &[String], label: &str) -> Vec<String> {
+/// The command that makes an instance, with what is laid over the workflow.
+pub fn again(store: &Store, workflow: &Path, overrides: &[String], label: &str) -> Vec<String> {
     let mut command = vec!["flow".into(), "run".into(), workflow.display().to_string()];
     let beside = workflow
         .canonicalize()

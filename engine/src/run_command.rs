@@ -18,7 +18,7 @@ use petgraph::graph::NodeIndex;
 
 use crate::commands::show;
 use crate::session::{FAILED, Failure, INTERRUPTED, Session, open_store, wrong};
-use crate::{RunArguments, Verify, check_command};
+use crate::{RunArguments, Verify, check_command, table_command};
 
 /// `flow run`.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
@@ -67,6 +67,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         }
     }
     let machine = machine_for(&session, &wanted)?;
+    let columns = table_command::columns(&session, &wanted)?;
     let stop = interruptible()?;
     let options = Options {
         wanted,
@@ -110,9 +111,12 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         ));
     }
     let metrics = |node| Some(&summary.records.get(&node)?.metrics);
-    let tables = match &session.plan.sweep {
-        Some(_) => Vec::new(),
-        None => view::results::tables(&session.plan, &session.catalogue, metrics),
+    let tables = match &columns {
+        _ if session.plan.sweep.is_none() => {
+            view::results::tables(&session.plan, &session.catalogue, metrics)
+        }
+        Some(columns) => vec![table_command::after(&session, columns, &externals)?],
+        None => Vec::new(),
     };
     if !arguments.json {
         show_tables(&tables)?;

@@ -44,7 +44,7 @@ pub fn plugins() -> Vec<PathBuf> {
 }
 
 /// Where calls of flow remember what plugins describe, so that not every test has to ask them.
-pub(crate) fn cache_folder() -> PathBuf {
+pub fn cache_folder() -> PathBuf {
     let executable = std::env::current_exe().unwrap();
     let target = executable.ancestors().nth(3).unwrap();
     let folder = target.join("tmp/flow-tests");

@@ -108,14 +108,21 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
             .iter()
             .map(|(role, file)| Output {
                 role: role.value.clone(),
-                artifact: if file.value.ends_with('/') {
-                    ArtifactType::Folder
-                } else {
-                    ArtifactType::File
-                },
+                artifact: artifact(&role.value, &file.value),
                 file: file.value.trim_end_matches('/').into(),
             })
             .collect(),
+    }
+}
+
+/// What a program's output is. One that is called `metrics` and is JSON has the stage's figures.
+fn artifact(role: &str, file: &str) -> ArtifactType {
+    if file.ends_with('/') {
+        ArtifactType::Folder
+    } else if role == "metrics" && file.ends_with(".json") {
+        ArtifactType::Metrics
+    } else {
+        ArtifactType::File
     }
 }
 

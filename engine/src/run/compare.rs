@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::arrays::{self, Compared, Elements};
+pub use super::arrays::Elements;
+use super::arrays::{self, Compared};
 
 /// One file that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -5,6 +5,7 @@
 //! - [`survey`]: what a run would do, without doing it.
 //! - [`settled`]: what a run with nothing to do saw, so that the next one has even less to do.
 //! - [`explain`]: which parts of a key differ from those of earlier records.
+//! - [`table`]: results as a table over the points of a sweep; [`statistics`]: how sure they are; [`figures`]: of one stage.
 //! - [`budget`]: what the machine has, and what of it stages hold.
 //! - `execute`: one stage, from lease to commit; `command` is how its process is put together, `outputs` checks
 //!   what it made, `earlier` finds what it may go on from.
@@ -13,6 +14,7 @@
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
 //! - [`journal`]: what is kept of a run in the store; [`past`] reads it again.
 //! - [`provenance`]: how a result came to be, from its record back to the user's files.
+//! - [`contrast`]: how two runs, or two points of a sweep, differ.
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
 
 mod arrays;
@@ -20,11 +22,13 @@ pub mod budget;
 pub mod check;
 mod command;
 pub mod compare;
+pub mod contrast;
 mod earlier;
 pub mod event;
 mod execute;
 pub mod explain;
 pub mod external;
+pub mod figures;
 pub mod journal;
 pub mod key;
 mod outputs;
@@ -33,7 +37,9 @@ mod points;
 pub mod provenance;
 pub mod runner;
 pub mod settled;
+pub mod statistics;
 pub mod survey;
+pub mod table;
 
 pub use event::{Event, Status};
 pub use external::Externals;

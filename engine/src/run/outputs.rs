@@ -86,13 +86,26 @@ fn check(output: &Output, path: &Path, of_kind: bool) -> Result<()> {
     Ok(())
 }
 
-/// The numbers of a metrics file, and its `groups`.
+/// The numbers of a metrics file, those that are not finite among them, and its `groups`.
 fn figures(role: &str, path: &Path) -> Result<Map<String, Value>> {
     let text = fs::read(path).with_context(|| format!("its output `{role}` can't be read"))?;
-    let value: Map<String, Value> = serde_json::from_slice(&text)
-        .with_context(|| format!("its output `{role}` is not a JSON object"))?;
+    let value: Map<String, Value> = serde_json::from_slice(&text).with_context(|| {
+        let odd = ["NaN", "Infinity"].iter().any(|word| {
+            let mut places = text.windows(word.len());
+            places.any(|bytes| bytes == word.as_bytes())
+        });
+        let hint = if odd {
+            " (JSON has no NaN and no Infinity: write null)"
+        } else {
+            ""
+        };
+        format!("its output `{role}` is not a JSON object{hint}")
+    })?;
     Ok(value
         .into_iter()
-        .filter(|(name, value)| value.is_number() || (name == "groups" && value.is_object()))
+        .filter(|(name, value)| {
+            // Null stands for a number that is not finite.
+            value.is_number() || value.is_null() || (name == "groups" && value.is_object())
+        })
         .collect())
 }

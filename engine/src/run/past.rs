@@ -3,7 +3,8 @@
 //! A folder that an older flow wrote lacks some facts, and one of a run that was killed has no end: both are read as far
 //! as they go.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -235,6 +236,34 @@ impl PastRun {
         };
         overrides.options()
     }
+}
+
+/// How the actions with these keys failed, where they did, in the newest run that tells of it.
+///
+/// # Errors
+/// Where the runs can't be read.
+pub fn failures(store: &Store, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, StageLine>> {
+    let mut found = BTreeMap::new();
+    let mut runs = PastRun::all(store)?;
+    // Names have whole seconds, and say nothing of two runs within one.
+    runs.sort_by_key(|run| Reverse(run.head.started.parse::<jiff::Timestamp>().ok()));
+    for run in runs {
+        if found.len() == keys.len() {
+            break;
+        }
+        // One that has no end may have failures all the same.
+        if run.end.as_ref().is_some_and(|end| end.failed == 0) {
+            continue;
+        }
+        for line in run.stages()? {
+            if let Some(key) = line.key.filter(|key| keys.contains(key))
+                && line.failure.is_some()
+            {
+                found.entry(key).or_insert(line);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Whether a process holds the lock that a run holds.

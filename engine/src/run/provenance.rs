@@ -74,6 +74,20 @@ impl Action {
     }
 }
 
+/// The actions that a record's own was made from directly, by their keys, as far as it tells.
+pub fn sources(record: &Record) -> BTreeSet<Key> {
+    let noted = record.provenance["inputs"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let noted = noted.flat_map(|(_, noted)| Vec::<Noted>::deserialize(noted).unwrap_or_default());
+    let keys = noted.filter_map(|noted| match noted {
+        Noted::Result { key, .. } => key,
+        Noted::Path { .. } => None,
+    });
+    keys.collect()
+}
+
 /// What an action was made from: it first, none twice, each before what it was made from.
 ///
 /// # Errors

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::{duration, plain};
 use crate::run::check::{Again, CheckEnd, Checked, Verdict};
-use crate::run::compare::{Difference, How};
+use crate::run::compare::{Difference, Elements, How};
 
 /// As many files of one output are named; a folder may hold thousands.
-const NAMED: usize = 5;
+pub(super) const NAMED: usize = 5;
 
 /// A line for the stage, and one for each thing that differs.
 pub(super) fn lines(end: &CheckEnd) -> Vec<String> {
@@ -97,7 +97,7 @@ fn threads(end: &CheckEnd) -> String {
 }
 
 /// Where and with what the stored result was made.
-fn made(provenance: &Value) -> String {
+pub(super) fn made(provenance: &Value) -> String {
     let text = |name: &str| provenance[name].as_str().map(plain);
     let mut parts = Vec::new();
     if let Some(threads) = provenance["threads"]
@@ -145,19 +145,7 @@ fn how(how: &How) -> String {
     match how {
         How::Gone => "it was not made again".into(),
         How::New => "the stored result does not have it".into(),
-        How::Elements(found) => {
-            let mut text = format!(
-                "{} of {} elements differ, by up to {:.2e} ({:.2e} relative)",
-                found.differing, found.elements, found.largest_absolute, found.largest_relative
-            );
-            if found.not_finite > 0 {
-                text += &format!("; {} of them are not finite", found.not_finite);
-            }
-            if let Some(tensor) = &found.tensor {
-                text += &format!("; the most in {}", plain(tensor));
-            }
-            text
-        }
+        How::Elements(found) => elements(found),
         How::Form { stored, made } => format!("{}, stored {}", plain(made), plain(stored)),
         How::Value { at, stored, made } => {
             let shown = |value: &Option<Value>| value.as_ref().map(Value::to_string);
@@ -179,6 +167,21 @@ fn how(how: &How) -> String {
             format!("byte {at} differs; {made} bytes, stored {stored}")
         }
     }
+}
+
+/// How the elements of arrays differ.
+pub(super) fn elements(found: &Elements) -> String {
+    let mut text = format!(
+        "{} of {} elements differ, by up to {:.2e} ({:.2e} relative)",
+        found.differing, found.elements, found.largest_absolute, found.largest_relative
+    );
+    if found.not_finite > 0 {
+        text += &format!("; {} of them are not finite", found.not_finite);
+    }
+    if let Some(tensor) = &found.tensor {
+        text += &format!("; the most in {}", plain(tensor));
+    }
+    text
 }
 
 fn then_and_now(stored: Option<String>, made: Option<String>) -> String {

@@ -7,12 +7,16 @@
 //! - [`results`]: the tables at the end of a run.
 //! - [`status`]: how each stage stands; [`why`]: the causes, part by part.
 //! - [`graph`]: the DAG, in text and pictures.
-//! - [`provenance`]: runs, and how results came to be.
+//! - [`provenance`]: runs, and how results came to be; [`cell`]: the numbers of a table's cell.
+//! - [`table`]: results over the points of a sweep.
+//! - [`contrast`]: how two runs, or two points, differ.
 //! - [`ro_crate`]: a run as a Workflow Run RO-Crate.
 //! - [`schema`]: for editors.
 //! - [`pages`]: what stage kinds there are.
 
+pub mod cell;
 mod check;
+pub mod contrast;
 pub mod graph;
 pub mod json;
 pub mod lines;
@@ -23,6 +27,7 @@ pub mod results;
 pub mod ro_crate;
 pub mod schema;
 pub mod status;
+pub mod table;
 pub mod why;
 
 use std::io::{self, IsTerminal, Write};

@@ -1,14 +1,16 @@
-//! The tables at the end of a run: each stage's figures, by what its kind says a person wants to see first.
+//! The tables at the end of a run: each stage's figures, by what its kind says a person wants to see first; of a program,
+//! all that it wrote.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
-use crate::plan::{Plan, Task};
+use crate::plan::Plan;
 use crate::plugin::Catalogue;
+use crate::run::figures;
 
 /// A line under the header, and one at the end.
-const STYLE: TableStyle = TableStyle::new()
+pub(super) const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
@@ -22,16 +24,13 @@ pub fn tables<'m>(
     catalogue: &Catalogue,
     metrics: impl Fn(NodeIndex) -> Option<&'m Map<String, Value>>,
 ) -> Vec<String> {
-    let mut sets: Vec<(&[String], Vec<Row<'_>>)> = Vec::new();
+    let mut sets: Vec<(Vec<String>, Vec<Row<'_>>)> = Vec::new();
     for &node in &plan.order {
         let instance = &plan.graph[node];
-        let Task::Kind { kind, .. } = &instance.task else {
+        let Some(figures) = metrics(node) else {
             continue;
         };
-        let (Some(kind), Some(figures)) = (catalogue.get(kind), metrics(node)) else {
-            continue;
-        };
-        let headline = kind.description.headline.as_slice();
+        let headline = figures::headline(instance, catalogue, figures);
         if headline.is_empty() {
             continue;
         }
@@ -45,7 +44,7 @@ pub fn tables<'m>(
         let rows = &mut sets[at].1;
         rows.push((instance.label.clone(), figures));
         for (name, group) in figures
-            .get("groups")
+            .get(figures::GROUPS)
             .and_then(Value::as_object)
             .into_iter()
             .flatten()
@@ -56,7 +55,7 @@ pub fn tables<'m>(
         }
     }
     sets.into_iter()
-        .filter_map(|(names, rows)| table(names, &rows))
+        .filter_map(|(names, rows)| table(&names, &rows))
         .collect()
 }
 
@@ -111,6 +110,8 @@ fn number(value: Option<&Value>, float: bool) -> String {
         Some(Value::Number(number)) if float => {
             format!("{:.4}", number.as_f64().unwrap_or(f64::NAN))
         }
+        // What is not finite is written as null.
+        Some(Value::Null) => "NaN".into(),
         Some(value) => value.to_string(),
         None => String::new(),
     }

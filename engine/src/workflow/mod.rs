@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use node::{Located, Node, NodeValue};
 pub use problem::{Problem, Problems, Report};
-pub use reference::Reference;
+pub use reference::{Reference, selectors};
 pub use source::{Sources, Span};
 pub use sweep::Sweep;
 pub use template::Template;

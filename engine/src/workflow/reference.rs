@@ -48,7 +48,7 @@ fn parse(text: &str) -> Option<Reference> {
 }
 
 /// `axis=value,axis=value`. A comma that no axis follows belongs to the value before it.
-pub(super) fn selectors(text: &str) -> Option<Vec<(String, String)>> {
+pub fn selectors(text: &str) -> Option<Vec<(String, String)>> {
     let mut selectors: Vec<(String, String)> = Vec::new();
     for part in text.split(',') {
         match (part.split_once('='), selectors.last_mut()) {

@@ -1,0 +1,217 @@
+//! How two runs, or two points of a sweep, differ: in words, and as JSON.
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use super::check::{NAMED, elements, made};
+use super::status::short;
+use super::{long_columns, plain};
+use crate::run::compare::{Difference, How};
+use crate::run::contrast::{Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers};
+
+/// In words.
+pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
+    let mut blocks = vec![format!("A  {}\nB  {}", plain(&a.name), plain(&b.name))];
+    if !contrast.params.is_empty() {
+        blocks.push(block(
+            "params",
+            contrast.params.iter().map(|c| changed("", c)),
+        ));
+    }
+    let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
+    for differs in &contrast.stages {
+        match (a.stage(&differs.stage), b.stage(&differs.stage)) {
+            (Some(left), Some(right)) => blocks.push(stage(differs, left, right)),
+            (Some(_), None) => only_a.push(plain(&differs.stage)),
+            _ => only_b.push(plain(&differs.stage)),
+        }
+    }
+    for (side, stages) in [("A", only_a), ("B", only_b)] {
+        if !stages.is_empty() {
+            blocks.push(format!("only {side} has {}", stages.join(", ")));
+        }
+    }
+    let stages = |count: usize| format!("{count} stage{}", if count == 1 { "" } else { "s" });
+    blocks.push(if contrast.is_empty() {
+        format!(
+            "nothing differs: {} with the same parameters, figures and artifacts",
+            stages(contrast.same)
+        )
+    } else {
+        let verb = if contrast.stages.len() == 1 {
+            "differs"
+        } else {
+            "differ"
+        };
+        format!(
+            "{} {verb}, {} the same",
+            stages(contrast.stages.len()),
+            contrast.same
+        )
+    });
+    blocks.join("\n\n")
+}
+
+fn block(title: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows = rows.map(|row| {
+        let mut cells: Vec<String> = row.iter().map(|cell| plain(cell)).collect();
+        cells[0].insert_str(0, "  ");
+        cells
+    });
+    format!("{title}\n{}", long_columns(rows))
+}
+
+fn stage(differs: &StageDiffers, a: &Stage, b: &Stage) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    if a.record.is_none() || b.record.is_none() {
+        for (side, stage) in [("A", a), ("B", b)] {
+            rows.push(vec![side.into(), standing(stage)]);
+        }
+    }
+    rows.extend(
+        differs
+            .parts
+            .iter()
+            .map(|part| match part.name.starts_with("input `") {
+                // Digests say no more than that they differ.
+                true => vec![part.name.clone(), input(part)],
+                false => changed("", part),
+            }),
+    );
+    rows.extend(
+        differs
+            .metrics
+            .iter()
+            .map(|metric| changed("figure ", metric)),
+    );
+    for output in &differs.outputs {
+        rows.extend(self::output(output));
+    }
+    if a.key == b.key && a.record.is_some() && b.record.is_some() {
+        for (side, stage) in [("A", a), ("B", b)] {
+            let provenance = stage.provenance.as_ref().map_or(String::new(), made);
+            rows.push(vec![
+                "one key, made".into(),
+                format!("{side}: {provenance}"),
+            ]);
+        }
+    }
+    block(&plain(&differs.stage), rows.into_iter())
+}
+
+/// How a stage without a result stands.
+fn standing(stage: &Stage) -> String {
+    match (&stage.failure, &stage.record) {
+        (Some(failure), _) => format!("{}: {failure}", stage.status),
+        (None, None) if ["ran", "cached"].contains(&stage.status.as_str()) => {
+            format!("{}, but its result is no longer in the store", stage.status)
+        }
+        (None, _) => stage.status.clone(),
+    }
+}
+
+fn input(part: &Changed) -> String {
+    match (&part.a, &part.b) {
+        (Some(_), Some(_)) => "other content".into(),
+        (Some(_), None) => "only in A".into(),
+        _ => "only in B".into(),
+    }
+}
+
+fn changed(what: &str, changed: &Changed) -> Vec<String> {
+    let side = |value: &Option<Value>| match value {
+        None => "-".to_string(),
+        Some(Value::String(text)) => short(text),
+        // Null stands for a figure that is not finite.
+        Some(Value::Null) if !what.is_empty() => "NaN".into(),
+        Some(value) => short(&value.to_string()),
+    };
+    let mut text = format!("{} → {}", side(&changed.a), side(&changed.b));
+    let number = |value: &Option<Value>| value.as_ref().and_then(Value::as_f64);
+    if !what.is_empty()
+        && let (Some(a), Some(b)) = (number(&changed.a), number(&changed.b))
+    {
+        text += &format!(" ({:+.4})", b - a);
+    }
+    vec![format!("{what}{}", changed.name), text]
+}
+
+fn output(output: &OutputDiffers) -> Vec<Vec<String>> {
+    let side = |content: Option<Content>| {
+        content.map_or("-".to_string(), |content| {
+            let digest = short(&content.digest.to_string());
+            format!("{digest}, {}", ByteSize(content.size))
+        })
+    };
+    let mut rows = vec![vec![
+        format!("output {}", output.role),
+        format!("{} → {}", side(output.a), side(output.b)),
+    ]];
+    let files = output.files.iter().take(NAMED);
+    rows.extend(files.map(|file| vec![String::new(), difference(file)]));
+    if output.files.len() > NAMED {
+        let more = output.files.len() - NAMED;
+        rows.push(vec![String::new(), format!("{more} more files differ")]);
+    }
+    rows
+}
+
+fn difference(difference: &Difference) -> String {
+    let place = match difference.file.as_str() {
+        "" => String::new(),
+        file => format!("{file}: "),
+    };
+    let value =
+        |value: &Option<Value>| value.as_ref().map_or("-".into(), |v| short(&v.to_string()));
+    let line = |text: &Option<String>| {
+        let text = text.as_ref();
+        text.map_or("-".into(), |text| format!("`{}`", short(text)))
+    };
+    let how = match &difference.how {
+        How::Gone => "only A has it".into(),
+        How::New => "only B has it".into(),
+        How::Elements(found) => elements(found),
+        How::Form { stored, made } => format!("{stored} → {made}"),
+        How::Value { at, stored, made } => {
+            let at = if at.is_empty() { "the value" } else { at };
+            format!("{at}: {} → {}", value(stored), value(made))
+        }
+        How::Line {
+            line: at,
+            stored,
+            made,
+        } => {
+            format!("line {at}: {} → {}", line(stored), line(made))
+        }
+        How::Byte { at, .. } => format!("the first byte that differs is that at {at}"),
+    };
+    format!("{place}{how}")
+}
+
+/// An object for what is compared, one for each stage that differs, one that counts.
+pub fn json(a: &Side, b: &Side, contrast: &Contrast) -> Vec<Value> {
+    let side = |side: &Side| json!({"name": side.name, "store": side.store.root()});
+    let mut lines = vec![json!({
+        "event": "compare",
+        "a": side(a),
+        "b": side(b),
+        "params": contrast.params,
+    })];
+    for differs in &contrast.stages {
+        lines.push(json!({
+            "event": "difference",
+            "stage": differs.stage,
+            "a": a.stage(&differs.stage),
+            "b": b.stage(&differs.stage),
+            "parts": differs.parts,
+            "metrics": differs.metrics,
+            "outputs": differs.outputs,
+        }));
+    }
+    lines.push(json!({
+        "event": "compared",
+        "same": contrast.same,
+        "differs": contrast.stages.len(),
+    }));
+    lines
+}
