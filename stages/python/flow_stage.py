@@ -29,13 +29,13 @@ import threading
 import traceback
 from pathlib import Path
 
-__all__ = ["PROTOCOL", "Context", "Failed", "Plugin"]
+__all__ = ["PROTOCOL", "Context", "Failed", "Plugin", "View"]
 
 #: The protocol's major version. Each side refuses another one; unknown fields are tolerated.
 PROTOCOL = 1
 
 #: The artifact types of inputs and outputs.
-ARTIFACTS = ("array", "labels", "mask", "model", "metrics", "table", "dataset", "file", "folder")
+ARTIFACTS = ("array", "labels", "mask", "model", "metrics", "table", "dataset", "view", "file", "folder")
 
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", list: "array", dict: "object"}
 
@@ -83,6 +83,68 @@ class Context:
         with self._lock:
             self._events.write(json.dumps(event) + "\n")
             self._events.flush()
+
+
+class View:
+    """What a stage shows people: the output of type `view`, a folder. `docs/views.md` has the items.
+
+        with flow_stage.View(context.outputs["view"]) as view:
+            view.text("What was done", "Each column by itself.")
+            view.table("Columns", ["column", "mean"], [[0, 0.5], [1, None]])
+            view.chart("Means", "the mean of each column", {"mark": "bar", "data": {"values": […]}, "encoding": {…}})
+            view.image("Sketch", "a histogram of column 0", "sketch.png")
+
+    It is written when the block ends well. It needs no plugin: a `run` stage may use it too.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)  #: files that items name are written here
+        self._items = []
+
+    def __enter__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.write()
+
+    def text(self, title, text):
+        """A paragraph of plain text."""
+        self.add("text", title=title, text=text)
+
+    def table(self, title, columns, rows):
+        """A table; cells are strings, numbers, true, false, or None for an empty one."""
+        self.add("table", title=title, columns=[str(column) for column in columns], rows=[list(row) for row in rows])
+
+    def chart(self, title, alt, spec, compare=None):
+        """A chart by its Vega-Lite spec. `alt` says what it shows to who can't see it. Charts of several instances that
+        share the name `compare` are laid over each other too."""
+        self.add("vega-lite", title=title, alt=alt, spec=spec, **({} if compare is None else {"compare": compare}))
+
+    def image(self, title, alt, file):
+        """A PNG, JPEG or SVG file in `folder`, by its name there."""
+        self.add("image", title=title, alt=alt, file=str(file))
+
+    def add(self, type, **item):
+        """Any item, by its fields; NaN and infinity, which JSON does not have, become empty."""
+        self._items.append(_finite({"type": type, **item}))
+
+    def write(self):
+        """Writes `view.json`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"view": 1, "items": self._items}, ensure_ascii=False, allow_nan=False)
+        (self.folder / "view.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 class Plugin:

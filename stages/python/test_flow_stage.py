@@ -55,7 +55,8 @@ class Base(unittest.TestCase):
     def request(self, **changes):
         request = {
             "protocol": 1, "kind": "column-summary", "stage": "summary", "parameters": {"digits": 3},
-            "inputs": {"features": str(self.folder / "x.npy")}, "outputs": {"table": str(self.folder / "t.csv")},
+            "inputs": {"features": str(self.folder / "x.npy")},
+            "outputs": {"table": str(self.folder / "t.csv"), "view": str(self.folder / "view")},
             "work": str(self.folder), "seed": 42, "threads": 1, "device": "cpu", "a_later_field": True,
         }
         return json.dumps({**request, **changes})
@@ -75,13 +76,13 @@ class Example(Base):
         description = json.loads(out)
         self.assertEqual((status, description["protocol"], description["plugin"]), (0, 1, "flow-stages-example"))
         (kind,) = description["kinds"]
-        self.assertEqual((kind["name"], kind["version"]), ("column-summary", 1))
+        self.assertEqual((kind["name"], kind["version"]), ("column-summary", 2))
         self.assertEqual(kind["summary"], "Summarises each column of an array")
         self.assertEqual(kind["parameters"]["properties"]["digits"], {
             "minimum": 1, "maximum": 17, "description": "Significant digits of the numbers.", "type": "integer",
             "default": 6})
         self.assertEqual(kind["parameters"]["additionalProperties"], False)
-        self.assertEqual([port["type"] for port in kind["inputs"] + kind["outputs"]], ["array", "table"])
+        self.assertEqual([port["type"] for port in kind["inputs"] + kind["outputs"]], ["array", "table", "view"])
 
     def test_the_protocol_page_shows_what_the_plugin_says(self):
         page = (HERE.parents[1] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -102,6 +103,9 @@ class Example(Base):
             # By hand: mean 3, deviations -2, -1, 3: variance 14/3, its root 2.160.
             self.assertEqual((self.folder / "t.csv").read_text(),
                              "column,count,mean,std,min,max\n0,3,3,2.16,1,6\n1,1,5,0,5,5\n")
+            self.assertEqual(json.loads((self.folder / "view" / "view.json").read_text())["items"][0], {
+                "type": "table", "title": "Columns", "columns": ["column", "count", "mean", "std", "min", "max"],
+                "rows": [[0, 3, 3.0, 2.16, 1.0, 6.0], [1, 1, 5.0, 0.0, 5.0, 5.0]]})
             self.assertEqual(self.events(out)[-2:], [
                 {"event": "metric", "name": "columns", "value": 2.0},
                 {"event": "metric", "name": "rows", "value": 3.0}])
@@ -194,6 +198,41 @@ class Declaration(unittest.TestCase):
         self.assertEqual((kind["seeded"], kind["path_parameters"]), (True, ["names"]))
         self.assertEqual(kind["parameters"]["required"], ["x"])
         self.assertEqual(kind["continues"], ["/steps"])
+
+
+class Showing(Base):
+    def test_items_are_written_in_order(self):
+        with flow_stage.View(self.folder / "view") as view:
+            view.text("What", "a <b>\u2028")
+            view.table("Numbers", ["a", "b"], [[1, float("nan")], (None, "x")])
+            view.chart("Chart", "a chart", {"mark": "bar", "data": {"values": [{"x": float("inf")}]}}, compare="loss")
+            (view.folder / "x.png").write_bytes(b"")
+            view.image("Image", "an image", "x.png")
+            view.add("thumbnails", sprite="x.png", size=[1, 1], columns=1, row=[0])
+        text = (self.folder / "view" / "view.json").read_text(encoding="utf-8")
+        self.assertEqual(json.loads(text), {"view": 1, "items": [
+            {"type": "text", "title": "What", "text": "a <b>\u2028"},
+            {"type": "table", "title": "Numbers", "columns": ["a", "b"], "rows": [[1, None], [None, "x"]]},
+            {"type": "vega-lite", "title": "Chart", "alt": "a chart",
+             "spec": {"mark": "bar", "data": {"values": [{"x": None}]}}, "compare": "loss"},
+            {"type": "image", "title": "Image", "alt": "an image", "file": "x.png"},
+            {"type": "thumbnails", "sprite": "x.png", "size": [1, 1], "columns": 1, "row": [0]}]})
+
+    def test_a_stage_that_fails_shows_nothing(self):
+        with self.assertRaises(ValueError), flow_stage.View(self.folder / "view") as view:
+            view.text("What", "text")
+            raise ValueError
+        self.assertFalse((self.folder / "view" / "view.json").exists())
+
+    def test_the_example_of_the_page_runs(self):
+        page = (HERE.parents[1] / "docs" / "views.md").read_text(encoding="utf-8")
+        script = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+        (self.folder / "labels.csv").write_text("label\n3\n1\n3\n", encoding="utf-8")
+        arguments = [sys.executable, "-c", script, str(self.folder / "labels.csv"), str(self.folder / "view")]
+        subprocess.run(arguments, check=True, timeout=60)
+        items = json.loads((self.folder / "view" / "view.json").read_text(encoding="utf-8"))["items"]
+        self.assertEqual([item["type"] for item in items], ["table", "vega-lite"])
+        self.assertEqual(items[0]["rows"], [["1", 1], ["3", 2]])
 
 
 class GoingOn(Base):

@@ -115,9 +115,12 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
     }
 }
 
-/// What a program's output is. One that is called `metrics` and is JSON has the stage's figures.
+/// What a program's output is. One that is called `metrics` and is JSON has the stage's figures; a folder that is called
+/// `view` is what it shows.
 fn artifact(role: &str, file: &str) -> ArtifactType {
-    if file.ends_with('/') {
+    if role == "view" && file.ends_with('/') {
+        ArtifactType::View
+    } else if file.ends_with('/') {
         ArtifactType::Folder
     } else if role == "metrics" && file.ends_with(".json") {
         ArtifactType::Metrics

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use flow_cache::DraftOutput;
 use flow_stage::ArtifactType;
+use flow_stage::view::{self, Coordinates, Item, View};
 use serde_json::{Map, Value};
 
 use super::event::Event;
@@ -26,6 +27,15 @@ pub(super) fn collect(
         check(output, &path, matches!(instance.task, Task::Kind { .. }))?;
         if output.artifact == ArtifactType::Metrics {
             metrics.extend(figures(&output.role, &path)?);
+        }
+        if output.artifact == ArtifactType::View
+            && let Some(problem) = problem(&path)
+        {
+            // What can't be shown is not worth the work of a stage that ended well.
+            let role = &output.role;
+            let message = format!("its output `{role}` can't be shown: {problem}");
+            let label = Some(instance.label.clone());
+            tell(Event::Warning { label, message });
         }
         let artifact = output.artifact.to_string();
         kept.insert(output.role.clone(), DraftOutput { path, artifact });
@@ -86,6 +96,36 @@ fn check(output: &Output, path: &Path, of_kind: bool) -> Result<()> {
     Ok(())
 }
 
+/// What is wrong with the view in a folder.
+fn problem(folder: &Path) -> Option<String> {
+    let file = |name: &str| {
+        let path = folder.join(name);
+        // A link would lead out of the folder.
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(path),
+            Ok(_) => Err(format!("`{name}` is not a file")),
+            Err(_) => Err(format!("it has no file `{name}`")),
+        }
+    };
+    let read = |name: &str| {
+        fs::read(file(name)?).map_err(|error| format!("`{name}` can't be read: {error}"))
+    };
+    let check = || {
+        let view = View::parse(&read(view::FILE)?)?;
+        for name in view.files() {
+            file(name)?;
+        }
+        for item in &view.items {
+            if let Item::Points(points) = item {
+                let name = &points.file;
+                Coordinates::parse(&read(name)?).map_err(|error| format!("`{name}`: {error}"))?;
+            }
+        }
+        Ok::<(), String>(())
+    };
+    check().err()
+}
+
 /// The numbers of a metrics file, those that are not finite among them, and its `groups`.
 fn figures(role: &str, path: &Path) -> Result<Map<String, Value>> {
     let text = fs::read(path).with_context(|| format!("its output `{role}` can't be read"))?;
@@ -108,4 +148,34 @@ fn figures(role: &str, path: &Path) -> Result<Map<String, Value>> {
             value.is_number() || value.is_null() || (name == "groups" && value.is_object())
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_view_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let of = |text: &str| {
+            fs::write(path.join("view.json"), text).unwrap();
+            problem(path).unwrap_or_default()
+        };
+        assert_eq!(problem(path).unwrap(), "it has no file `view.json`");
+        assert_eq!(of(r#"{"view": 1, "items": []}"#), "");
+        let image = r#"{"view": 1, "items": [{"type": "image", "title": "t", "alt": "a", "file": "x.png"}]}"#;
+        assert_eq!(of(image), "it has no file `x.png`");
+        fs::create_dir(path.join("x.png")).unwrap();
+        assert_eq!(of(image), "`x.png` is not a file");
+        fs::remove_dir(path.join("x.png")).unwrap();
+        std::os::unix::fs::symlink("view.json", path.join("x.png")).unwrap();
+        assert_eq!(of(image), "`x.png` is not a file");
+        let points = r#"{"view": 1, "items": [{"type": "points", "title": "t", "alt": "a", "file": "p.json"}]}"#;
+        fs::write(path.join("p.json"), r#"{"row": [1], "x": [], "y": [0]}"#).unwrap();
+        assert_eq!(
+            of(points),
+            "`p.json`: \"x\" has 0 value(s), and \"row\" has 1"
+        );
+    }
 }

@@ -6,7 +6,7 @@
 //! - [`json`]: one object a line.
 //! - [`results`]: the tables at the end of a run.
 //! - [`status`]: how each stage stands; [`why`]: the causes, part by part.
-//! - [`graph`]: the DAG, in text and pictures.
+//! - [`graph`]: the DAG, in text and pictures. [`figures`]: what stages show, for papers.
 //! - [`provenance`]: runs, and how results came to be; [`cell`]: the numbers of a table's cell.
 //! - [`table`]: results over the points of a sweep.
 //! - [`contrast`]: how two runs, or two points, differ.
@@ -17,6 +17,7 @@
 pub mod cell;
 mod check;
 pub mod contrast;
+pub mod figures;
 pub mod graph;
 pub mod json;
 pub mod lines;

@@ -20,6 +20,7 @@ pub mod scores;
 mod simd;
 mod stages;
 mod umap;
+mod views;
 
 pub use error::{Error, Result};
 pub use hdbscan::{Clusters, Hdbscan};

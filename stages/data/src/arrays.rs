@@ -61,7 +61,7 @@ pub struct Npy {
 
 impl Stage for Npy {
     const NAME: &'static str = "npy";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "Images and labels in NumPy's .npy arrays";
     const SEEDED: bool = true;
     const PATH_PARAMETERS: &'static [&'static str] =

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::coarse::Classes;
 use crate::draw::stratified;
+use crate::views;
 
 /// The most rows of each split that are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -155,7 +156,7 @@ pub fn default_val() -> f64 {
     0.1
 }
 
-/// Limits the rows, draws the validation rows, and writes the stage's output `data`.
+/// Limits the rows, draws the validation rows, and writes the stage's outputs `data` and `view`.
 ///
 /// First the limit is drawn from the rows of each split, then `val` of the remaining train rows becomes validation
 /// rows; both by class and seed. The rows keep the source's order. No `val` leaves the splits as they are.
@@ -235,7 +236,8 @@ pub fn write(
         meta.coarse_names.len(),
         meta.fine_names.len()
     ));
-    writer.finish(&meta, &rows)
+    writer.finish(&meta, &rows)?;
+    views::write(&context.output("view")?, &path, &meta, &rows)
 }
 
 /// The split of each row, none where the limit drops it.

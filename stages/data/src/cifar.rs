@@ -122,7 +122,7 @@ const CIFAR100: Format = Format {
 
 impl Stage for Cifar10 {
     const NAME: &'static str = "cifar10";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "CIFAR-10 from its official binary archive";
     const SEEDED: bool = true;
     const PATH_PARAMETERS: &'static [&'static str] = &["source"];
@@ -158,7 +158,7 @@ impl Stage for Cifar10 {
 
 impl Stage for Cifar100 {
     const NAME: &'static str = "cifar100";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str =
         "CIFAR-100, with its 20 superclasses, from its official binary archive";
     const SEEDED: bool = true;

@@ -53,7 +53,7 @@ fn even_odd() -> Groups {
 
 impl Stage for Digits {
     const NAME: &'static str = "digits";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str =
         "The UCI handwritten digits: 1,797 images of 8x8, shipped with flow";
     const SEEDED: bool = true;

@@ -66,7 +66,7 @@ pub struct Digests {
 
 impl Stage for Idx {
     const NAME: &'static str = "idx";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "MNIST, Fashion-MNIST and other data of the same four IDX files";
     const SEEDED: bool = true;
     const PATH_PARAMETERS: &'static [&'static str] = &["source"];

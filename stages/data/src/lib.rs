@@ -6,6 +6,7 @@
 //! - [`draw`]: the seeded stratified draw behind test split, limit and validation rows.
 //! - [`coarse`]: coarse classes as groups of fine classes.
 //! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to.
+//! - [`views`]: what they show people.
 //! - [`unpack`]: gzip and tar, bounded by what the format may hold. [`npy`]: NumPy's arrays.
 
 pub mod arrays;
@@ -25,6 +26,7 @@ pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod unpack;
+pub mod views;
 
 use flow_stage::{ArtifactType, Plugin, Port};
 
@@ -42,9 +44,16 @@ pub fn plugin() -> Plugin {
 }
 
 fn data_output() -> Vec<Port> {
-    vec![Port::new(
-        "data",
-        ArtifactType::Dataset,
-        "images u8 [n, channels, height, width], coarse and fine labels, and the split of each row",
-    )]
+    vec![
+        Port::new(
+            "data",
+            ArtifactType::Dataset,
+            "images u8 [n, channels, height, width], coarse and fine labels, and the split of each row",
+        ),
+        Port::new(
+            "view",
+            ArtifactType::View,
+            "sizes by split and class, images of each class, thumbnails",
+        ),
+    ]
 }

@@ -49,7 +49,7 @@ const SPLITS: [(&str, Split); 3] = [
 
 impl Stage for Medmnist {
     const NAME: &'static str = "medmnist";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "PathMNIST and the other two-dimensional sets of MedMNIST v2";
     const SEEDED: bool = true;
     const PATH_PARAMETERS: &'static [&'static str] = &["source"];

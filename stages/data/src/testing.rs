@@ -9,7 +9,7 @@ use flow_stage::protocol::Request;
 use flow_stage::{Context, Stage};
 use sha2::Digest as _;
 
-/// A context whose one output is `data` in `folder`.
+/// A context whose outputs are `data` and `view` in `folder`.
 pub fn context(folder: &Path, parameters: serde_json::Value, seed: u64) -> Context {
     let request = Request {
         protocol: flow_stage::protocol::PROTOCOL,
@@ -17,7 +17,9 @@ pub fn context(folder: &Path, parameters: serde_json::Value, seed: u64) -> Conte
         stage: "data".into(),
         parameters: parameters.as_object().unwrap().clone(),
         inputs: Default::default(),
-        outputs: [("data".to_string(), folder.join("data"))].into(),
+        outputs: ["data", "view"]
+            .map(|role| (role.to_string(), folder.join(role)))
+            .into(),
         earlier: Default::default(),
         work: folder.join("work"),
         seed,

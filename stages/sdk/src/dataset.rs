@@ -120,7 +120,7 @@ impl Images {
         let shown = file_path.display();
         let file = File::open(&file_path).with_context(|| format!("{shown} can't be opened"))?;
         // SAFETY: the bytes must not change while they are mapped. An input of a stage is a read-only file of its own,
-        // and no stage writes its inputs.
+        // no stage writes its inputs, and none goes on writing images that it has finished.
         #[allow(unsafe_code)]
         let map =
             unsafe { Mmap::map(&file) }.with_context(|| format!("{shown} can't be mapped"))?;

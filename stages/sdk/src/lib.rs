@@ -1,10 +1,10 @@
 //! The stage protocol of flow, and the kit with which a plugin author writes stages.
 //!
-//! - [`protocol`]: the types that engine and plugin exchange. Types only, no I/O; the engine uses nothing else.
+//! - [`protocol`]: the types that engine and plugin exchange. Types only, no I/O; the engine uses these and those of [`view`].
 //! - [`Stage`]: a stage kind is a parameter struct with its declared inputs and outputs and a `run` function.
 //! - [`Context`]: what a running stage is given: paths, seed, threads, progress, metrics.
 //! - [`Plugin`]: the process: `describe` and `run KIND` for a list of stages.
-//! - [`mod@array`] and [`dataset`]: the artifact formats.
+//! - [`mod@array`] and [`dataset`]: the artifact formats. [`view`]: what a stage shows people.
 //! - [`random`]: generators by seed, purpose and sample index.
 //! - [`versions`]: the test that makes someone decide when the sources of a kind change.
 #![cfg_attr(
@@ -67,6 +67,7 @@ pub mod random;
 mod stage;
 #[cfg(feature = "kit")]
 pub mod versions;
+pub mod view;
 
 #[cfg(feature = "kit")]
 pub use context::Context;

@@ -122,6 +122,8 @@ pub enum ArtifactType {
     Table,
     /// A folder with `dataset.json` and arrays.
     Dataset,
+    /// A folder with `view.json` and the files that it names: what the stage shows people.
+    View,
     /// Any single file.
     File,
     /// Any folder.
@@ -136,13 +138,19 @@ impl ArtifactType {
             ArtifactType::Model => ".safetensors",
             ArtifactType::Metrics => ".json",
             ArtifactType::Table => ".csv",
-            ArtifactType::Dataset | ArtifactType::File | ArtifactType::Folder => "",
+            ArtifactType::Dataset
+            | ArtifactType::View
+            | ArtifactType::File
+            | ArtifactType::Folder => "",
         }
     }
 
     /// Whether the artifact is a folder.
     pub fn is_folder(self) -> bool {
-        matches!(self, ArtifactType::Dataset | ArtifactType::Folder)
+        matches!(
+            self,
+            ArtifactType::Dataset | ArtifactType::View | ArtifactType::Folder
+        )
     }
 
     /// Whether an artifact of this type may be given where `wanted` is declared.
@@ -170,6 +178,7 @@ impl std::fmt::Display for ArtifactType {
             ArtifactType::Metrics => "metrics",
             ArtifactType::Table => "table",
             ArtifactType::Dataset => "dataset",
+            ArtifactType::View => "view",
             ArtifactType::File => "file",
             ArtifactType::Folder => "folder",
         })

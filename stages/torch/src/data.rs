@@ -69,6 +69,11 @@ impl Data {
         self.rows.split.len()
     }
 
+    /// The pixels.
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
     /// Channels, height and width.
     pub fn input(&self) -> [i64; 3] {
         let [_, channels, height, width] = self.images.shape();

@@ -5,7 +5,7 @@
 //! - `train`: the training loop. `recipe`: its parameters; `task`: what is learned; `history`: what came of each epoch;
 //!   `augment`: random changes of images; `range`: the learning rate's range test; `optimise`: optimisers and schedule;
 //!   `checkpoint`: its state on disk.
-//! - `nearest`: labels for images that were left out.
+//! - `nearest`: labels for images that were left out. `views`: what the kinds show people.
 //! - `measure`: what is measured on the test rows; `scores`: by which formulas. `tensorboard`: event files.
 //! - `tensors`: `.safetensors` files; `pickle`: PyTorch's checkpoints.
 //! - `runtime`: threads, device, exceptions.
@@ -29,6 +29,7 @@ mod task;
 mod tensorboard;
 mod tensors;
 mod train;
+mod views;
 
 use flow_stage::Plugin;
 

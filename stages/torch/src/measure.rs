@@ -22,6 +22,15 @@ pub struct Answers {
     pub fine: Option<Vec<usize>>,
 }
 
+impl Answers {
+    /// The probability of each row's predicted class.
+    pub fn confidence(&self) -> Vec<f64> {
+        (self.coarse.iter().enumerate())
+            .map(|(index, &class)| self.probabilities[[index, class]])
+            .collect()
+    }
+}
+
 /// Images that are looked at in one go where no gradient is needed.
 pub const BATCH: usize = 500;
 
@@ -129,9 +138,7 @@ fn metrics(model: &Model, data: &Data, answers: &Answers) -> Value {
     let mut metrics = Map::new();
     metrics.insert("test_accuracy".into(), json!(share(&right)));
     metrics.insert("test_loss".into(), json!(loss / n));
-    let confidence: Vec<f64> = (answers.coarse.iter().enumerate())
-        .map(|(index, &class)| answers.probabilities[[index, class]])
-        .collect();
+    let confidence = answers.confidence();
     // Means over the classes that have test rows, each class with one weight (macro).
     let there = || of_classes.iter().filter(|class| class.recall.is_some());
     for (name, value) in [

@@ -72,23 +72,39 @@ pub fn aurocs(probabilities: &Array2<f64>, truth: &[usize]) -> Vec<Option<f64>> 
         .collect()
 }
 
-/// How many bins [`calibration_error`] has.
+/// How many bins [`calibration`] has.
 pub const BINS: usize = 15;
 
-/// The expected calibration error (Guo et al. 2017, eq. 3): rows are put by their confidence, the probability of the
-/// predicted class, into 15 bins of one width, `(0, 1/15], (1/15, 2/15], …`; it is the mean over the rows of the gap
-/// between their bin's mean confidence and its accuracy.
-pub fn calibration_error(confidence: &[f64], right: &[bool]) -> f64 {
-    let mut bins = [(0.0, 0.0); BINS];
+/// The rows whose confidence lies in one bin.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Bin {
+    /// How many there are.
+    pub rows: u64,
+    /// The sum of their confidences.
+    pub confidence: f64,
+    /// How many of them are right.
+    pub right: f64,
+}
+
+/// Rows by their confidence, the probability of the predicted class, in 15 bins of one width: `(0, 1/15], (1/15, 2/15], …`.
+pub fn calibration(confidence: &[f64], right: &[bool]) -> [Bin; BINS] {
+    let mut bins = [Bin::default(); BINS];
     for (&confidence, &right) in confidence.iter().zip(right) {
-        let bin = (confidence * BINS as f64).ceil() as usize;
-        let (sum, hits) = &mut bins[bin.clamp(1, BINS) - 1];
-        *sum += confidence;
-        *hits += f64::from(u8::from(right));
+        let place = (confidence * BINS as f64).ceil() as usize;
+        let bin = &mut bins[place.clamp(1, BINS) - 1];
+        bin.rows += 1;
+        bin.confidence += confidence;
+        bin.right += f64::from(u8::from(right));
     }
-    let gaps: f64 = bins
+    bins
+}
+
+/// The expected calibration error (Guo et al. 2017, eq. 3): the mean over the rows of the gap between the mean confidence
+/// of their bin of [`calibration`] and its accuracy.
+pub fn calibration_error(confidence: &[f64], right: &[bool]) -> f64 {
+    let gaps: f64 = calibration(confidence, right)
         .iter()
-        .map(|(sum, hits): &(f64, f64)| (sum - hits).abs())
+        .map(|bin| (bin.confidence - bin.right).abs())
         .sum();
     gaps / confidence.len() as f64
 }

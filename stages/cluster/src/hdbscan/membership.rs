@@ -218,8 +218,8 @@ fn least(values: &[f64]) -> f64 {
         .fold(f64::INFINITY, |least, &value| lower(least, value))
 }
 
-/// The exemplars' rows.
-fn exemplar_rows(
+/// The exemplars' rows, by their place.
+pub(super) fn exemplar_rows(
     points: ArrayView2<f64>,
     tree: &CondensedTree,
     clusters: &[usize],

@@ -96,6 +96,22 @@ impl Clusters {
     }
 }
 
+impl Clusters {
+    /// The exemplars of each cluster `[K]`: the points of highest density in each leaf of the tree below it, of equal points
+    /// one. Membership is measured from these.
+    ///
+    /// # Errors
+    /// Where these are not as many points as were clustered.
+    pub fn exemplars(&self, points: ArrayView2<f64>) -> Result<Vec<Vec<usize>>> {
+        check_length("the array of points", points.nrows(), self.labels.len())?;
+        Ok(membership::exemplar_rows(
+            points,
+            &self.tree,
+            &self.selected,
+        ))
+    }
+}
+
 /// The cluster of greatest membership of each row `[n]`, the first among equal ones; -1 where there are no clusters.
 pub fn soft_labels(membership: ArrayView2<f64>) -> Array1<i32> {
     membership

@@ -10,13 +10,13 @@ use ndarray::{Array1, Array2, Axis};
 use rayon::prelude::*;
 
 /// One coarse class and its rows, ascending.
-pub(super) struct Class {
+pub(crate) struct Class {
     pub name: String,
     pub rows: Vec<usize>,
 }
 
 /// The inputs `data` and `mask`, which bound what a stage works on.
-pub(super) fn ports() -> [Port; 2] {
+pub(crate) fn ports() -> [Port; 2] {
     [
         Port::optional(
             "data",
@@ -36,7 +36,7 @@ pub(super) fn ports() -> [Port; 2] {
 ///
 /// # Errors
 /// Where data or mask have another number of rows than `what`, which has `n`, or where no row is left.
-pub(super) fn of(
+pub(crate) fn of(
     context: &Context,
     what: &str,
     n: usize,
@@ -113,7 +113,7 @@ fn by_coarse_label(
     Ok(classes)
 }
 
-pub(super) fn same_rows(what: &str, n: usize, other: &str, rows: usize) -> Result<()> {
+pub(crate) fn same_rows(what: &str, n: usize, other: &str, rows: usize) -> Result<()> {
     ensure!(
         n == rows,
         "the {what} has {n} rows and the {other} has {rows}: they have to come from one data set, with a row for each of its rows"
@@ -122,7 +122,7 @@ pub(super) fn same_rows(what: &str, n: usize, other: &str, rows: usize) -> Resul
 }
 
 /// Reads an input matrix `[n, d]` of f32 or f64 as f64.
-pub(super) fn read_points(path: &Path) -> Result<Array2<f64>> {
+pub(crate) fn read_points(path: &Path) -> Result<Array2<f64>> {
     match array::read::<f64, _>(path) {
         Ok(points) => Ok(points),
         Err(_) => Ok(array::read_matrix(path)?.mapv(f64::from)),
@@ -130,7 +130,7 @@ pub(super) fn read_points(path: &Path) -> Result<Array2<f64>> {
 }
 
 /// Whether a row holds finite numbers alone.
-pub(super) fn finite<A: Copy + Into<f64>>(points: &Array2<A>, row: usize) -> bool {
+pub(crate) fn finite<A: Copy + Into<f64>>(points: &Array2<A>, row: usize) -> bool {
     points.row(row).iter().all(|&x| x.into().is_finite())
 }
 
@@ -139,7 +139,7 @@ pub(super) fn finite<A: Copy + Into<f64>>(points: &Array2<A>, row: usize) -> boo
 ///
 /// # Errors
 /// The first class's error, with its name.
-pub(super) fn each<T: Send>(
+pub(crate) fn each<T: Send>(
     context: &Context,
     classes: &[Class],
     compute: impl Fn(&Class, &(dyn Fn(f64) + Sync)) -> Result<T> + Sync,
@@ -172,12 +172,12 @@ pub(super) fn each<T: Send>(
 }
 
 /// The rows of a class as an array of their own.
-pub(super) fn take<A: Copy>(points: &Array2<A>, class: &Class) -> Array2<A> {
+pub(crate) fn take<A: Copy>(points: &Array2<A>, class: &Class) -> Array2<A> {
     points.select(Axis(0), &class.rows)
 }
 
 /// Writes the classes' arrays `[rows, k]` as one array `[n, k]`, NaN in the rows of none.
-pub(super) fn write_rows(
+pub(crate) fn write_rows(
     context: &Context,
     output: &str,
     n: usize,
@@ -196,7 +196,7 @@ pub(super) fn write_rows(
 
 /// One array `[n]` of labels, numbered on through the classes, -1 in the rows of none. `parts` holds each class's labels
 /// (-1 stays -1) and their number.
-pub(super) fn join_labels(
+pub(crate) fn join_labels(
     n: usize,
     classes: &[Class],
     parts: &[(Array1<i32>, usize)],

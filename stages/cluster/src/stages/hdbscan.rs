@@ -3,13 +3,14 @@
 use anyhow::Result;
 use flow_stage::protocol::Resources;
 use flow_stage::{ArtifactType, Context, Port, Stage, array};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::{self, Group, Report};
 use super::{all_cores, classes};
 use crate::hdbscan;
+use crate::views::{self, Discovered, Label};
 
 /// Finds clusters of any shape and number, and how much each row belongs to each.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -62,13 +63,15 @@ struct Found {
     labels: Array1<i32>,
     /// Fine labels: the clusters, or 1.
     count: usize,
+    /// The class's rows nearest to the exemplars of each cluster.
+    nearest: Vec<Vec<usize>>,
     /// The silhouette, and its standard error where it is an estimate.
     silhouette: [(&'static str, Option<f64>); 2],
 }
 
 impl Stage for Hdbscan {
     const NAME: &'static str = "hdbscan";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by soft HDBSCAN";
 
     fn inputs() -> Vec<Port> {
@@ -121,6 +124,11 @@ impl Stage for Hdbscan {
                 ArtifactType::Metrics,
                 "clusters, silhouette (and silhouette_error where that is an estimate), noise, persistence (the clusters' mean); the same by coarse class",
             ),
+            Port::new(
+                "view",
+                ArtifactType::View,
+                "the points by label, images of each, purity and confusion with the true labels where known",
+            ),
         ]
     }
 
@@ -155,7 +163,16 @@ impl Stage for Hdbscan {
                 self.silhouette_rows,
                 &|part| step(0.3 * part),
             )?;
+            let exemplars = clusters.exemplars(points.view())?;
+            let nearest = exemplars.iter().enumerate().map(|(cluster, exemplars)| {
+                let members = (0..labels.len()).filter(|&i| labels[i] == cluster as i32);
+                let members: Vec<usize> = members.collect();
+                let anchors = points.select(Axis(0), exemplars);
+                let nearest = views::nearest(points.view(), &members, anchors.view());
+                nearest.into_iter().map(|i| class.rows[i]).collect()
+            });
             Ok(Found {
+                nearest: nearest.collect(),
                 clusters,
                 membership,
                 labels,
@@ -163,7 +180,7 @@ impl Stage for Hdbscan {
                 silhouette,
             })
         })?;
-        write(context, n, &classes, found)
+        write(context, &points, &classes, found)
     }
 }
 
@@ -185,7 +202,13 @@ impl Hdbscan {
     }
 }
 
-fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Found>) -> Result<()> {
+fn write(
+    context: &Context,
+    points: &Array2<f64>,
+    classes: &[classes::Class],
+    found: Vec<Found>,
+) -> Result<()> {
+    let n = points.nrows();
     let clusters: usize = found.iter().map(|found| found.count).sum();
     let mut membership = Array2::from_elem((n, clusters), f64::NAN);
     let mut probabilities = Array1::from_elem(n, f64::NAN);
@@ -193,8 +216,9 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
     let mut table = csv::Writer::from_path(context.output("clusters")?)?;
     table.write_record(["label", "class", "rows", "hard_rows", "persistence"])?;
     let mut groups = Vec::new();
+    let mut each = Vec::new();
     let mut first = 0;
-    for (class, found) in classes.iter().zip(&found) {
+    for (place, (class, found)) in classes.iter().zip(&found).enumerate() {
         let hard = &found.clusters;
         for (i, &row) in class.rows.iter().enumerate() {
             probabilities[row] = hard.probabilities[i];
@@ -222,6 +246,11 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
                 count(&hard.labels),
                 persistence.unwrap_or_default(),
             ])?;
+            each.push(Label {
+                class: place,
+                nearest: found.nearest.get(cluster).cloned().unwrap_or_default(),
+                persistence: hard.persistence.get(cluster).copied(),
+            });
         }
         first += found.count;
         let noise = hard.labels.iter().filter(|&&label| label < 0).count();
@@ -245,10 +274,8 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
             )
         })
         .unzip();
-    array::write(
-        &context.output("labels")?,
-        &classes::join_labels(n, classes, &soft),
-    )?;
+    let labels = classes::join_labels(n, classes, &soft);
+    array::write(&context.output("labels")?, &labels)?;
     array::write(
         &context.output("hard_labels")?,
         &classes::join_labels(n, classes, &hard),
@@ -256,6 +283,13 @@ fn write(context: &Context, n: usize, classes: &[classes::Class], found: Vec<Fou
     array::write(&context.output("probabilities")?, &probabilities)?;
     array::write(&context.output("membership")?, &membership)?;
     array::write(&context.output("outlier_scores")?, &outlier_scores)?;
+    let discovered = Discovered {
+        labels: &labels,
+        probabilities: Some(&probabilities),
+        each,
+        anchor: "its exemplars",
+    };
+    views::labels(context, points, classes, &discovered)?;
     Report::new(groups)
         .total("clusters", clusters as f64)
         .silhouette()

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use flow_stage::protocol::Resources;
 use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use ndarray::Axis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::all_cores;
 use super::classes::{self, Class};
 use super::report::{self, Group, Report};
+use crate::views::{self, Discovered, Label};
 
 /// Finds a given number of round clusters.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +76,7 @@ fn names(table: &BTreeMap<String, u32>) -> String {
 
 impl Stage for KMeans {
     const NAME: &'static str = "kmeans";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by k-means";
     const SEEDED: bool = true;
 
@@ -102,6 +104,11 @@ impl Stage for KMeans {
                 "metrics",
                 ArtifactType::Metrics,
                 "clusters, silhouette (and silhouette_error where that is an estimate), inertia; the same by coarse class",
+            ),
+            Port::new(
+                "view",
+                ArtifactType::View,
+                "the points by label, images of each, purity and confusion with the true labels where known",
             ),
         ]
     }
@@ -143,20 +150,42 @@ impl Stage for KMeans {
                 rows: class.rows.len(),
                 numbers,
             };
-            Ok(((found.labels, found.centers.nrows()), found.inertia, group))
+            let centers = found.centers.outer_iter().enumerate();
+            let nearest = centers.map(|(cluster, center)| {
+                let members =
+                    (0..found.labels.len()).filter(|&i| found.labels[i] == cluster as i32);
+                let members: Vec<usize> = members.collect();
+                let center = center.insert_axis(Axis(0));
+                let nearest = views::nearest(points.view(), &members, center);
+                nearest.into_iter().map(|i| class.rows[i]).collect()
+            });
+            let nearest: Vec<Vec<usize>> = nearest.collect();
+            let part = (found.labels, found.centers.nrows());
+            Ok((part, found.inertia, group, nearest))
         })?;
         let mut parts = Vec::new();
+        let mut each = Vec::new();
         let mut groups = Vec::new();
         let mut whole = 0.0;
-        for (part, inertia, group) in found {
+        for (class, (part, inertia, group, nearest)) in found.into_iter().enumerate() {
             parts.push(part);
+            each.extend(nearest.into_iter().map(|nearest| Label {
+                class,
+                nearest,
+                persistence: None,
+            }));
             whole += inertia;
             groups.push(group);
         }
-        array::write(
-            &context.output("labels")?,
-            &classes::join_labels(n, &classes, &parts),
-        )?;
+        let labels = classes::join_labels(n, &classes, &parts);
+        array::write(&context.output("labels")?, &labels)?;
+        let discovered = Discovered {
+            labels: &labels,
+            probabilities: None,
+            each,
+            anchor: "its centre",
+        };
+        views::labels(context, &points, &classes, &discovered)?;
         Report::new(groups)
             .total(
                 "clusters",

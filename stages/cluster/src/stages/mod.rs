@@ -7,7 +7,7 @@
 //! - `classes`: the rows of each coarse class, which all of them work on; `report`: their metrics;
 //!   `memory`: whether there is enough
 
-mod classes;
+pub(crate) mod classes;
 mod hdbscan;
 mod kmeans;
 mod memory;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{all_cores, classes};
+use crate::views;
 
 /// Reduces features to the directions of greatest variance.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +32,7 @@ fn components() -> u32 {
 
 impl Stage for Pca {
     const NAME: &'static str = "pca";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str =
         "Reduces the features of each coarse class to principal components";
 
@@ -49,11 +50,18 @@ impl Stage for Pca {
     }
 
     fn outputs() -> Vec<Port> {
-        vec![Port::new(
-            "embedding",
-            ArtifactType::Array,
-            "f32 [n, n_components]; NaN in rows that are left out",
-        )]
+        vec![
+            Port::new(
+                "embedding",
+                ArtifactType::Array,
+                "f32 [n, n_components]; NaN in rows that are left out",
+            ),
+            Port::new(
+                "view",
+                ArtifactType::View,
+                "the points of each class in two dimensions",
+            ),
+        ]
     }
 
     fn resources() -> Resources {
@@ -98,6 +106,7 @@ impl Stage for Pca {
             step(1.0);
             Ok(padded)
         })?;
-        classes::write_rows(context, "embedding", n, wanted, &classes, &parts)
+        classes::write_rows(context, "embedding", n, wanted, &classes, &parts)?;
+        views::embedding(context, &features, &classes, &parts)
     }
 }

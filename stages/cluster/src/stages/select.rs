@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::classes;
+use crate::views::{self, Cut};
 
 /// Keeps the most certain training rows.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +25,7 @@ fn most() -> f64 {
 
 impl Stage for Select {
     const NAME: &'static str = "select";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str =
         "Keeps, in each coarse class, the training rows of lowest uncertainty";
 
@@ -40,11 +41,18 @@ impl Stage for Select {
     }
 
     fn outputs() -> Vec<Port> {
-        vec![Port::new(
-            "mask",
-            ArtifactType::Mask,
-            "[n], true for the rows that are kept",
-        )]
+        vec![
+            Port::new(
+                "mask",
+                ArtifactType::Mask,
+                "[n], true for the rows that are kept",
+            ),
+            Port::new(
+                "view",
+                ArtifactType::View,
+                "a histogram of each class, with the cut, and how many rows stay",
+            ),
+        ]
     }
 
     fn run(self, context: &Context) -> Result<()> {
@@ -60,6 +68,7 @@ impl Stage for Select {
         };
         let n = uncertainty.len();
         let mut mask = Array1::from_elem(n, false);
+        let mut cuts = Vec::new();
         for class in classes::of(context, "uncertainty", n, |row| {
             uncertainty[row].is_finite()
         })? {
@@ -77,7 +86,13 @@ impl Stage for Select {
             for &row in &rows[..count] {
                 mask[row] = true;
             }
+            cuts.push(Cut {
+                name: class.name,
+                values: rows.iter().map(|&row| uncertainty[row]).collect(),
+                kept: count,
+            });
         }
-        array::write(&context.output("mask")?, &mask)
+        array::write(&context.output("mask")?, &mask)?;
+        views::cut(&context.output("view")?, &cuts)
     }
 }

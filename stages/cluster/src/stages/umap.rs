@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{all_cores, classes, memory};
+use crate::views;
 
 /// Reduces features to a few columns in which neighbours stay neighbours.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +63,7 @@ fn components() -> u32 {
 
 impl Stage for Umap {
     const NAME: &'static str = "umap";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str = "Reduces the features of each coarse class by UMAP";
     const SEEDED: bool = true;
 
@@ -80,11 +81,18 @@ impl Stage for Umap {
     }
 
     fn outputs() -> Vec<Port> {
-        vec![Port::new(
-            "embedding",
-            ArtifactType::Array,
-            "f32 [n, n_components]; NaN in rows that are left out",
-        )]
+        vec![
+            Port::new(
+                "embedding",
+                ArtifactType::Array,
+                "f32 [n, n_components]; NaN in rows that are left out",
+            ),
+            Port::new(
+                "view",
+                ArtifactType::View,
+                "the points of each class in two dimensions",
+            ),
+        ]
     }
 
     fn resources() -> Resources {
@@ -147,6 +155,7 @@ impl Stage for Umap {
             self.n_components as usize,
             &classes,
             &parts,
-        )
+        )?;
+        views::embedding(context, &features, &classes, &parts)
     }
 }

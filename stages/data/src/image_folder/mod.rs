@@ -79,7 +79,7 @@ enum Colour {
 
 impl Stage for ImageFolder {
     const NAME: &'static str = "image-folder";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const SUMMARY: &'static str = "PNG and JPEG images in a folder a class, or coarse/fine";
     const SEEDED: bool = true;
     const PATH_PARAMETERS: &'static [&'static str] = &["source"];

@@ -12,6 +12,7 @@ use crate::data::Data;
 use crate::measure::{self, Answers};
 use crate::model::Model;
 use crate::runtime::{self, Machine};
+use crate::views;
 
 /// The parameters of `evaluate`.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -23,7 +24,7 @@ pub struct Evaluate {
 
 impl Stage for Evaluate {
     const NAME: &'static str = "evaluate";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Scores a network on the test rows, on the coarse task";
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
@@ -43,6 +44,11 @@ impl Stage for Evaluate {
                 "predictions",
                 ArtifactType::Table,
                 "a test row a line: row, true, predicted, and the probability of each coarse class",
+            ),
+            Port::new(
+                "view",
+                ArtifactType::View,
+                "confusion matrix, accuracy of each class and subclass, calibration",
             ),
         ]
     }
@@ -69,7 +75,8 @@ impl Evaluate {
             })
         })?;
         write_metrics(context, &metrics)?;
-        write_predictions(context, &data, &answers)
+        write_predictions(context, &data, &answers)?;
+        views::evaluation(&context.output("view")?, &data, &answers, &metrics)
     }
 }
 

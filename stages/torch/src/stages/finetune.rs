@@ -46,7 +46,7 @@ pub struct Finetune {
 
 impl Stage for Finetune {
     const NAME: &'static str = "finetune";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str =
         "Trains a trained network further on coarse labels, with a new last layer";
     const SEEDED: bool = true;

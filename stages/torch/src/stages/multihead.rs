@@ -43,7 +43,7 @@ fn one_fifth() -> f64 {
 
 impl Stage for Multihead {
     const NAME: &'static str = "multihead";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Trains one network with a coarse and a fine head";
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;

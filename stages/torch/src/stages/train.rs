@@ -39,7 +39,7 @@ pub struct Train {
 
 impl Stage for Train {
     const NAME: &'static str = "train";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Trains a network from scratch on coarse or fine labels";
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;

@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::nearest;
 use crate::runtime;
 use crate::tensorboard::{self, Step};
+use crate::views;
 
 /// What becomes of the training images that the input `labels` leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -124,6 +125,11 @@ pub fn outputs() -> Vec<Port> {
             ArtifactType::Folder,
             "the history and the test metrics as a log folder of TensorBoard",
         ),
+        Port::new(
+            "view",
+            ArtifactType::View,
+            "curves by epoch, confusion matrix, accuracy of each class and subclass, calibration",
+        ),
     ]
 }
 
@@ -133,7 +139,7 @@ pub fn outputs() -> Vec<Port> {
 /// Where one can't be written.
 pub fn finish(context: &Context, model: &Model, data: &Data, history: &History) -> Result<()> {
     let best = history.best();
-    let (mut metrics, _) = runtime::in_batches(measure::BATCH, data.input(), || {
+    let (mut metrics, answers) = runtime::in_batches(measure::BATCH, data.input(), || {
         measure::test(model, data, |_| {})
     })?;
     metrics["val_accuracy"] = json!(best.val_accuracy);
@@ -143,6 +149,7 @@ pub fn finish(context: &Context, model: &Model, data: &Data, history: &History) 
     history.write(&context.output("history")?)?;
     let log = &context.output("tensorboard")?;
     tensorboard::write(log, &scalars(&metrics, history))?;
+    views::training(&context.output("view")?, history, data, &answers, &metrics)?;
     model.write(&context.output("model")?)
 }
 

@@ -18,6 +18,7 @@ use crate::data::{Data, first_maximum};
 use crate::measure::{BATCH, collapse, to_array};
 use crate::model::{Labels, Model};
 use crate::runtime::{self, Machine};
+use crate::views;
 
 /// The parameters of `uncertainty`.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -54,7 +55,7 @@ const FLIPS: [&[i64]; 4] = [&[], &[3], &[2], &[2, 3]];
 
 impl Stage for Uncertainty {
     const NAME: &'static str = "uncertainty";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str =
         "Scores how sure a network is of each training image under random flips";
     const SEEDED: bool = true;
@@ -64,11 +65,18 @@ impl Stage for Uncertainty {
     }
 
     fn outputs() -> Vec<Port> {
-        vec![Port::new(
-            "scores",
-            ArtifactType::Array,
-            "uncertainty from 0 (sure and right) to 2 (sure and wrong), [n] f32; NaN in rows that are not for training",
-        )]
+        vec![
+            Port::new(
+                "scores",
+                ArtifactType::Array,
+                "uncertainty from 0 (sure and right) to 2 (sure and wrong), [n] f32; NaN in rows that are not for training",
+            ),
+            Port::new(
+                "view",
+                ArtifactType::View,
+                "a histogram of each coarse class, its most and least certain images",
+            ),
+        ]
     }
 
     fn resources() -> Resources {
@@ -100,7 +108,8 @@ impl Uncertainty {
         let scores = runtime::in_batches(BATCH, data.input(), || {
             Ok(self.scores(context, &model, &data, &rows, BATCH))
         })?;
-        array::write(&context.output("scores")?, &scores)
+        array::write(&context.output("scores")?, &scores)?;
+        views::uncertainty(&context.output("view")?, &data, &rows, &scores)
     }
 }
 

@@ -185,20 +185,23 @@ impl Place {
         array::write(&self.path("labels.npy"), &labels).unwrap();
     }
 
-    /// Every file of an output folder.
+    /// Every file of an output folder, and of the outputs that are folders.
     fn bytes(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
-        fs::read_dir(self.path(name))
-            .unwrap()
-            .map(|entry| {
-                let mut path = entry.unwrap().path();
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                if path.is_dir() {
-                    // The one output that is a folder holds one file.
-                    path.push("events.out.tfevents.0.flow");
-                }
-                (name, fs::read(path).unwrap())
-            })
-            .collect()
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(self.path(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if !path.is_dir() {
+                files.insert(name, fs::read(path).unwrap());
+                continue;
+            }
+            for inner in fs::read_dir(path).unwrap() {
+                let inner = inner.unwrap();
+                let name = format!("{name}/{}", inner.file_name().to_string_lossy());
+                files.insert(name, fs::read(inner.path()).unwrap());
+            }
+        }
+        files
     }
 }
 
