@@ -9,6 +9,7 @@ mod commands;
 mod compare_command;
 mod export_command;
 mod provenance_commands;
+mod report_command;
 mod run_command;
 mod session;
 mod table_command;
@@ -22,6 +23,7 @@ use compare_command::CompareArguments;
 use export_command::ExportArguments;
 use flow_engine::view::{self, graph::Format};
 use provenance_commands::ShowArguments;
+use report_command::{ReportArguments, UiArguments};
 use table_command::TableArguments;
 
 use flow_engine::workflow::Overrides;
@@ -177,6 +179,21 @@ enum Command {
         flow export workflows/quickstart.toml 20261124-093000-1f3a --ro-crate quickstart-crate"
     )]
     Export(ExportArguments),
+    /// Writes a page that shows results: the DAG, tables, curves, images; one file that opens anywhere.
+    #[command(
+        after_help = "Of a workflow: its results as the store has them now. Of a run: how each stage ended in it.\n\nExamples:\n  \
+        flow report workflows/quickstart.toml\n  \
+        flow report workflows/quickstart.toml --set min_cluster_size=20 -o twenty.html\n  \
+        flow report workflows/quickstart.toml 20261124-093000-1f3a -o run.html"
+    )]
+    Report(ReportArguments),
+    /// Shows the same page live in a browser, while a run goes on.
+    #[command(
+        after_help = "It shows the newest run of the workflow, wherever that was started, and the next one when it begins. It listens \
+        on 127.0.0.1 alone and ends with Ctrl-C, with the exit status 0.\n\nExamples:\n  flow ui workflows/quickstart.toml\n  \
+        flow ui workflows/quickstart.toml --port 8000"
+    )]
+    Ui(UiArguments),
     /// Looks after the store: stats, verify, gc, pin.
     Cache {
         #[command(subcommand)]
@@ -363,6 +380,8 @@ fn main() -> ExitCode {
         Command::Show(arguments) => provenance_commands::show(&arguments),
         Command::Runs { store, json } => provenance_commands::runs(&store, json),
         Command::Export(arguments) => export_command::export(&arguments),
+        Command::Report(arguments) => report_command::report(&arguments),
+        Command::Ui(arguments) => report_command::ui(&arguments),
         Command::Cache { command } => cache_commands::cache(&command),
         Command::Stages { kind, workflow } => {
             commands::stages(kind.as_deref(), workflow.as_deref())

@@ -17,12 +17,14 @@
 //! their paths; `FLOW_TEST_BIN` names a folder with other binaries than those of this build.
 //!
 //! - [`binaries`]: where the binaries under test are.
+//! - [`browser`]: a page in headless Chromium.
 //! - `outcome`: what a call printed, and what of it is compared.
 //! - [`store`]: a store read by its public format alone.
 //! - [`inject`]: system calls that fail.
 //! - [`torture`]: how much of the long tests is done.
 
 pub mod binaries;
+pub mod browser;
 #[cfg(target_os = "linux")]
 pub mod inject;
 mod outcome;
@@ -376,11 +378,11 @@ impl Running {
         self.wait_until(&path, |text| text.contains(piece));
     }
 
-    /// Waits until flow has written this to stdout.
+    /// Waits until flow has written this to stdout, and gives all that it wrote.
     #[track_caller]
-    pub fn wait_for_stdout(&mut self, piece: &str) {
+    pub fn wait_for_stdout(&mut self, piece: &str) -> String {
         let path = self.stdout.clone();
-        self.wait_until(&path, |text| text.contains(piece));
+        self.wait_until(&path, |text| text.contains(piece))
     }
 
     /// Waits until something is in the folder.

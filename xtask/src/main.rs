@@ -99,7 +99,12 @@ fn flow(arguments: &[String]) -> Result<ExitCode> {
 fn test() -> Result<ExitCode> {
     libtorch::set_up(None)?;
     if std::env::var_os("CI").is_some() {
-        fetch_fashion_mnist();
+        if !Path::new("/usr/share/datasets/fashion-mnist").exists() {
+            fetch("dataset-fashion-mnist");
+        }
+        if !Path::new("/usr/bin/chromium").exists() {
+            fetch("chromium");
+        }
     }
     let cargo_with = |arguments: &[&str]| {
         let mut command = cargo();
@@ -143,25 +148,17 @@ fn step(name: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// The images that one test trains on, where this is a machine of continuous integration with Debian's packages.
-/// Elsewhere, and where it fails, that test says that it is skipped.
-fn fetch_fashion_mnist() {
-    if Path::new("/usr/share/datasets/fashion-mnist").exists() {
-        return;
-    }
-    for arguments in [
-        &["update", "-q"][..],
-        &["install", "-q", "-y", "dataset-fashion-mnist"],
-    ] {
+/// Installs what some tests need: images to train on, a browser to look at reports with. Where this is a machine of continuous
+/// integration with Debian's packages; elsewhere those tests say that they are passed over.
+fn fetch(package: &str) {
+    for arguments in [&["update", "-q"][..], &["install", "-q", "-y", package]] {
         let status = Command::new("apt-get")
             .args(arguments)
             .stdout(Stdio::null())
             .status();
         if !status.is_ok_and(|status| status.success()) {
-            eprintln!(
-                "dataset-fashion-mnist can't be installed: apt-get {} failed",
-                arguments.join(" ")
-            );
+            let arguments = arguments.join(" ");
+            eprintln!("{package} can't be installed: apt-get {arguments} failed");
             return;
         }
     }

@@ -147,6 +147,11 @@ impl Journal {
 
 /// Where the log of a stage lies in the folder of a run.
 pub fn log(run: &Path, label: &str) -> PathBuf {
+    run.join("logs").join(format!("{}.log", file_name(label)))
+}
+
+/// A stage's label as a name that any file system takes; of two labels never the same.
+pub(crate) fn file_name(label: &str) -> String {
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '=' | '.' | '[' | ']' | ',');
     let mut name: String = label
@@ -158,7 +163,7 @@ pub fn log(run: &Path, label: &str) -> PathBuf {
         // Two labels must not share a log because their odd characters were replaced.
         name += &format!("-{}", &Digest::of_bytes(label.as_bytes()).to_string()[..8]);
     }
-    run.join("logs").join(format!("{name}.log"))
+    name
 }
 
 impl Subject<'_> {
@@ -242,7 +247,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// This machine's name.
-pub(super) fn host() -> String {
+pub(crate) fn host() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()

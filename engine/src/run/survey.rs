@@ -78,6 +78,19 @@ impl Survey {
         Ok(Survey { standings })
     }
 
+    /// How the instances stood that have these results: the others were not made.
+    pub fn of_records(
+        plan: &Plan,
+        records: impl IntoIterator<Item = (NodeIndex, Record)>,
+    ) -> Survey {
+        let others = plan.order.iter().map(|&node| (node, Standing::MayRun));
+        let mut standings: HashMap<NodeIndex, Standing> = others.collect();
+        for (node, record) in records {
+            standings.insert(node, Standing::UpToDate(Box::new(record)));
+        }
+        Survey { standings }
+    }
+
     /// How one instance stands.
     pub fn get(&self, node: NodeIndex) -> Option<&Standing> {
         self.standings.get(&node)

@@ -220,26 +220,29 @@ const REDUCED: usize = 1000;
 
 /// The edges that a picture needs: those that no longer way leads along as well are left out.
 fn edges(boxes: &[Shape]) -> Vec<(usize, usize)> {
-    let mut ancestors: Vec<BTreeSet<usize>> = Vec::with_capacity(boxes.len());
-    if boxes.len() <= REDUCED {
-        for one in boxes {
-            let above = one
-                .sources
-                .iter()
-                .flat_map(|&source| ancestors[source].clone());
-            let above = above.chain(one.sources.iter().copied()).collect();
-            ancestors.push(above);
+    let sources: Vec<BTreeSet<usize>> = boxes.iter().map(|one| one.sources.clone()).collect();
+    needed(&sources)
+}
+
+/// The same, by what each box reads from; no box reads from a later one.
+pub(super) fn needed(sources: &[BTreeSet<usize>]) -> Vec<(usize, usize)> {
+    let mut ancestors: Vec<BTreeSet<usize>> = Vec::with_capacity(sources.len());
+    if sources.len() <= REDUCED {
+        for own in sources {
+            let above = own.iter().filter_map(|&source| ancestors.get(source));
+            let above: BTreeSet<usize> = above.flatten().copied().collect();
+            ancestors.push(above.into_iter().chain(own.iter().copied()).collect());
         }
     }
     let mut edges = Vec::new();
-    for (reader, one) in boxes.iter().enumerate() {
-        for &source in &one.sources {
+    for (reader, own) in sources.iter().enumerate() {
+        for &source in own {
             let longer = |other: &usize| {
                 ancestors
                     .get(*other)
                     .is_some_and(|above| above.contains(&source))
             };
-            if !one.sources.iter().any(longer) {
+            if !own.iter().any(longer) {
                 edges.push((source, reader));
             }
         }

@@ -10,6 +10,7 @@
 //! - [`provenance`]: runs, and how results came to be; [`cell`]: the numbers of a table's cell.
 //! - [`table`]: results over the points of a sweep.
 //! - [`contrast`]: how two runs, or two points, differ.
+//! - [`report`]: one page with everything, as a file and live.
 //! - [`ro_crate`]: a run as a Workflow Run RO-Crate.
 //! - [`schema`]: for editors.
 //! - [`pages`]: what stage kinds there are.
@@ -24,6 +25,7 @@ pub mod lines;
 pub mod live;
 pub mod pages;
 pub mod provenance;
+pub mod report;
 pub mod results;
 pub mod ro_crate;
 pub mod schema;

@@ -30,6 +30,7 @@ pub(super) fn compose(
     problems: &mut Problems,
 ) -> Option<Composed> {
     let absolute = match path.canonicalize() {
+        _ if sources.kept(path).is_some() => path.to_path_buf(),
         Ok(absolute) => absolute,
         Err(cause) => {
             let path = path.display().to_string();
@@ -143,7 +144,8 @@ impl Composer<'_> {
 
     /// A file alone.
     fn text(&mut self, path: &Path, included_at: Option<Span>) -> Option<Entries> {
-        let text = match std::fs::read_to_string(path) {
+        let kept = self.sources.kept(path).map(String::from);
+        let text = match kept.map_or_else(|| std::fs::read_to_string(path), Ok) {
             Ok(text) => text,
             Err(cause) => {
                 let path = path.display().to_string();

@@ -21,7 +21,7 @@ mod stage;
 pub mod sweep;
 pub mod template;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -209,7 +209,19 @@ pub struct Loaded {
 /// # Errors
 /// A report, where there is no telling what the file means: it can't be read, or is no TOML.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
-    let mut sources = Sources::default();
+    load_kept(path, overrides, BTreeMap::new())
+}
+
+/// Reads a workflow as it was: of the files in `kept`, by absolute path, these texts count and not what is on the disk.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_kept(
+    path: &Path,
+    overrides: &Overrides,
+    kept: BTreeMap<PathBuf, String>,
+) -> Result<Loaded, Report> {
+    let mut sources = Sources::with_kept(kept);
     let mut problems = Problems::default();
     let Some(composed) = compose::compose(path, overrides, &mut sources, &mut problems) else {
         return Err(Report::new(sources, problems));

@@ -1,5 +1,6 @@
 //! Texts that a workflow is read from, and places in them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,8 @@ pub struct Sources {
     texts: Vec<(String, String)>,
     /// Those that are files: their paths and numbers.
     files: Vec<(PathBuf, usize)>,
+    /// Texts that count in the place of files.
+    kept: BTreeMap<PathBuf, String>,
 }
 
 /// A place in one of the [`Sources`].
@@ -20,6 +23,20 @@ pub struct Span {
 }
 
 impl Sources {
+    /// None yet; those of `kept` will count in the place of the files, which are named by absolute paths.
+    pub fn with_kept(kept: BTreeMap<PathBuf, String>) -> Self {
+        Sources {
+            kept,
+            ..Sources::default()
+        }
+    }
+
+    /// The text that counts in the place of a file.
+    pub fn kept(&self, path: &Path) -> Option<&str> {
+        let path = std::path::absolute(path).ok()?;
+        self.kept.get(&path).map(String::as_str)
+    }
+
     /// Takes a text in, under the name by which messages call it.
     pub fn add(&mut self, name: String, text: String) -> usize {
         self.texts.push((name, text));

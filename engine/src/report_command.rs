@@ -1,0 +1,253 @@
+//! `flow report` and `flow ui`: the page of a workflow or of a run, as a file and live.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bytesize::ByteSize;
+use clap::Args;
+use flow_cache::Store;
+use flow_engine::plugin::Catalogue;
+use flow_engine::run::past::{self, PastRun};
+use flow_engine::view::report::server::{Live, serve};
+use flow_engine::view::report::{Document, Subject, cached, gather, page};
+use flow_engine::view::{self, report};
+use flow_engine::workflow::problem::Problems;
+use petgraph::graph::NodeIndex;
+
+use crate::cache_commands::StoreArguments;
+use crate::provenance_commands::again;
+use crate::run_command::interruptible;
+use crate::session::{Failure, Session, no_run, wrong};
+use crate::{OverrideArguments, WorkflowArguments};
+
+/// What a page is of.
+#[derive(Args)]
+pub struct PageArguments {
+    /// The workflow file; or a run of the store of the current folder.
+    #[arg(value_name = "WORKFLOW|RUN")]
+    what: PathBuf,
+    /// A run of that workflow's store; `flow runs` lists them.
+    run: Option<String>,
+    #[command(flatten)]
+    overrides: OverrideArguments,
+    /// The folder that holds all results; by default .flow beside the workflow file.
+    #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
+    store: Option<PathBuf>,
+}
+
+/// The arguments of `flow report`.
+#[derive(Args)]
+pub struct ReportArguments {
+    #[command(flatten)]
+    page: PageArguments,
+    /// The file; a report that is there is replaced.
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    output: PathBuf,
+}
+
+/// The arguments of `flow ui`.
+#[derive(Args)]
+pub struct UiArguments {
+    #[command(flatten)]
+    page: PageArguments,
+    /// The port on 127.0.0.1; a free one where none is named.
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+}
+
+/// A workflow, or one run.
+enum Target {
+    Workflow(WorkflowArguments),
+    Run(Store, String),
+}
+
+impl PageArguments {
+    fn target(&self) -> Result<Target, Failure> {
+        let what = self.what.to_string_lossy();
+        let (workflow, run) = match &self.run {
+            Some(run) => (Some(self.what.clone()), run.as_str()),
+            None if past::is_run(&what) => (None, what.as_ref()),
+            None => {
+                return Ok(Target::Workflow(WorkflowArguments {
+                    workflow: self.what.clone(),
+                    overrides: self.overrides.clone(),
+                    store: self.store.clone(),
+                }));
+            }
+        };
+        let place = StoreArguments {
+            workflow,
+            store: self.store.clone(),
+        };
+        let store = place.open()?;
+        if PastRun::open(&store, run)?.is_none() {
+            return Err(no_run(&store, run));
+        }
+        Ok(Target::Run(store, run.into()))
+    }
+}
+
+/// `flow report`.
+pub fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
+    let target = arguments.page.target()?;
+    refuse_other(&arguments.output)?;
+    let (document, store) = match target {
+        Target::Workflow(workflow) => of_workflow(&workflow)?,
+        Target::Run(store, run) => (of_run(&store, &run)?, store),
+    };
+    let (page, was_there) = cached::page(document, &store)?;
+    write(&arguments.output, &page)?;
+    let from = if was_there { ", made before" } else { "" };
+    view::print(&format!(
+        "wrote {}, {}{from}",
+        arguments.output.display(),
+        ByteSize(page.len() as u64).display().si()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file that is there and no report may be somebody's work.
+fn refuse_other(path: &Path) -> Result<(), Failure> {
+    let mut beginning = vec![0; page::BEGINNING.len()];
+    match fs::File::open(path).and_then(|mut file| file.read_exact(&mut beginning)) {
+        Ok(()) if beginning == page::BEGINNING.as_bytes() => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(wrong(format!(
+            "{} is there already, and is no report of flow's; name another file",
+            path.display()
+        ))),
+    }
+}
+
+/// Under another name until it is whole.
+fn write(path: &Path, page: &[u8]) -> Result<()> {
+    let cannot = || format!("{} can't be written", path.display());
+    let absolute = std::path::absolute(path).with_context(cannot)?;
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).with_context(cannot)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".report-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)
+        .with_context(cannot)?;
+    file.write_all(page).with_context(cannot)?;
+    file.persist(&absolute).with_context(cannot)?;
+    Ok(())
+}
+
+/// A workflow as the store has it now.
+fn of_workflow(arguments: &WorkflowArguments) -> Result<(Document, Store), Failure> {
+    let mut session = Session::open(arguments)?;
+    let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
+    let externals = session.externals(&all)?;
+    let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
+    let overrides = arguments.overrides().options();
+    let again = |label: &str| again(&session.store, &arguments.workflow, &overrides, label);
+    let document = gather::document(&Subject {
+        workflow: &session.workflow,
+        plan: &session.plan,
+        catalogue: &session.catalogue,
+        store: &session.store,
+        survey: &survey,
+        overrides: &overrides,
+        again: &again,
+        table: None,
+    })?;
+    Ok((document, session.store.clone()))
+}
+
+/// A run, as far as it has come.
+fn of_run(store: &Store, id: &str) -> Result<Document> {
+    let run = PastRun::open(store, id)?.with_context(|| format!("the run {id} is gone"))?;
+    let replanned = report::past::replan(&run);
+    let found;
+    let catalogue = match &replanned {
+        Some(replanned) => &replanned.catalogue,
+        None => {
+            found = Catalogue::find(None, &mut Problems::default());
+            &found
+        }
+    };
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = run.head.path.strip_prefix(here).unwrap_or(&run.head.path);
+    let overrides = run.overrides();
+    let again = |label: &str| again(store, path, &overrides, label);
+    let read = |path: &Path| fs::read(path).ok();
+    let ends = report::past::Ends::of(&run, store)?;
+    report::past::document(
+        &report::past::Subject {
+            run: &run,
+            replanned: replanned.as_ref(),
+            catalogue,
+            store,
+            again: &again,
+            changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
+            table: None,
+        },
+        &ends,
+    )
+}
+
+/// `flow ui`.
+pub fn ui(arguments: &UiArguments) -> Result<ExitCode, Failure> {
+    let target = arguments.page.target()?;
+    // What is wrong with the workflow is said here and now, not in the browser.
+    let (store, path) = match &target {
+        Target::Workflow(workflow) => {
+            let session = Session::open(workflow)?;
+            (session.store.clone(), Some(session.workflow.path.clone()))
+        }
+        Target::Run(store, _) => (store.clone(), None),
+    };
+    let shown = || match &target {
+        Target::Run(_, run) => Some(run.clone()),
+        Target::Workflow(_) => newest(&store, path.as_deref()),
+    };
+    let document = || {
+        let mut document = match (shown(), &target) {
+            (Some(run), _) => of_run(&store, &run)?,
+            (None, Target::Workflow(workflow)) => {
+                let made =
+                    of_workflow(workflow).map_err(|failure| anyhow::anyhow!(failure.text))?;
+                made.0
+            }
+            (None, Target::Run(_, run)) => anyhow::bail!("the run {run} is gone"),
+        };
+        cached::complete(&mut document, &store);
+        Ok(document)
+    };
+    let journal = || Some(store.run_folder(&shown()?).join("events.jsonl"));
+    let port = arguments.port.unwrap_or(0);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .map_err(|error| wrong(format!("127.0.0.1:{port} can't be listened on: {error}")))?;
+    let port = listener.local_addr().map_err(wrong)?.port();
+    let stop = interruptible()?;
+    let what = match shown() {
+        Some(run) => format!("run {run}"),
+        None => "no run yet; the first will be shown".into(),
+    };
+    view::print(&format!(
+        "http://127.0.0.1:{port}/ ({what}); Ctrl-C ends it"
+    ))?;
+    serve(
+        listener,
+        &Live {
+            document: &document,
+            journal: &journal,
+        },
+        &stop,
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The newest run of a workflow file.
+fn newest(store: &Store, path: Option<&Path>) -> Option<String> {
+    let runs = PastRun::all(store).ok()?.into_iter();
+    let mut of_workflow = runs.filter(|run| Some(run.head.path.as_path()) == path);
+    of_workflow.next().map(|run| run.id)
+}

@@ -1,0 +1,118 @@
+// Results as tables: the points of a sweep, and the stages of one point beside each other.
+"use strict";
+
+/** A mean with its 95 % interval, and the single values on hover. */
+function cellOf(cell, seeds) {
+  if (!cell || cell.n === 0 || cell.mean === null || cell.mean === undefined) return { value: null, text: cell && cell.n > 0 ? "not finite" : "–" };
+  const exact = cell.values.every(({ value }) => Number.isInteger(value));
+  const mean = exact && cell.n === 1 ? String(cell.mean) : number(cell.mean);
+  const half = cell.half_width === null || cell.half_width === undefined ? "" : ` ± ${number(cell.half_width)}`;
+  const lead = cell.lead && cell.lead.significant ? " *" : "";
+  const values = cell.values.map(({ seed, value }) => `seed ${seed}: ${value === null ? "not finite" : number(value)}`).join("; ");
+  const few = cell.n > 1 && cell.n < seeds ? ` (n = ${cell.n})` : "";
+  return { value: cell.mean, text: `${mean}${half}${few}${lead}`, title: values };
+}
+
+/** The points of a sweep: axes and figures as columns. */
+function pointsTable(results) {
+  const figures = results.metrics;
+  const columns = [
+    { name: "point" },
+    ...results.axes.map((axis) => ({ name: axis, number: results.rows.every((row) => typeof row.point[axis] === "number") })),
+    ...figures.map((name) => ({ name, number: true })),
+    { name: "standing" },
+  ];
+  const rows = results.rows.map((row, at) => {
+    const marks = [row.best ? "best" : "", row.base ? "base" : ""].filter(Boolean).join(", ");
+    const standing = row.status === "complete" ? "complete" : `${row.status}${row.reason ? `: ${row.reason}` : ""}`;
+    return [
+      { value: at + 1, text: `${at + 1}${marks ? ` (${marks})` : ""}` },
+      ...results.axes.map((axis) => axisCell(row.point[axis])),
+      ...figures.map((name) => cellOf(row.cells[name], results.seeds.length)),
+      standing,
+    ];
+  });
+  const goal = results.goal ? ` The goal is to ${results.goal.maximise ? "maximise" : "minimise"} ${results.goal.metric}.` : "";
+  return make(
+    "div",
+    {},
+    table("The points of the sweep", columns, rows, { rowClass: (row) => (results.rows[row].best ? "best" : null) }),
+    make("p", { class: "soft" }, interval(results), isolated(goal), " ", significance(results)),
+  );
+}
+
+function axisCell(value) {
+  if (value === undefined || value === null) return null;
+  return typeof value === "number" || typeof value === "string" ? value : valueText(value);
+}
+
+function interval(results) {
+  return results.seeds.length > 1
+    ? `Mean ± half of the 95 % interval (Student's t) over ${results.seeds.length} seeds.`
+    : "One seed: there is no interval, and a difference may be noise.";
+}
+
+function significance(results) {
+  const any = results.rows.some((row) => Object.values(row.cells).some((cell) => cell.lead && cell.lead.significant));
+  return any ? "*: differs from the base by more than seed noise (t-test paired by seed, Holm's correction over the points, p < 0.05)." : "";
+}
+
+/** The stages of one point beside each other: what each strategy reached. */
+function strategiesTable(results) {
+  const split = (name) => {
+    const end = name.includes("[") && name.indexOf("[") < name.indexOf(".") ? name.indexOf("].") + 1 : name.indexOf(".");
+    return [name.slice(0, end), name.slice(end + 1)];
+  };
+  const stages = new Map();
+  const figures = [];
+  for (const name of results.metrics) {
+    const [stage, figure] = split(name);
+    if (!stages.has(stage)) stages.set(stage, new Map());
+    stages.get(stage).set(figure, name);
+    if (!figures.includes(figure)) figures.push(figure);
+  }
+  // Figures that the same stages have stand in one table.
+  const sets = new Map();
+  for (const [stage, names] of stages) {
+    const key = [...names.keys()].join("\n");
+    if (!sets.has(key)) sets.set(key, []);
+    sets.get(key).push(stage);
+  }
+  const place = make("div");
+
+  function show(row) {
+    place.replaceChildren(
+      ...[...sets].map(([key, members]) => {
+        const own = figures.filter((figure) => key.split("\n").includes(figure));
+        const columns = [{ name: "stage" }, ...own.map((figure) => ({ name: figure.replaceAll("_", " "), number: true }))];
+        const rows = members.map((stage) => [stage, ...own.map((figure) => cellOf(row.cells[stages.get(stage).get(figure)], results.seeds.length))]);
+        return make("div", { class: "strategies" }, table(own.map((figure) => figure.replaceAll("_", " ")).join(", "), columns, rows));
+      }),
+    );
+  }
+
+  const first = results.rows.find((row) => row.best) || results.rows.find((row) => row.base) || results.rows[0];
+  const parts = [];
+  if (results.rows.length > 1) {
+    const select = make("select", { id: "point", onchange: (event) => show(results.rows[Number(event.target.value)]) });
+    results.rows.forEach((row, at) => {
+      const text = results.axes.filter((axis) => axis in row.point).map((axis) => `${axis}=${valueText(row.point[axis])}`).join(", ") || "the workflow as it stands";
+      select.append(make("option", { value: at, selected: row === first }, brief(`${text}${row.best ? " (best)" : row.base ? " (base)" : ""}`, 160)));
+    });
+    parts.push(make("div", { class: "row" }, make("label", { for: "point" }, "at the point"), select));
+  }
+  show(first);
+  return make("div", {}, parts, place, make("p", { class: "soft" }, interval(results)));
+}
+
+/** The charts of one figure; a choice of the figure where there are several. */
+function sweepFigures(report) {
+  const names = [...new Set(report.figures.map((figure) => figure.metric))];
+  const place = make("div", { class: "items" });
+  const show = (name) => place.replaceChildren(...report.figures.filter((figure) => figure.metric === name).map((item) => itemOf(report, null, item)));
+  if (names.length > 0) show(names[0]);
+  if (names.length < 2) return place;
+  const select = make("select", { id: "figure", onchange: (event) => show(names[Number(event.target.value)]) });
+  names.forEach((name, at) => select.append(make("option", { value: at }, brief(name, 120))));
+  return make("div", {}, make("div", { class: "row" }, make("label", { for: "figure" }, "charts of"), select), place);
+}
