@@ -268,7 +268,7 @@ mod tests {
         let points = plot.points.as_ref().unwrap();
         assert!(sheet.left_out.is_none() && large.files.len() == 1);
         let n = points.row.len();
-        assert!(n < 40_000 && n >= FEWEST, "{n}");
+        assert!((FEWEST..40_000).contains(&n), "{n}");
         assert!(
             plot.sampled.as_ref().unwrap().ends_with("of 40000 points"),
             "{:?}",

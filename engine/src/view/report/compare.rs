@@ -13,10 +13,18 @@ const MOST: usize = 24;
 /// More rows than this make a chart slow.
 const ROWS: usize = 50_000;
 
+/// Charts of one name and form.
+struct Group {
+    /// The first one's.
+    title: String,
+    /// Instances and their specs.
+    members: Vec<(String, Value)>,
+}
+
 /// Adds the charts that several instances of a document have.
 pub(super) fn add(document: &mut Document) {
     // By name and form; in the order in which the first of them stands.
-    let mut groups: Vec<(String, String, Vec<(String, Value)>)> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     let mut places: BTreeMap<(String, String), usize> = BTreeMap::new();
     for view in &document.views {
         for shown in &view.items {
@@ -31,17 +39,20 @@ pub(super) fn add(document: &mut Document) {
             }
             let key = (name.clone(), canonical(&form));
             let at = *places.entry(key).or_insert_with(|| {
-                groups.push((chart.title.clone(), name.clone(), Vec::new()));
+                groups.push(Group {
+                    title: chart.title.clone(),
+                    members: Vec::new(),
+                });
                 groups.len() - 1
             });
             let label = &document.stages[view.stage].label;
-            let members = &mut groups[at].2;
+            let members = &mut groups[at].members;
             if members.iter().all(|(other, _)| other != label) {
                 members.push((label.clone(), chart.spec.clone()));
             }
         }
     }
-    for (title, _, members) in groups {
+    for Group { title, members } in groups {
         if members.len() < 2 {
             continue;
         }
@@ -106,39 +117,35 @@ fn laid_over(title: String, members: &[(String, Value)]) -> Compared {
 
 /// Colours by instance wherever something was coloured; what the colour told apart stays apart. Says whether there was any.
 fn recolour(spec: &mut Value, colour: &Value) -> bool {
-    let dashes = canonical(spec).contains("\"strokeDash\"");
-    fn walk(spec: &mut Value, colour: &Value, dashes: bool) -> bool {
-        let mut found = false;
-        if let Some(Value::Object(encoding)) = spec.get_mut("encoding")
-            && let Some(before) = encoding.insert("color".into(), colour.clone())
+    let dashed = canonical(spec).contains("\"strokeDash\"");
+    recolour_within(spec, colour, dashed)
+}
+
+/// The same for a part of the spec; `dashed`, where dashes tell series apart already.
+fn recolour_within(spec: &mut Value, colour: &Value, dashed: bool) -> bool {
+    let mut found = false;
+    if let Some(Value::Object(encoding)) = spec.get_mut("encoding")
+        && let Some(before) = encoding.get("color").cloned()
+    {
+        found = true;
+        encoding.insert("color".into(), colour.clone());
+        if let Some(field) = before.get("field")
+            && !dashed
         {
-            found = true;
-            if let Some(field) = before.get("field")
-                && !dashes
-            {
-                encoding.insert(
-                    "strokeDash".into(),
-                    json!({"field": field, "type": "nominal"}),
-                );
-            }
-        } else if let Some(Value::Object(encoding)) = spec.get_mut("encoding") {
-            // It had no colour, and gets none of its own: that of the whole chart, if any, holds.
-            encoding.remove("color");
+            encoding.insert(
+                "strokeDash".into(),
+                json!({"field": field, "type": "nominal"}),
+            );
         }
-        for layer in spec
-            .get_mut("layer")
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
-            found |= walk(layer, colour, dashes);
-        }
-        if let Some(inner) = spec.get_mut("spec") {
-            found |= walk(inner, colour, dashes);
-        }
-        found
     }
-    walk(spec, colour, dashes)
+    let layers = spec.get_mut("layer").and_then(Value::as_array_mut);
+    for layer in layers.into_iter().flatten() {
+        found |= recolour_within(layer, colour, dashed);
+    }
+    if let Some(inner) = spec.get_mut("spec") {
+        found |= recolour_within(inner, colour, dashed);
+    }
+    found
 }
 
 #[cfg(test)]

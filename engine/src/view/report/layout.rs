@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use layout::core::base::Orientation;
 use layout::core::format::{ClipHandle, RenderBackend};
-use layout::core::geometry::Point;
+use layout::core::geometry::{Point, Position};
 use layout::core::style::StyleAttr;
 use layout::std_shapes::shapes::{Arrow, Element, ShapeKind};
 use layout::topo::layout::VisualGraph;
@@ -16,6 +16,8 @@ use crate::view::graph::needed;
 const MOST: usize = 200;
 /// The height of a box.
 const HEIGHT: f64 = 42.0;
+/// The space beside and between boxes.
+const GAP: (f64, f64) = (26.0, 38.0);
 /// The space around the drawing.
 const MARGIN: f64 = 8.0;
 
@@ -66,12 +68,11 @@ fn place(mut boxes: Vec<Box>, pairs: &[(usize, usize)]) -> Graph {
         .map(|(number, one)| {
             let shape = ShapeKind::new_box(&number.to_string());
             let size = Point::new(one.width, one.height);
-            graph.add_node(Element::create(
-                shape,
-                StyleAttr::simple(),
-                Orientation::TopToBottom,
-                size,
-            ))
+            let look = StyleAttr::simple();
+            let mut element = Element::create(shape, look, Orientation::TopToBottom, size);
+            let gap = Point::new(GAP.0, GAP.1);
+            element.pos = Position::new(Point::zero(), size, Point::zero(), gap);
+            graph.add_node(element)
         })
         .collect();
     for &(source, reader) in pairs {

@@ -150,7 +150,12 @@ fn against(table: &Table<'_>, metric: &str, axis: &str, axes: &[&str]) -> Option
     let x = if numeric {
         json!({"field": "value", "type": "quantitative", "title": axis, "scale": {"zero": false}})
     } else {
-        json!({"field": "name", "type": "nominal", "title": axis, "scale": {"domain": order}})
+        let mut x =
+            json!({"field": "name", "type": "nominal", "title": axis, "scale": {"domain": order}});
+        if order.len() <= 6 {
+            x["axis"] = json!({"labelAngle": 0, "labelLimit": 90});
+        }
+        x
     };
     let mut colour =
         json!({"field": "others", "type": "nominal", "title": null, "scale": {"domain": others}});
@@ -266,7 +271,7 @@ fn parallel(table: &Table<'_>, metric: &str, axes: &[&str]) -> Option<Chart> {
         String::new()
     };
     let lines = json!({
-        "mark": {"type": "line", "strokeWidth": 1.5},
+        "mark": {"type": "line", "strokeWidth": 2},
         "encoding": {
             "detail": {"field": "point", "type": "nominal"},
             "color": {"field": "figure", "type": "quantitative", "title": metric, "scale": {"scheme": "viridis"}},
@@ -288,7 +293,7 @@ fn parallel(table: &Table<'_>, metric: &str, axes: &[&str]) -> Option<Chart> {
             "data": {"values": values},
             "encoding": {
                 "x": {"field": "axis", "type": "nominal", "title": null, "scale": {"domain": order}, "axis": {"labelAngle": 0}},
-                "y": {"field": "at", "type": "quantitative", "title": null, "axis": null, "scale": {"domain": [0, 1]}},
+                "y": {"field": "at", "type": "quantitative", "title": null, "axis": null, "scale": {"domain": [-0.05, 1.05]}},
             },
             "layer": [lines, names],
         }),

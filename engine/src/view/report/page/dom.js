@@ -38,6 +38,11 @@ function number(value) {
   return size >= 1e-3 && size < 1e4 ? value.toFixed(4) : value.toExponential(3);
 }
 
+/** A number as it was given, to six digits. */
+function shortest(value) {
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
+}
+
 /** A length of time. */
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";

@@ -43,7 +43,7 @@ function pointsTable(results) {
 
 function axisCell(value) {
   if (value === undefined || value === null) return null;
-  return typeof value === "number" || typeof value === "string" ? value : valueText(value);
+  return typeof value === "number" ? { value, text: String(value) } : valueText(value);
 }
 
 function interval(results) {
