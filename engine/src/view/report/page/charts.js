@@ -87,6 +87,7 @@ function chart(spec, alt) {
       });
       state.view = view;
       await view.runAsync();
+      widen(place);
       place.classList.add("drawn");
     } catch (error) {
       place.replaceChildren(make("p", { class: "problem" }, `This chart can't be drawn: ${brief(error.message)}`));
@@ -96,6 +97,12 @@ function chart(spec, alt) {
 
   place.addEventListener("pointerleave", () => tip(null));
   return place;
+}
+
+/** Gives a chart that does not fit into its column the whole width. */
+function widen(place) {
+  const item = place.closest(".item");
+  if (item && place.scrollWidth > place.clientWidth + 1) item.classList.add("wide");
 }
 
 /** Draws all charts anew in the colours of the page. */
@@ -132,7 +139,7 @@ function comparedChart(compared) {
   }
 
   show();
-  return make("figure", { class: "item wide" }, make("h4", {}, isolated(compared.title)), place, make("ul", { class: "legend" }, buttons.map((button) => make("li", {}, button))));
+  return make("figure", { class: "item wide" }, make("h4", { title: brief(compared.title) }, isolated(brief(compared.title, 200))), place, make("ul", { class: "legend" }, buttons.map((button) => make("li", {}, button))));
 }
 
 /** A small sign in the colour and shape of a category. */

@@ -38,9 +38,10 @@ function number(value) {
   return size >= 1e-3 && size < 1e4 ? value.toFixed(4) : value.toExponential(3);
 }
 
-/** A number as it was given, to six digits. */
+/** A number without digits that nobody reads: four after the point, or four in all where it is small. */
 function shortest(value) {
-  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
+  if (Number.isInteger(value)) return String(value);
+  return String(Number(Math.abs(value) >= 1 ? value.toFixed(4) : value.toPrecision(4)));
 }
 
 /** A length of time. */

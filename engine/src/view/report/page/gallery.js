@@ -11,7 +11,7 @@ function gallery(report, item) {
     return make(
       "figure",
       { class: "group" },
-      make("figcaption", {}, isolated(group.name), group.note ? make("span", { class: "soft" }, " — ", isolated(group.note)) : null),
+      make("figcaption", {}, isolated(brief(group.name, 200)), group.note ? make("span", { class: "soft" }, " — ", isolated(brief(group.note, 400))) : null),
       make("div", { class: "strip" }, images),
     );
   });

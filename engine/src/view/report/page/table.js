@@ -54,7 +54,8 @@ function table(caption, columns, rows, options = {}) {
       attributes.title = cell.title ? brief(cell.title) : null;
       return make(tag, attributes, cell.node ? cell.node() : isolated(cell.text));
     }
-    return make(tag, attributes, isolated(typeof cell === "number" ? shortest(cell) : cell === null ? "" : String(cell)));
+    if (typeof cell === "number") attributes.title = String(cell);
+    return make(tag, attributes, isolated(typeof cell === "number" ? shortest(cell) : cell === null ? "" : brief(cell, 600)));
   }
 
   fill();

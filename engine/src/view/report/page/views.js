@@ -24,14 +24,14 @@ function viewOf(report, view) {
 
 function itemOf(report, view, item) {
   const wide = item.type === "gallery" || (item.type === "table" && item.columns.length > 6);
-  const whole = make("figure", { class: wide ? "item wide" : "item" }, make("h4", {}, isolated(item.title || "")));
+  const whole = make("figure", { class: wide ? "item wide" : "item" }, make("h4", { title: brief(item.title || "") }, isolated(brief(item.title || "", 200))));
   if (item.left_out) {
     whole.append(make("p", { class: "told" }, isolated(item.left_out)));
     return whole;
   }
   whole.append(contentOf(report, view, item));
   for (const note of [item.note, item.sampled]) {
-    if (note) whole.append(make("figcaption", {}, isolated(note)));
+    if (note) whole.append(make("figcaption", {}, isolated(brief(note, 600))));
   }
   return whole;
 }
