@@ -555,6 +555,113 @@ fn a_page_stays_below_its_size_and_says_what_is_left_out() {
     assert_eq!(browser.errors(), [""; 0]);
 }
 
+/// A seeded kind: its accuracy is what `keep` makes of it, and a little of the seed's.
+const MEASURE: &str = r#"#!/bin/sh
+if [ "$1" = describe ]; then
+    cat <<'END'
+{"protocol": 1, "plugin": "measure", "version": "1", "kinds": [{"name": "measure", "version": 1, "summary": "Measures",
+"seeded": true, "headline": ["accuracy"], "inputs": [], "outputs": [{"name": "metrics", "type": "metrics"}],
+"parameters": {"type": "object", "properties": {"keep": {"type": "number", "default": 0.9}, "way": {"type": "string", "default": "a"}}}}]}
+END
+    exit
+fi
+read -r request
+field() { printf %s "$request" | sed -n 's/.*"'"$1"'":"\{0,1\}\([^",}]*\).*/\1/p'; }
+if [ "$(field way)" = bad ]; then
+    echo '{"event": "error", "message": "it was told to fail"}'
+    exit 1
+fi
+awk -v keep="$(field keep)" -v seed="$(field seed)" 'BEGIN { printf "{\"accuracy\": %.4f}\n", 1 - keep / 10 + (seed * 7 % 5) / 1000 }' \
+    > "$(field metrics)"
+"#;
+
+#[test]
+fn a_sweep_has_its_table_and_a_chart_for_each_question() {
+    let workflow = r#"
+[plugins]
+mine = "plugin"
+
+[params]
+keep = 0.9
+way = "a"
+
+[stages.fine]
+uses = "measure"
+with = { keep = "${keep}", way = "${way}" }
+
+[stages.plain]
+uses = "measure"
+
+[sweep]
+seeds = 3
+goal = { maximise = "fine.accuracy" }
+[sweep.axes]
+keep = [0.8, 0.9]
+way = ["a", "b", "bad"]
+"#;
+    let test = Test::new().executable("plugin", MEASURE).workflow(workflow);
+    let test = test.run("").anyhow().check();
+    assert_eq!(test.last().status, Some(1));
+    let test = test.flow("table flow.toml --json").stdout_has("").check();
+    let table: Value = serde_json::from_str(&test.last().stdout).unwrap();
+    let test = test.flow("report flow.toml").stdout_has("wrote").check();
+    assert_eq!(document(&test.read("report.html"))["table"], table);
+    let Some(mut browser) = opened(&test, "report.html", 1280) else {
+        return;
+    };
+    browser.value(SEE_ALL);
+    browser.wait("document.querySelectorAll('#sweep .chart.drawn').length === 4");
+    let titles = "[...document.querySelectorAll('#sweep h4')].map((h) => h.textContent)";
+    assert_eq!(
+        browser.value(titles),
+        json!([
+            "fine.accuracy against keep",
+            "fine.accuracy against way",
+            "All axes and fine.accuracy",
+            "fine.accuracy by seed"
+        ])
+    );
+    // Both ways give the same, so both are best; those that failed say why.
+    let best = "[...document.querySelectorAll('#sweep tr.best')].map((row) => [...row.cells].map((c) => c.textContent).join(' | '))";
+    let best = browser.value(best);
+    let best: Vec<&str> = best
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row.as_str().unwrap())
+        .collect();
+    assert_eq!(best.len(), 2, "{best:?}");
+    assert!(
+        best[0].starts_with("1 (best) | 0.8 | a | 0.92") && best[0].contains(" ± "),
+        "{best:?}"
+    );
+    let failed = "[...document.querySelectorAll('#sweep td')].filter((c) => c.textContent.includes('it was told to fail')).length";
+    assert_eq!(browser.value(failed), 2);
+    assert_eq!(
+        browser.text("document.querySelector('#sweep details summary').textContent"),
+        "plain.accuracy is the same at every point"
+    );
+    // The stages of another point, by the choice above their table.
+    let cell = "document.querySelector('#results tbody tr td').textContent";
+    let before = browser.text(cell);
+    browser.value("(() => { const s = document.getElementById('point'); s.value = '3'; s.dispatchEvent(new Event('change')); })()");
+    assert_ne!(browser.text(cell), before);
+    for (width, dark) in [(1280, false), (1280, true), (400, false), (400, true)] {
+        browser.resize(width, 900);
+        browser.dark(dark);
+        let wider = browser.value("document.documentElement.scrollWidth > innerWidth");
+        assert_eq!(
+            wider, false,
+            "at {width} pixels the page is wider than the window"
+        );
+        browser.screenshot(&format!(
+            "sweep-{width}-{}",
+            if dark { "dark" } else { "light" }
+        ));
+    }
+    assert_eq!(browser.errors(), [""; 0]);
+}
+
 /// What a request gets.
 fn ask(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();

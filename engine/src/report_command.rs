@@ -12,12 +12,15 @@ use bytesize::ByteSize;
 use clap::Args;
 use flow_cache::Store;
 use flow_engine::plugin::Catalogue;
+use flow_engine::run::Survey;
 use flow_engine::run::past::{self, PastRun};
+use flow_engine::run::table::{Columns, Source, Table, Wrong};
 use flow_engine::view::report::server::{Live, serve};
 use flow_engine::view::report::{Document, Subject, cached, gather, page};
 use flow_engine::view::{self, report};
 use flow_engine::workflow::problem::Problems;
 use petgraph::graph::NodeIndex;
+use serde_json::Value;
 
 use crate::cache_commands::StoreArguments;
 use crate::provenance_commands::again;
@@ -146,6 +149,13 @@ fn of_workflow(arguments: &WorkflowArguments) -> Result<(Document, Store), Failu
     let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
     let externals = session.externals(&all)?;
     let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
+    let source = Source {
+        workflow: &session.workflow,
+        plan: &session.plan,
+        catalogue: &session.catalogue,
+        store: &session.store,
+    };
+    let table = table(&source, &survey)?;
     let overrides = arguments.overrides().options();
     let again = |label: &str| again(&session.store, &arguments.workflow, &overrides, label);
     let document = gather::document(&Subject {
@@ -156,9 +166,23 @@ fn of_workflow(arguments: &WorkflowArguments) -> Result<(Document, Store), Failu
         survey: &survey,
         overrides: &overrides,
         again: &again,
-        table: None,
+        table: table.as_ref(),
     })?;
     Ok((document, session.store.clone()))
+}
+
+/// The results as `flow table --json` prints them; none where there are no figures.
+fn table(source: &Source<'_>, survey: &Survey) -> Result<Option<Value>> {
+    let made = match Columns::choose(source, &[]) {
+        Ok(columns) => Table::of(source, &columns, survey),
+        Err(_) => return Ok(None),
+    };
+    match made {
+        Ok(table) => Ok(Some(serde_json::to_value(table)?)),
+        // A goal that no result has: `flow table` says so, and the page has all the rest.
+        Err(error) if error.is::<Wrong>() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A run, as far as it has come.
@@ -179,6 +203,18 @@ fn of_run(store: &Store, id: &str) -> Result<Document> {
     let again = |label: &str| again(store, path, &overrides, label);
     let read = |path: &Path| fs::read(path).ok();
     let ends = report::past::Ends::of(&run, store)?;
+    let table = match &replanned {
+        Some(replanned) => {
+            let source = Source {
+                workflow: &replanned.workflow,
+                plan: &replanned.plan,
+                catalogue: &replanned.catalogue,
+                store,
+            };
+            table(&source, &ends.survey(&replanned.plan))?
+        }
+        None => None,
+    };
     report::past::document(
         &report::past::Subject {
             run: &run,
@@ -187,7 +223,7 @@ fn of_run(store: &Store, id: &str) -> Result<Document> {
             store,
             again: &again,
             changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
-            table: None,
+            table: table.as_ref(),
         },
         &ends,
     )

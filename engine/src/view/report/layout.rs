@@ -53,7 +53,8 @@ pub fn graph(stages: &[Stage]) -> Option<Graph> {
         return None;
     }
     for one in &mut boxes {
-        let letters = one.name.chars().count().clamp(16, 24) as f64;
+        let many = if one.stages.len() > 1 { 4 } else { 0 };
+        let letters = (one.name.chars().count() + many).clamp(16, 24) as f64;
         one.width = 34.0 + 7.2 * letters;
     }
     Some(place(boxes, &needed(&sources)))

@@ -26,12 +26,8 @@ pub fn figures(table: &Value) -> Vec<Figure> {
     }
     let goal = table.json["goal"]["metric"].as_str();
     let mut metrics: Vec<&str> = goal.into_iter().collect();
-    metrics.extend(
-        table
-            .strings("metrics")
-            .into_iter()
-            .filter(|name| Some(*name) != goal),
-    );
+    let others = table.strings("metrics").into_iter();
+    metrics.extend(others.filter(|name| Some(*name) != goal && table.differs(name)));
     for metric in metrics.into_iter().take(FIGURES) {
         let mut add = |chart: Option<Chart>| {
             figures.extend(chart.map(|chart| Figure {
@@ -67,6 +63,14 @@ impl<'a> Table<'a> {
 
     fn seeds(&self) -> usize {
         self.json["seeds"].as_array().map_or(0, Vec::len)
+    }
+
+    /// Whether any two points differ in a figure; true where there is one point.
+    fn differs(&self, metric: &str) -> bool {
+        let rows = self.rows();
+        let of = |row: &'a Value| &row["cells"][metric]["mean"];
+        let first = rows.first().map(|row| of(row));
+        rows.len() == 1 || rows.iter().any(|row| Some(of(row)) != first)
     }
 
     /// The rows that have a mean of a figure, the best first: by the goal, else the largest.

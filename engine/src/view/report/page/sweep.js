@@ -15,7 +15,8 @@ function cellOf(cell, seeds) {
 
 /** The points of a sweep: axes and figures as columns. */
 function pointsTable(results) {
-  const figures = results.metrics;
+  const same = results.metrics.filter((name) => isSame(results, name));
+  const figures = results.metrics.filter((name) => !same.includes(name));
   const columns = [
     { name: "point" },
     ...results.axes.map((axis) => ({ name: axis, number: results.rows.every((row) => typeof row.point[axis] === "number") })),
@@ -38,7 +39,21 @@ function pointsTable(results) {
     {},
     table("The points of the sweep", columns, rows, { rowClass: (row) => (results.rows[row].best ? "best" : null) }),
     make("p", { class: "soft" }, interval(results), isolated(goal), " ", significance(results)),
+    same.length > 0 ? sameEverywhere(results, same) : null,
   );
+}
+
+/** The figures that the sweep does not change, for who looks for them. */
+function sameEverywhere(results, names) {
+  const rows = names.map((name) => [name, cellOf(results.rows[0].cells[name], results.seeds.length)]);
+  const columns = [{ name: "figure" }, { name: "at every point", number: true }];
+  return make("details", {}, make("summary", {}, names.length === 1 ? `${names[0]} is the same at every point` : `${names.length} figures are the same at every point`), table(null, columns, rows));
+}
+
+/** Whether no point differs from another in a figure. */
+function isSame(results, name) {
+  const of = (row) => JSON.stringify(row.cells[name] && row.cells[name].values.map(({ seed, value }) => [seed, value]));
+  return results.rows.length > 1 && results.rows.every((row) => of(row) === of(results.rows[0])) && !(results.goal && results.goal.metric === name);
 }
 
 function axisCell(value) {

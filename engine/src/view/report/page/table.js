@@ -1,6 +1,12 @@
 // Tables that are sorted by a click on a column's name.
 "use strict";
 
+/** A name that may be broken after its dots and underscores. */
+function breakable(name) {
+  const parts = name.split(/(?<=[._=])/);
+  return make("bdi", {}, parts.map((part, at) => [at > 0 ? make("wbr") : null, part]));
+}
+
 /**
  * A table. `columns` are `{ name, number }`; a row is a list of cells, each a text, a number, null, or
  * `{ value, text, title }`, where `value` is sorted by. The first cell heads its row.
@@ -9,7 +15,7 @@ function table(caption, columns, rows, options = {}) {
   const body = make("tbody");
   const heads = columns.map((column, place) => {
     const head = make("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": "none" });
-    head.append(make("button", { type: "button", onclick: () => sort(place), title: brief(column.name) }, isolated(brief(column.name, 120))));
+    head.append(make("button", { type: "button", onclick: () => sort(place), title: brief(column.name) }, breakable(brief(column.name, 120))));
     return head;
   });
   const plain = (cell) => (cell !== null && typeof cell === "object" ? cell.value : cell);
