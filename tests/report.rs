@@ -173,7 +173,7 @@ fn a_click_on_a_stage_shows_how_its_result_came_to_be() {
         boxes[1].starts_with("✓ coarse ×22 up to date, "),
         "{boxes:?}"
     );
-    browser.click(".box[title=found]");
+    browser.click(".box[data-stage=found]");
     let panel = browser.text("document.getElementById('panel').textContent");
     for piece in [
         "flow run flow.toml --until found",
@@ -191,12 +191,12 @@ fn a_click_on_a_stage_shows_how_its_result_came_to_be() {
     let found = &document["stages"][3];
     assert!(panel.contains(found["key"].as_str().unwrap()));
     // By keyboard: the next button, and the other instance of a stage that has two.
-    browser.value("document.querySelector('.box[title=coarse]').focus()");
+    browser.value("document.querySelector('.box[data-stage=coarse]').focus()");
     browser.key("Enter");
     browser.wait("document.querySelector('#panel h3').textContent === 'coarse[level=1.0]'");
     browser.value("(() => { const s = document.querySelector('#panel select'); s.value = '2'; s.dispatchEvent(new Event('change')); })()");
     browser.wait("document.querySelector('#panel h3').textContent === 'coarse[level=0.5]'");
-    browser.click(".box[title=data]");
+    browser.click(".box[data-stage=data]");
     let log = browser.text("[...document.querySelectorAll('#panel pre')].at(-1).textContent");
     assert!(log.contains("reading"), "{log}");
     assert_eq!(browser.errors(), [""; 0]);
@@ -504,7 +504,7 @@ fn a_run_that_failed_has_a_report_with_the_end_of_its_log() {
     let Some(mut browser) = opened(&test, "run.html", 1280) else {
         return;
     };
-    browser.click(".box[title=b]");
+    browser.click(".box[data-stage=b]");
     let panel = browser.text("document.getElementById('panel').textContent");
     assert!(
         panel.contains("it ended with exit status 1") && panel.contains("the end"),
@@ -676,9 +676,33 @@ fn port_of(text: &str) -> u16 {
     rest.split_once('/').unwrap().0.parse().unwrap()
 }
 
+/// A kind that tells a figure by step, and waits before each further one.
+const STEPS: &str = r#"#!/bin/sh
+if [ "$1" = describe ]; then
+    cat <<'END'
+{"protocol": 1, "plugin": "steps", "version": "1", "kinds": [{"name": "steps", "version": 1, "summary": "Counts",
+"inputs": [], "outputs": [{"name": "metrics", "type": "metrics"}], "parameters": {"type": "object", "properties": {}}}]}
+END
+    exit
+fi
+read -r request
+for step in 1 2 3; do
+    until test -e "$(dirname "$0")/step-$step"; do sleep 0.05; done
+    printf '{"event": "metric", "name": "loss", "value": 0.%d, "step": %d}\n' $((9 - step)) $step
+    printf '{"event": "progress", "done": %d, "total": 3, "unit": "epoch"}\n' $step
+done
+echo '{}' > "$(printf %s "$request" | sed -n 's/.*"metrics":"\([^"]*\)".*/\1/p')"
+"#;
+
 #[test]
 fn the_live_page_follows_a_run_that_was_started_elsewhere() {
     let workflow = r#"
+[plugins]
+mine = "plugin"
+
+[stages.steps]
+uses = "steps"
+
 [stages.first]
 run = "until test -e go-1; do sleep 0.05; done; python3 ${inputs.script} train ${outputs.view}"
 inputs = { script = { path = "publish.py" } }
@@ -689,7 +713,10 @@ run = "until test -e go-2; do sleep 0.05; done; cat ${inputs.first}/view.json > 
 inputs = { first = "first" }
 outputs = { o = "o" }
 "#;
-    let test = Test::new().file("publish.py", PUBLISH).workflow(workflow);
+    let test = Test::new()
+        .executable("plugin", STEPS)
+        .file("publish.py", PUBLISH)
+        .workflow(workflow);
     let mut page = test
         .beside()
         .flow("ui flow.toml")
@@ -701,12 +728,27 @@ outputs = { o = "o" }
     if let Some(mut browser) = browser {
         browser.visit(&format!("http://127.0.0.1:{port}/"));
         let state = |label: &str| {
-            format!("document.querySelector('.box[title={label}] .state')?.textContent")
+            format!("document.querySelector('.box[data-stage={label}] .state')?.textContent")
         };
         browser.wait(&format!("{}?.includes('will run')", state("first")));
-        let run = test.run("").ran("first second").start();
+        let run = test.run("").ran("steps first second").start();
         browser.wait(&format!("{}?.includes('running')", state("first")));
         browser.wait(&format!("{}?.includes('waiting')", state("second")));
+        // A curve grows while its stage runs.
+        browser.click(".box[data-stage=steps]");
+        let line = "document.querySelector('#panel polyline')?.getAttribute('points')";
+        for step in 1..=2 {
+            fs::write(run.path(&format!("step-{step}")), "").unwrap();
+            browser.wait(&format!("{line}?.split(' ').length === {step}"));
+            browser.wait(&format!("{}?.includes('epoch {step}/3')", state("steps")));
+        }
+        assert!(
+            browser
+                .text("document.querySelector('#panel .curves').textContent")
+                .contains("loss 0.7000 at 2")
+        );
+        fs::write(run.path("step-3"), "").unwrap();
+        browser.wait(&format!("{}?.startsWith('ran')", state("steps")));
         fs::write(run.path("go-1"), "").unwrap();
         browser.wait(&format!("{}?.startsWith('ran')", state("first")));
         browser.wait(&format!("{}?.includes('running')", state("second")));

@@ -1,11 +1,13 @@
 //! `flow report` and `flow ui`: the page of a workflow or of a run, as a file and live.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
@@ -236,13 +238,18 @@ pub fn ui(arguments: &UiArguments) -> Result<ExitCode, Failure> {
     let (store, path) = match &target {
         Target::Workflow(workflow) => {
             let session = Session::open(workflow)?;
-            (session.store.clone(), Some(session.workflow.path.clone()))
+            (session.store.clone(), session.workflow.path.clone())
         }
-        Target::Run(store, _) => (store.clone(), None),
+        Target::Run(store, _) => (store.clone(), PathBuf::new()),
+    };
+    let newest = Newest {
+        store: &store,
+        path: &path,
+        found: Mutex::default(),
     };
     let shown = || match &target {
         Target::Run(_, run) => Some(run.clone()),
-        Target::Workflow(_) => newest(&store, path.as_deref()),
+        Target::Workflow(_) => newest.run(),
     };
     let document = || {
         let mut document = match (shown(), &target) {
@@ -281,9 +288,33 @@ pub fn ui(arguments: &UiArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The newest run of a workflow file.
-fn newest(store: &Store, path: Option<&Path>) -> Option<String> {
-    let runs = PastRun::all(store).ok()?.into_iter();
-    let mut of_workflow = runs.filter(|run| Some(run.head.path.as_path()) == path);
-    of_workflow.next().map(|run| run.id)
+/// The newest run of a workflow file, looked for whenever there is another run in the store.
+struct Newest<'a> {
+    store: &'a Store,
+    path: &'a Path,
+    /// The runs that were there when it was looked for, and what was found.
+    found: Mutex<(Vec<OsString>, Option<String>)>,
+}
+
+impl Newest<'_> {
+    fn run(&self) -> Option<String> {
+        let entries = fs::read_dir(self.store.root().join("runs")).into_iter();
+        let mut names: Vec<OsString> = entries.flatten().flatten().map(|e| e.file_name()).collect();
+        // They begin with the time.
+        names.sort();
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.0 != names {
+            let newest_first = names.iter().rev().filter_map(|name| name.to_str());
+            let mut runs = newest_first.filter_map(|name| PastRun::open(self.store, name).ok()?);
+            let run = runs.find(|run| run.head.path == self.path);
+            // A run that has just begun may have no head yet: then it is looked for again.
+            *found = match names.last().and_then(|name| name.to_str()) {
+                Some(last) if self.store.run_folder(last).join("run.json").exists() => {
+                    (names, run.map(|run| run.id))
+                }
+                _ => (Vec::new(), run.map(|run| run.id)),
+            };
+        }
+        found.1.clone()
+    }
 }

@@ -73,7 +73,7 @@ function dagSection(report, chosen) {
         class: "box",
         "aria-pressed": "false",
         "aria-controls": "panel",
-        title: brief(box.name),
+        "data-stage": brief(box.name),
         style: { left: `${box.x}px`, top: `${box.y}px`, width: `${box.width}px`, height: `${box.height}px` },
         onclick: () => choose(box.stages, box.stages.includes(chosen.id) ? chosen.id : worst(report, box.stages), true),
       });
@@ -95,6 +95,7 @@ function dagSection(report, chosen) {
       const seconds = times.reduce((sum, stage) => sum + stage.seconds, 0);
       const time = times.length > 0 ? `, ${duration(seconds)}` : "";
       const progress = ids.length === 1 ? report.stages[ids[0]].progress : null;
+      button.title = brief(`${name}: ${text}${time}`);
       const many = ids.length > 1 ? ` ×${ids.length}` : "";
       button.replaceChildren(
         make("span", { class: "name" }, `${sign} `, isolated(brief(name, 120)), many),
