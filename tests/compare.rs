@@ -64,7 +64,7 @@ fn two_runs_differ_in_parameters_figures_and_artifacts() {
         .stdout_has("line 1: `x` → `y`\n")
         .stdout_has("\nb\n  input `a`  other content\n")
         .stdout_has("one: line 1: `x` → `y`\n")
-        .stdout_has("  figure clusters     1 → 3 (+2.0000)\n")
+        .stdout_has("  figure clusters     1 → 3 (+2)\n")
         .stdout_has("/clusters: 1 → 3\n")
         .stdout_has("\n3 stages differ, 0 the same\n")
         .check();
@@ -94,7 +94,7 @@ fn two_runs_differ_in_parameters_figures_and_artifacts() {
     );
     assert_eq!(
         *found.last().unwrap(),
-        json!({"event": "compared", "same": 0, "differs": 3})
+        json!({"event": "compared", "same": 0, "without": [], "differs": 3})
     );
 }
 
@@ -174,6 +174,7 @@ fn what_only_one_side_has_is_named() {
         .arg(&before)
         .arg(&after)
         .stdout_has("ran, but its result is no longer in the store")
+        .stdout_has("\n\nneither has a result of a, b\n\n2 stages differ, 0 the same")
         .check();
 }
 

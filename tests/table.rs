@@ -234,7 +234,7 @@ fn what_is_not_there_is_said_in_its_row() {
     assert_eq!(first["status"], "missing");
     assert_eq!(
         first["reason"],
-        "coarse (seeds 42, 43, 44): not run yet; count (seeds 42, 43, 44): not run yet"
+        "coarse, count (seeds 42, 43, 44): not run yet"
     );
     let cell = &first["cells"]["fine.accuracy"];
     assert_eq!(

@@ -53,6 +53,8 @@ pub struct Contrast {
     pub stages: Vec<StageDiffers>,
     /// How many stages are the same.
     pub same: usize,
+    /// The stages that neither side has a result of.
+    pub without: Vec<String>,
 }
 
 /// Two values that differ; none where there is none.
@@ -120,12 +122,19 @@ impl Contrast {
             .iter()
             .map(|(name, stage)| (name.as_str(), stage))
             .collect();
-        let (mut stages, mut same) = (Vec::new(), 0);
+        let (mut stages, mut same, mut without) = (Vec::new(), 0, Vec::new());
         let mut seen = BTreeSet::new();
         for (name, stage) in &a.stages {
             seen.insert(name.as_str());
             match known.get(name.as_str()) {
                 None => stages.push(StageDiffers::new(name)),
+                Some(other)
+                    if stage.record.is_none()
+                        && other.record.is_none()
+                        && stage.failure == other.failure =>
+                {
+                    without.push(name.clone());
+                }
                 Some(other) => match differs(name, (a, stage), (b, other))? {
                     Some(found) => stages.push(found),
                     None => same += 1,
@@ -144,6 +153,7 @@ impl Contrast {
             ),
             stages,
             same,
+            without,
         })
     }
 
@@ -172,10 +182,8 @@ fn differs(
 ) -> Result<Option<StageDiffers>> {
     let mut found = StageDiffers::new(name);
     let (Some(then), Some(now)) = (&a.record, &b.record) else {
-        // Without two results the key and the failure are all there is.
-        let same =
-            a.record.is_none() && b.record.is_none() && a.key == b.key && a.failure == b.failure;
-        return Ok((!same).then_some(found));
+        // That one has no result, or that they failed in two ways, is all there is to say.
+        return Ok(Some(found));
     };
     if let (Some(then), Some(now)) = (manifest(then), manifest(now)) {
         let text = |text: Option<String>| text.map(Value::String);

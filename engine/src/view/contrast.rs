@@ -31,6 +31,10 @@ pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
             blocks.push(format!("only {side} has {}", stages.join(", ")));
         }
     }
+    if !contrast.without.is_empty() {
+        let names: Vec<String> = contrast.without.iter().map(|name| plain(name)).collect();
+        blocks.push(format!("neither has a result of {}", names.join(", ")));
+    }
     let stages = |count: usize| format!("{count} stage{}", if count == 1 { "" } else { "s" });
     blocks.push(if contrast.is_empty() {
         format!(
@@ -126,14 +130,33 @@ fn changed(what: &str, changed: &Changed) -> Vec<String> {
         Some(Value::Null) if !what.is_empty() => "NaN".into(),
         Some(value) => short(&value.to_string()),
     };
-    let mut text = format!("{} → {}", side(&changed.a), side(&changed.b));
+    let rounded = |value: &Option<Value>| match value.as_ref().filter(|value| value.is_f64()) {
+        Some(value) => format!("{:.6}", value.as_f64().unwrap_or(f64::NAN)),
+        None => side(value),
+    };
+    let (mut a, mut b) = (rounded(&changed.a), rounded(&changed.b));
+    if what.is_empty() || a == b {
+        (a, b) = (side(&changed.a), side(&changed.b));
+    }
+    let mut text = format!("{a} → {b}");
     let number = |value: &Option<Value>| value.as_ref().and_then(Value::as_f64);
     if !what.is_empty()
         && let (Some(a), Some(b)) = (number(&changed.a), number(&changed.b))
     {
-        text += &format!(" ({:+.4})", b - a);
+        text += &format!(" ({})", difference_of(b - a));
     }
     vec![format!("{what}{}", changed.name), text]
+}
+
+/// Counts differ by whole numbers, and small differences are not none.
+fn difference_of(difference: f64) -> String {
+    if difference.fract() == 0.0 && difference.abs() < 1e15 {
+        format!("{difference:+.0}")
+    } else if difference.abs() < 1e-4 {
+        format!("{difference:+.1e}")
+    } else {
+        format!("{difference:+.4}")
+    }
 }
 
 fn output(output: &OutputDiffers) -> Vec<Vec<String>> {
@@ -211,6 +234,7 @@ pub fn json(a: &Side, b: &Side, contrast: &Contrast) -> Vec<Value> {
     lines.push(json!({
         "event": "compared",
         "same": contrast.same,
+        "without": contrast.without,
         "differs": contrast.stages.len(),
     }));
     lines

@@ -102,15 +102,24 @@ impl<'a> Lacks<'a> {
                 }
             }
         }
-        let clauses = reasons.iter().map(|(lack, seeds)| {
+        // Instances of which the same is to be said are named together.
+        let mut clauses: Vec<(Vec<&str>, String)> = Vec::new();
+        for (lack, seeds) in &reasons {
             let seeds = match seeds.len() {
                 _ if !several => String::new(),
                 1 => format!(" (seed {})", seeds[0]),
                 _ => format!(" (seeds {})", seeds.join(", ")),
             };
-            format!("{}{seeds}: {}", lack.instance, lack.why)
-        });
-        let clauses: Vec<String> = clauses.collect();
+            let rest = format!("{seeds}: {}", lack.why);
+            match clauses.iter_mut().find(|(_, other)| *other == rest) {
+                Some((instances, _)) => instances.push(&lack.instance),
+                None => clauses.push((vec![&lack.instance], rest)),
+            }
+        }
+        let clauses = clauses.iter();
+        let clauses: Vec<String> = clauses
+            .map(|(instances, rest)| format!("{}{rest}", instances.join(", ")))
+            .collect();
         told.reason = (!clauses.is_empty()).then(|| clauses.join("; "));
         told
     }

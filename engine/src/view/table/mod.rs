@@ -75,7 +75,10 @@ fn text(grid: &Grid) -> String {
         && width > Some(usize::from(WIDTH))
     {
         // A row that no screen is wide enough for is easier to read from top to bottom.
-        let names = grid.columns.iter().map(|column| plain(&column.name));
+        let names = grid.columns.iter().map(|column| match column.name.as_str() {
+            "" => "status".to_string(),
+            name => plain(name),
+        });
         text = long_columns(
             names
                 .zip(row.iter().map(entry))
