@@ -304,7 +304,7 @@ fn a_result_that_is_not_finite_is_no_mean_and_never_the_best() {
     assert_eq!(table["rows"][2]["best"], true);
     test.flow("table flow.toml --set nan=0.8-44")
         .stdout_has("NaN")
-        .stdout_has("Best by fine.accuracy, the largest: keep=0.9, way=a and keep=0.9, way=b, equally good; the base is among them.")
+        .stdout_has("Best by fine.accuracy, the largest: keep=0.9,way=a and keep=0.9,way=b, equally good; the base is among them.")
         .check();
 }
 
@@ -566,5 +566,49 @@ fn a_program_that_writes_no_json_is_told_what_is_wrong() {
     test.workflow("[stages.a]\nrun = 'echo NaN > ${outputs.o}'\noutputs = { o = 'metrics.json' }")
         .run("")
         .ran("a")
+        .check();
+}
+
+#[test]
+fn a_matrix_and_a_sweep_may_have_axes_of_one_name() {
+    let test = Test::new().executable("plugin", MEASURE).workflow(
+        r#"
+[plugins]
+mine = "plugin"
+[params]
+keep = 0.9
+[stages.heads]
+uses = "measure"
+matrix = { keep = [1, 2] }
+with = { keep = "${keep}", alpha = "${matrix.keep}" }
+[stages.alone]
+uses = "measure"
+matrix = { keep = [1, 2] }
+with = { alpha = "${matrix.keep}" }
+[sweep]
+axes = { keep = [0.8, 0.9] }
+"#,
+    );
+    let test = run(test, "");
+    let (test, table) = table(test, "--metric heads.accuracy --metric alone.accuracy");
+    let columns = [
+        "heads[keep=1].accuracy",
+        "heads[keep=2].accuracy",
+        "alone[keep=1].accuracy",
+        "alone[keep=2].accuracy",
+    ];
+    assert_eq!(table["metrics"], json!(columns));
+    let value =
+        |row: usize, column: usize| table["rows"][row]["cells"][columns[column]]["mean"].clone();
+    assert_eq!(
+        [value(0, 0), value(0, 1), value(1, 0), value(1, 1)],
+        [0.923, 0.922, 0.903, 0.902]
+    );
+    assert_eq!([value(0, 2), value(1, 2)], [0.903, 0.903]);
+    test.flow("table flow.toml --point keep=0.8 --cell heads[keep=2].accuracy")
+        .stdout_has("again       flow run flow.toml --point 'keep=0.8' --until 'heads[keep=2]'\n")
+        .check()
+        .flow("run flow.toml --point keep=0.8 --until heads[keep=2] --dry-run")
+        .stdout_has("1 up to date, 0 will run, 0 may run")
         .check();
 }

@@ -4,7 +4,11 @@ use serde_json::Value;
 
 use super::numbers::{Form, probability};
 use super::{status, value};
+use crate::plan::plain_text;
 use crate::run::table::{Cell, Columns, Row, Status, Table};
+
+/// As many points are named that are equally good.
+const NAMED: usize = 3;
 
 /// A table, with its entries as text but not yet escaped.
 #[derive(Debug)]
@@ -250,7 +254,11 @@ fn verdict(table: &Table) -> Option<String> {
     };
     let names: Vec<String> = rows.iter().map(|row| point(row, table)).collect();
     let equal = if rows.len() > 1 { ", equally good" } else { "" };
-    let best = format!("Best {by}: {}{equal}", names.join(" and "));
+    let names = match names.len() {
+        0..=NAMED => names.join(" and "),
+        many => format!("{many} points"),
+    };
+    let best = format!("Best {by}: {names}{equal}");
     if rows.iter().any(|row| row.base) {
         let among = if rows.len() > 1 {
             "the base is among them"
@@ -284,10 +292,12 @@ fn verdict(table: &Table) -> Option<String> {
     })
 }
 
+/// As `--point` takes it.
 fn point(row: &Row, table: &Table) -> String {
-    let axes = table
-        .axes
-        .iter()
-        .map(|axis| format!("{axis}={}", value(row, axis)));
-    axes.collect::<Vec<_>>().join(", ")
+    let axes = table.axes.iter();
+    let axes = axes.map(|axis| {
+        let value = row.point.get(axis).unwrap_or(&Value::Null);
+        format!("{axis}={}", plain_text(value))
+    });
+    axes.collect::<Vec<_>>().join(",")
 }

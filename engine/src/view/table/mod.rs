@@ -75,10 +75,13 @@ fn text(grid: &Grid) -> String {
         && width > Some(usize::from(WIDTH))
     {
         // A row that no screen is wide enough for is easier to read from top to bottom.
-        let names = grid.columns.iter().map(|column| match column.name.as_str() {
-            "" => "status".to_string(),
-            name => plain(name),
-        });
+        let names = grid
+            .columns
+            .iter()
+            .map(|column| match column.name.as_str() {
+                "" => "status".to_string(),
+                name => plain(name),
+            });
         text = long_columns(
             names
                 .zip(row.iter().map(entry))

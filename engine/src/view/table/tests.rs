@@ -308,7 +308,7 @@ fn the_best_is_told_with_what_is_known_of_its_lead() {
     assert_eq!(
         verdict(&changed),
         format!(
-            "Best {by}: keep=0.8, way=b_c. The lead over the base, +0.0300, does not exceed the seeds' noise (p 0.200)."
+            "Best {by}: keep=0.8,way=b_c. The lead over the base, +0.0300, does not exceed the seeds' noise (p 0.200)."
         )
     );
     // Two that are equally good, by the same results.
@@ -316,7 +316,7 @@ fn the_best_is_told_with_what_is_known_of_its_lead() {
     assert_eq!(
         verdict(&changed),
         format!(
-            "Best {by}: keep=0.8, way=b_c and keep=0.8, way=b_c, equally good. The lead over the base, +0.0300, does not \
+            "Best {by}: keep=0.8,way=b_c and keep=0.8,way=b_c, equally good. The lead over the base, +0.0300, does not \
              exceed the seeds' noise (p 0.200)."
         )
     );
@@ -324,13 +324,13 @@ fn the_best_is_told_with_what_is_known_of_its_lead() {
     changed.rows[2].cells.get_mut(ACCURACY).unwrap().lead = None;
     assert_eq!(
         verdict(&changed),
-        format!("Best {by}: keep=0.8, way=b_c and keep=0.8, way=b_c, equally good.")
+        format!("Best {by}: keep=0.8,way=b_c and keep=0.8,way=b_c, equally good.")
     );
     let mut base = table();
     (base.rows[0].best, base.rows[1].best) = (true, false);
     assert_eq!(
         verdict(&base),
-        format!("Best {by}: keep=0.9, way=a; the base.")
+        format!("Best {by}: keep=0.9,way=a; the base.")
     );
     base.rows[0].best = false;
     base.goal.as_mut().unwrap().maximise = false;
