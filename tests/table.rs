@@ -262,8 +262,22 @@ fn what_is_not_there_is_said_in_its_row() {
         ]
     );
     assert_eq!(partial["rows"][2]["cells"]["fine.accuracy"]["n"], 2);
-    // The lead is over the seeds that both have, and the row that lacks one is not the best.
-    assert_eq!(partial["rows"][0]["cells"]["fine.accuracy"]["n"], 3);
+    // The lead is over the seeds that both have: [0.020, 0.021]. With one degree of freedom t is Cauchy's distribution.
+    let cell = &partial["rows"][0]["cells"]["fine.accuracy"];
+    assert_eq!(
+        (&cell["n"], &partial["rows"][0]["best"]),
+        (&json!(3), &json!(true))
+    );
+    let (difference, p) = (
+        cell["lead"]["difference"].as_f64(),
+        cell["lead"]["p"].as_f64(),
+    );
+    assert!(
+        (difference.unwrap() - 0.0205).abs() < 1e-9,
+        "{difference:?}"
+    );
+    let expected = 2.0 * (1.0f64 / 41.0).atan() / std::f64::consts::PI;
+    assert!((p.unwrap() - expected).abs() < 1e-9, "{p:?}");
     let seeds = &partial["rows"][2]["cells"]["fine.accuracy"]["values"];
     assert_eq!(
         (&seeds[0]["seed"], &seeds[1]["seed"]),
