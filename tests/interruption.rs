@@ -1,6 +1,6 @@
 //! Runs that end early, by Ctrl-C or `kill -9`, and runs that go on at once.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use flow_tests::{Signal, Test, is_alive, store};
 
@@ -142,80 +142,6 @@ fn ladder() -> String {
         );
     }
     text
-}
-const LADDER: &str = "s0 s1 s2 s3 s4 s5 s6 s7 s8 s9";
-
-#[test]
-fn kill_at_any_moment_and_run_again() {
-    let seed = match std::env::var("FLOW_TEST_SEED") {
-        Ok(seed) => seed.parse().unwrap(),
-        Err(_) => SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_secs(),
-    };
-    eprintln!("FLOW_TEST_SEED={seed}");
-    let undisturbed = Test::new().workflow(&ladder()).run("").ran(LADDER);
-    let began = std::time::Instant::now();
-    let undisturbed = undisturbed.check();
-    let whole = began.elapsed();
-    let expected = undisturbed.output("s9", "o");
-    for round in 0..20u64 {
-        // The moments are spread over the whole run, and jitter inside their part by the seed.
-        let jitter = mix(seed ^ round) % 1000;
-        let moment = whole.mul_f64((round as f64 + jitter as f64 / 1000.0) / 20.0);
-        let running = Test::new().workflow(&ladder()).run("").start();
-        std::thread::sleep(moment);
-        let test = running.kill();
-        let finished = store::keys(&test.path(".flow")).len();
-        store::assert_sound(&test.path(".flow"));
-        let _ = std::fs::remove_file(test.path("log"));
-        let test = test
-            .flow("run flow.toml --json")
-            .stdout_has("\"status\":\"ok\"")
-            .check();
-        let ran = test
-            .last()
-            .stages
-            .values()
-            .filter(|s| s.status == "ran")
-            .count();
-        let started = std::fs::read_to_string(test.path("log")).unwrap_or_default();
-        // What a record was written for is not computed again, everything else is, once.
-        assert_eq!(
-            (ran, started.lines().count()),
-            (10 - finished, 10 - finished),
-            "{moment:?}"
-        );
-        assert_eq!(test.output("s9", "o"), expected, "{moment:?}");
-        for (label, stage) in &test.last().stages {
-            let undisturbed = &undisturbed.last().stages[label];
-            assert_eq!(
-                (&stage.key, &stage.outputs),
-                (&undisturbed.key, &undisturbed.outputs)
-            );
-        }
-        store::assert_sound(&test.path(".flow"));
-        assert_no_leftovers(&test);
-        test.run("").cached(LADDER).check();
-    }
-}
-
-/// The output function of SplitMix64.
-fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// No attempt is left of what ran. (Of what was committed at the moment of the kill there may be; that is for the gc.)
-#[track_caller]
-fn assert_no_leftovers(test: &Test) {
-    for stage in test.last().stages.values().filter(|s| s.status == "ran") {
-        let work = test.path(".flow/work").join(stage.key.as_ref().unwrap());
-        assert!(!work.exists(), "{:?}", store::files(&work));
-    }
 }
 
 #[test]
