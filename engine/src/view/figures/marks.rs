@@ -3,7 +3,7 @@
 use super::canvas::{Anchor, Canvas, Dot, Stroke, Style};
 use super::colours::{self, INK, category};
 use super::scale::Scale;
-use super::scales::{Axis, DASHES, Scales, is_measure, panel, stacks};
+use super::scales::{Axis, DASHES, Scales, Stacks, is_measure, panel, stacks};
 use super::spec::{Channel, Chart, Layer, Row, Sort, name};
 
 /// A panel on the drawing: its upper left corner, and the value of its facet.
@@ -52,7 +52,7 @@ struct Marks<'a> {
     scales: &'a Scales,
     at: &'a Panel<'a>,
     /// Where bars stand on each other, horizontally and vertically.
-    stacks: [Option<Vec<Option<(f64, f64)>>>; 2],
+    stacks: [Option<Stacks>; 2],
 }
 
 impl Marks<'_> {

@@ -347,9 +347,12 @@ fn extent_of(
     range(all.into_iter())
 }
 
+/// Both ends of each row's mark, where it has one.
+pub type Stacks = Vec<Option<(f64, f64)>>;
+
 /// Where bars or areas of several colours stand on each other: both ends of each row's mark, by the row's place in the layer.
 /// None where they don't: in this direction, or since they are of one colour or have an other end of their own.
-pub fn stacks(chart: &Chart, layer: &Layer, horizontal: bool) -> Option<Vec<Option<(f64, f64)>>> {
+pub fn stacks(chart: &Chart, layer: &Layer, horizontal: bool) -> Option<Stacks> {
     let coloured = layer
         .color
         .as_ref()

@@ -21,7 +21,7 @@ pub use sheet::{Sheet, sheet};
 #[cfg(feature = "kit")]
 pub use text::{distinct, short};
 #[cfg(feature = "kit")]
-pub use writer::Writer;
+pub use writer::{GroupOfRows, Writer};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;

@@ -10,6 +10,9 @@ use super::{
     Chart, Coordinates, FILE, Gallery, Group, Item, Picture, Points, Sheet, Table, VERSION, View,
 };
 
+/// A group of images that are to be drawn: its name, a note on it, and the row and label of each image.
+pub type GroupOfRows = (String, String, Vec<(usize, String)>);
+
 /// A view that is being written: items are added in the order in which they are shown, and [`Writer::finish`] writes
 /// `view.json`.
 pub struct Writer {
@@ -85,7 +88,7 @@ impl Writer {
         alt: impl Into<String>,
         sprite: &str,
         sheet: &Sheet,
-        groups: Vec<(String, String, Vec<(usize, String)>)>,
+        groups: Vec<GroupOfRows>,
     ) {
         let mut at = 0..sheet.images as u32;
         let groups = groups.into_iter().map(|(name, note, images)| Group {
