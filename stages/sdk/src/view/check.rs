@@ -115,7 +115,7 @@ impl Item {
 }
 
 impl Coordinates {
-    /// Reads the file of [`Points`].
+    /// Reads the file of [`Points`](super::Points).
     ///
     /// # Errors
     /// What is wrong with it, in a sentence.
