@@ -662,6 +662,41 @@ way = ["a", "b", "bad"]
     assert_eq!(browser.errors(), [""; 0]);
 }
 
+#[test]
+fn figures_for_papers_are_written_without_a_browser() {
+    let test = ran()
+        .flow("report flow.toml --figures paper")
+        .stdout_has("figure(s) into paper")
+        .check();
+    let mut names: Vec<String> = fs::read_dir(test.path("paper"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(
+        names
+            .iter()
+            .any(|name| name.starts_with("found-") && name.ends_with(".svg")),
+        "{names:?}"
+    );
+    assert!(
+        names
+            .iter()
+            .any(|name| name.starts_with("coarse[level=0.5]-01-loss") && name.ends_with(".png")),
+        "{names:?}"
+    );
+    for name in &names {
+        let content = fs::read(test.path("paper").join(name)).unwrap();
+        let beginning: &[u8] = if name.ends_with(".png") {
+            b"\x89PNG"
+        } else {
+            b"<svg"
+        };
+        assert!(content.starts_with(beginning), "{name}");
+    }
+    assert!(!test.has("report.html"));
+}
+
 /// What a request gets.
 fn ask(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -681,7 +716,7 @@ const STEPS: &str = r#"#!/bin/sh
 if [ "$1" = describe ]; then
     cat <<'END'
 {"protocol": 1, "plugin": "steps", "version": "1", "kinds": [{"name": "steps", "version": 1, "summary": "Counts",
-"inputs": [], "outputs": [{"name": "metrics", "type": "metrics"}], "parameters": {"type": "object", "properties": {}}}]}
+"headline": ["loss"], "inputs": [], "outputs": [{"name": "metrics", "type": "metrics"}], "parameters": {"type": "object", "properties": {}}}]}
 END
     exit
 fi
@@ -691,7 +726,7 @@ for step in 1 2 3; do
     printf '{"event": "metric", "name": "loss", "value": 0.%d, "step": %d}\n' $((9 - step)) $step
     printf '{"event": "progress", "done": %d, "total": 3, "unit": "epoch"}\n' $step
 done
-echo '{}' > "$(printf %s "$request" | sed -n 's/.*"metrics":"\([^"]*\)".*/\1/p')"
+echo '{"loss": 0.6}' > "$(printf %s "$request" | sed -n 's/.*"metrics":"\([^"]*\)".*/\1/p')"
 "#;
 
 #[test]

@@ -184,7 +184,8 @@ enum Command {
         after_help = "Of a workflow: its results as the store has them now. Of a run: how each stage ended in it.\n\nExamples:\n  \
         flow report workflows/quickstart.toml\n  \
         flow report workflows/quickstart.toml --set min_cluster_size=20 -o twenty.html\n  \
-        flow report workflows/quickstart.toml 20261124-093000-1f3a -o run.html"
+        flow report workflows/quickstart.toml 20261124-093000-1f3a -o run.html\n  \
+        flow report workflows/quickstart.toml --figures figures"
     )]
     Report(ReportArguments),
     /// Shows the same page live in a browser, while a run goes on.

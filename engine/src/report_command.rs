@@ -18,7 +18,7 @@ use flow_engine::run::Survey;
 use flow_engine::run::past::{self, PastRun};
 use flow_engine::run::table::{Columns, Source, Table, Wrong};
 use flow_engine::view::report::server::{Live, serve};
-use flow_engine::view::report::{Document, Subject, cached, gather, page};
+use flow_engine::view::report::{Document, Subject, cached, figures, gather, page};
 use flow_engine::view::{self, report};
 use flow_engine::workflow::problem::Problems;
 use petgraph::graph::NodeIndex;
@@ -53,6 +53,9 @@ pub struct ReportArguments {
     /// The file; a report that is there is replaced.
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
+    /// Write the page's figures into this folder instead, each as SVG and PNG, for papers.
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    figures: Option<PathBuf>,
 }
 
 /// The arguments of `flow ui`.
@@ -100,11 +103,25 @@ impl PageArguments {
 /// `flow report`.
 pub fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     let target = arguments.page.target()?;
-    refuse_other(&arguments.output)?;
+    if arguments.figures.is_none() {
+        refuse_other(&arguments.output)?;
+    }
     let (document, store) = match target {
         Target::Workflow(workflow) => of_workflow(&workflow)?,
         Target::Run(store, run) => (of_run(&store, &run)?, store),
     };
+    if let Some(folder) = &arguments.figures {
+        let written = figures::write(&document, &store, folder)?;
+        for left_out in &written.left_out {
+            view::tell(&format!("left out: {}", view::plain(left_out)));
+        }
+        view::print(&format!(
+            "wrote {} figure(s) into {}",
+            written.figures,
+            folder.display()
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (page, was_there) = cached::page(document, &store)?;
     write(&arguments.output, &page)?;
     let from = if was_there { ", made before" } else { "" };

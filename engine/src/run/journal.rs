@@ -10,7 +10,7 @@ use flow_cache::{Digest, Store};
 use serde_json::{Map, Value, json};
 
 use super::budget::Machine;
-use super::event::Event;
+use super::event::{Event, Status};
 use super::settled::Settled;
 use crate::plan::{Plan, Task};
 use crate::plugin::Catalogue;
@@ -136,10 +136,13 @@ impl Journal {
         if serde_json::to_writer(&mut self.events, event).is_ok() {
             let _ = self.events.write_all(b"\n");
         }
-        if matches!(
-            event,
-            Event::Run(_) | Event::Execute { .. } | Event::Progress { .. }
-        ) {
+        // Those who watch the run read the file. Thousands of results that were there already can wait for each other.
+        let flushed = match event {
+            Event::Run(_) | Event::Execute { .. } | Event::Progress { .. } => true,
+            Event::Stage(end) => end.status != Status::Cached,
+            _ => false,
+        };
+        if flushed {
             let _ = self.events.flush();
         }
     }

@@ -6,6 +6,7 @@
 //! - `layout`: where the boxes and edges of the DAG lie.
 //! - `items`: what stages publish in their `view` outputs; `rows` reads the data of charts.
 //! - `compare`: charts of several instances laid over each other; [`sweep`]: charts of a sweep's table.
+//! - [`figures`]: what is on it as files for papers.
 //! - [`budget`]: what is left out where a page would be too large.
 //! - [`page`]: the document, scripts and styles as one HTML file.
 //! - [`cached`]: a page that was made before.
@@ -18,6 +19,7 @@ pub mod cached;
 mod compare;
 mod details;
 pub mod document;
+pub mod figures;
 mod follow;
 pub mod gather;
 mod items;
