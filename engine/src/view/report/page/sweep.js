@@ -2,15 +2,20 @@
 "use strict";
 
 /** A mean with its 95 % interval, and the single values on hover. */
-function cellOf(cell, seeds) {
+function cellOf(cell, seeds, whole) {
   if (!cell || cell.n === 0 || cell.mean === null || cell.mean === undefined) return { value: null, text: cell && cell.n > 0 ? "not finite" : "–" };
-  const exact = cell.values.every(({ value }) => Number.isInteger(value));
-  const mean = exact && cell.n === 1 ? String(cell.mean) : number(cell.mean);
-  const half = cell.half_width === null || cell.half_width === undefined ? "" : ` ± ${number(cell.half_width)}`;
+  const shown = (value) => (Number.isInteger(value) && !whole ? value.toFixed(4) : number(value));
+  const mean = shown(cell.mean);
+  const half = cell.half_width === null || cell.half_width === undefined ? "" : ` ± ${shown(cell.half_width)}`;
   const lead = cell.lead && cell.lead.significant ? " *" : "";
   const values = cell.values.map(({ seed, value }) => `seed ${seed}: ${value === null ? "not finite" : number(value)}`).join("; ");
   const few = cell.n > 1 && cell.n < seeds ? ` (n = ${cell.n})` : "";
   return { value: cell.mean, text: `${mean}${half}${few}${lead}`, title: values };
+}
+
+/** Whether a column holds counts, which are written without digits after the point. */
+function isWhole(cells) {
+  return cells.every((cell) => !cell || cell.values.every(({ value }) => value === null || Number.isInteger(value)));
 }
 
 /** The points of a sweep: axes and figures as columns. */
@@ -23,13 +28,14 @@ function pointsTable(results) {
     ...figures.map((name) => ({ name, number: true })),
     { name: "standing" },
   ];
+  const whole = new Map(figures.map((name) => [name, isWhole(results.rows.map((row) => row.cells[name]))]));
   const rows = results.rows.map((row, at) => {
     const marks = [row.best ? "best" : "", row.base ? "base" : ""].filter(Boolean).join(", ");
     const standing = row.status === "complete" ? "complete" : `${row.status}${row.reason ? `: ${row.reason}` : ""}`;
     return [
       { value: at + 1, text: `${at + 1}${marks ? ` (${marks})` : ""}` },
       ...results.axes.map((axis) => axisCell(row.point[axis])),
-      ...figures.map((name) => cellOf(row.cells[name], results.seeds.length)),
+      ...figures.map((name) => cellOf(row.cells[name], results.seeds.length, whole.get(name))),
       standing,
     ];
   });
@@ -45,7 +51,10 @@ function pointsTable(results) {
 
 /** The figures that the sweep does not change, for who looks for them. */
 function sameEverywhere(results, names) {
-  const rows = names.map((name) => [name, cellOf(results.rows[0].cells[name], results.seeds.length)]);
+  const rows = names.map((name) => {
+    const cell = results.rows[0].cells[name];
+    return [name, cellOf(cell, results.seeds.length, isWhole([cell]))];
+  });
   const columns = [{ name: "figure" }, { name: "at every point", number: true }];
   return make("details", {}, make("summary", {}, names.length === 1 ? `${names[0]} is the same at every point` : `${names.length} figures are the same at every point`), table(null, columns, rows));
 }
@@ -100,7 +109,9 @@ function strategiesTable(results) {
       ...[...sets].map(([key, members]) => {
         const own = figures.filter((figure) => key.split("\n").includes(figure));
         const columns = [{ name: "stage" }, ...own.map((figure) => ({ name: figure.replaceAll("_", " "), number: true }))];
-        const rows = members.map((stage) => [stage, ...own.map((figure) => cellOf(row.cells[stages.get(stage).get(figure)], results.seeds.length))]);
+        const cell = (stage, figure) => row.cells[stages.get(stage).get(figure)];
+        const whole = new Map(own.map((figure) => [figure, isWhole(members.map((stage) => cell(stage, figure)))]));
+        const rows = members.map((stage) => [stage, ...own.map((figure) => cellOf(cell(stage, figure), results.seeds.length, whole.get(figure)))]);
         return make("div", { class: "strategies" }, table(own.map((figure) => figure.replaceAll("_", " ")).join(", "), columns, rows));
       }),
     );
