@@ -31,12 +31,11 @@ function pointsTable(results) {
   const whole = new Map(figures.map((name) => [name, isWhole(results.rows.map((row) => row.cells[name]))]));
   const rows = results.rows.map((row, at) => {
     const marks = [row.best ? "best" : "", row.base ? "base" : ""].filter(Boolean).join(", ");
-    const standing = row.status === "complete" ? "complete" : `${row.status}${row.reason ? `: ${row.reason}` : ""}`;
     return [
       { value: at + 1, text: `${at + 1}${marks ? ` (${marks})` : ""}` },
       ...results.axes.map((axis) => axisCell(row.point[axis])),
       ...figures.map((name) => cellOf(row.cells[name], results.seeds.length, whole.get(name))),
-      standing,
+      { value: row.status, text: row.status, title: row.reason ?? undefined },
     ];
   });
   const goal = results.goal ? ` The goal is to ${results.goal.maximise ? "maximise" : "minimise"} ${results.goal.metric}.` : "";
@@ -45,8 +44,17 @@ function pointsTable(results) {
     {},
     table("The points of the sweep", columns, rows, { rowClass: (row) => (results.rows[row].best ? "best" : null) }),
     make("p", { class: "soft" }, interval(results), isolated(goal), " ", significance(results)),
+    lacking(results),
     same.length > 0 ? sameEverywhere(results, same) : null,
   );
+}
+
+/** Why points are not complete: too long for a row. */
+function lacking(results) {
+  const rows = results.rows.map((row, at) => [at + 1, row.status, row.reason ?? ""]).filter(([, status]) => status !== "complete");
+  if (rows.length === 0) return null;
+  const columns = [{ name: "point" }, { name: "standing" }, { name: "why" }];
+  return make("details", {}, make("summary", {}, rows.length === 1 ? "1 point is not complete" : `${rows.length} points are not complete`), table(null, columns, rows));
 }
 
 /** The figures that the sweep does not change, for who looks for them. */
