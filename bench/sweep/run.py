@@ -59,7 +59,7 @@ def main():
         total, count, trained = 0.0, 0, 0
         for number, (*values, seed) in enumerate(itertools.product(*AXES.values(), SEEDS)):
             point = [f"--set={axis}={value}" for axis, value in zip(AXES, values)]
-            seconds, events = run(options.flow, Path(folder) / str(number), *point, f"--seeds={seed},", *end)
+            seconds, events = run(options.flow, Path(folder) / str(number), *point, f"--seeds=[{seed}]", *end)
             stages = [event for event in events if event["event"] == "stage"]
             for e in stages:
                 assert swept[json.dumps([e["stage"], e["key"]])] == e["outputs"], f"{e['stage']} of {point} differs"
