@@ -114,7 +114,7 @@ def flow_train(name, precision, data, threads, epochs=EPOCHS):
         "arch": name, "precision": precision, "epochs": {"min": epochs, "max": epochs}, "batch_size": size, "lr": 0.01,
         "labels": "coarse", "threads": None, "device": "auto",
     }  # fmt: skip
-    outputs = ["model", "history", "metrics", "lr_range", "state", "tensorboard"]
+    outputs = ["model", "history", "metrics", "lr_range", "state", "tensorboard", "view"]
     events, _ = stage("train", parameters, {"data": data}, outputs, threads)
     (WORK / "outputs" / "model").replace(WORK / f"{name}.model")
     wall, cpu, shares, begin = [], [], [], None
@@ -143,7 +143,7 @@ def flow_pass(kind, name, precision, images, threads):
         inputs = {"data": dataset(name, n), "model": WORK / f"{name}.model"}
         output = "features" if kind == "features" else "scores"
         begin = time.perf_counter()
-        _, cpu = stage(kind, parameters, inputs, [output], threads)
+        _, cpu = stage(kind, parameters, inputs, [output, "view"], threads)
         spent.append((time.perf_counter() - begin, cpu))
     return [(images - images // 10) / max(b - a, 1e-3) for a, b in zip(*spent)]
 
