@@ -91,18 +91,7 @@ impl Manifest {
                 )
             }
             Task::Command { command, values } => {
-                let text: Value = match command {
-                    Command::Arguments(arguments) => arguments
-                        .iter()
-                        .map(|a| Value::from(a.text.as_str()))
-                        .collect(),
-                    Command::Shell(line) => Value::from(line.text.as_str()),
-                };
-                let values = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-                let parameters = Map::from_iter([
-                    ("command".into(), text),
-                    ("values".into(), Value::Object(values)),
-                ]);
+                let parameters = command_parameters(command, values);
                 ("run".into(), "1".into(), parameters)
             }
         };
@@ -171,6 +160,25 @@ impl Manifest {
         }
         Key(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
+}
+
+/// What stands for the parameters of a `run` stage: the unrendered command, and the values that it names.
+pub fn command_parameters(
+    command: &Command,
+    values: &BTreeMap<String, Value>,
+) -> Map<String, Value> {
+    let text: Value = match command {
+        Command::Arguments(arguments) => arguments
+            .iter()
+            .map(|a| Value::from(a.text.as_str()))
+            .collect(),
+        Command::Shell(line) => Value::from(line.text.as_str()),
+    };
+    let values = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    Map::from_iter([
+        ("command".into(), text),
+        ("values".into(), Value::Object(values)),
+    ])
 }
 
 /// JSON with the keys of every object in order, whatever order a crate's features give the map.

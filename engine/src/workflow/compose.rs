@@ -9,7 +9,7 @@ use super::node::{self, Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::reader::{Entries, Reader};
 use super::source::{Sources, Span};
-use super::sweep::{self, Ground, Swept};
+use super::sweep::{self, Ground, Sweep};
 use super::{Overrides, set};
 
 /// The tree, and where the workflow file lies.
@@ -19,7 +19,7 @@ pub(super) struct Composed {
     /// The beginning of the workflow file, for what has no better place.
     pub top: Span,
     /// `[sweep]`, if there is one.
-    pub sweep: Option<Swept>,
+    pub sweep: Option<Sweep<Entries>>,
 }
 
 /// Puts the tree together; `None` where a text can't be read or is no TOML.

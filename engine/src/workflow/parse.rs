@@ -8,7 +8,6 @@ use super::node::{Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::reader::{Entries, Reader};
 use super::source::Span;
-use super::sweep::{Combination, Sweep};
 use super::{DEFAULT_SEED, Workflow, template};
 
 /// Reads the whole tree.
@@ -21,24 +20,8 @@ pub(super) fn workflow(composed: Composed, problems: &mut Problems) -> Workflow 
     } = composed;
     let mut reader = Reader { problems };
     let mut workflow = reader.workflow(root, path, top);
-    workflow.sweep = sweep.map(|swept| Sweep {
-        mode: swept.mode,
-        axes: swept.axes,
-        seeds: swept.seeds,
-        goal: swept.goal,
-        is_partial: swept.is_partial,
-        combinations: swept
-            .combinations
-            .into_iter()
-            .map(|combination| Combination {
-                coordinates: combination.coordinates,
-                base: combination.base,
-                seeds: combination.seeds,
-                workflow: reader.workflow(combination.workflow, workflow.path.clone(), top),
-                reads: combination.reads,
-            })
-            .collect(),
-    });
+    let path = workflow.path.clone();
+    workflow.sweep = sweep.map(|sweep| sweep.map(|tree| reader.workflow(tree, path.clone(), top)));
     workflow
 }
 

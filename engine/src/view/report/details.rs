@@ -9,8 +9,9 @@ use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
 use super::document::{Details, Document, Input, Log, Made, Stage};
-use crate::plan::{Command, Instance, Origin, Plan, Task};
+use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::Catalogue;
+use crate::run::key;
 use crate::run::provenance::{Action, Source};
 use crate::view::plain;
 use crate::view::provenance::command;
@@ -138,20 +139,7 @@ impl Known<'_> {
 fn parameters(instance: &Instance) -> Map<String, Value> {
     match &instance.task {
         Task::Kind { parameters, .. } => parameters.clone(),
-        Task::Command { command, values } => {
-            let text: Value = match command {
-                Command::Arguments(arguments) => arguments
-                    .iter()
-                    .map(|a| Value::from(a.text.as_str()))
-                    .collect(),
-                Command::Shell(line) => Value::from(line.text.as_str()),
-            };
-            let values = values.iter().map(|(k, v)| (k.clone(), v.clone()));
-            Map::from_iter([
-                ("command".into(), text),
-                ("values".into(), Value::Object(values.collect())),
-            ])
-        }
+        Task::Command { command, values } => key::command_parameters(command, values),
     }
 }
 

@@ -20,9 +20,9 @@ use super::source::Span;
 use super::{DEFAULT_SEED, Overrides, Template, Workflow, set};
 use head::Head;
 
-/// A sweep: its axes, and the workflow at each combination of their values.
+/// A sweep: its axes, and the workflow (or its tree) at each combination of their values.
 #[derive(Debug)]
-pub struct Sweep {
+pub struct Sweep<W = Workflow> {
     /// How the values are put together.
     pub mode: Mode,
     /// The axes, as written.
@@ -34,7 +34,7 @@ pub struct Sweep {
     /// Whether `--point` chose some of its points.
     pub is_partial: bool,
     /// The combinations that are asked for.
-    pub combinations: Vec<Combination<Workflow>>,
+    pub combinations: Vec<Combination<W>>,
 }
 
 /// How the values of the axes are put together.
@@ -51,6 +51,29 @@ pub enum Mode {
     Random,
     /// The points as listed.
     Points,
+}
+
+impl<W> Sweep<W> {
+    /// The same with other things in the place of the workflows.
+    pub(super) fn map<V>(self, mut value: impl FnMut(W) -> V) -> Sweep<V> {
+        let combinations = self.combinations.into_iter();
+        Sweep {
+            mode: self.mode,
+            axes: self.axes,
+            seeds: self.seeds,
+            goal: self.goal,
+            is_partial: self.is_partial,
+            combinations: combinations
+                .map(|combination| Combination {
+                    coordinates: combination.coordinates,
+                    base: combination.base,
+                    seeds: combination.seeds,
+                    workflow: value(combination.workflow),
+                    reads: combination.reads,
+                })
+                .collect(),
+        }
+    }
 }
 
 /// What is to be best.
@@ -75,16 +98,6 @@ pub struct Combination<W> {
     pub workflow: W,
     /// The axes that each stage reads itself.
     pub reads: HashMap<String, BTreeSet<String>>,
-}
-
-/// A sweep of which the combinations are trees yet.
-pub(super) struct Swept {
-    pub mode: Mode,
-    pub axes: Vec<String>,
-    pub seeds: Vec<u64>,
-    pub goal: Option<Goal>,
-    pub is_partial: bool,
-    pub combinations: Vec<Combination<Entries>>,
 }
 
 /// What a sweep starts from.
@@ -127,7 +140,7 @@ pub(super) fn sweep(
     ground: &Ground<'_>,
     overrides: &Overrides,
     top: Span,
-) -> Option<Swept> {
+) -> Option<Sweep<Entries>> {
     if node.is_none() && overrides.sweep.is_empty() && overrides.seeds.is_none() {
         for text in &overrides.point {
             let span = composer.text_of("--point", text);
@@ -167,15 +180,12 @@ pub(super) fn sweep(
         return None;
     }
     let rows = points::rows(&mut head, &mut axes, ground, composer)?;
-    if composer.problems.count() > before {
-        return None;
-    }
     let mut combinations: Vec<_> = rows
         .into_iter()
         .map(|row| ground.combination(row, &axes, &seeds, composer))
         .collect();
     points::choose(&overrides.point, &axes, &mut combinations, composer);
-    Some(Swept {
+    Some(Sweep {
         mode: head.mode,
         axes: axes.into_iter().map(|axis| axis.name.value).collect(),
         seeds,
