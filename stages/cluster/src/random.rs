@@ -11,7 +11,8 @@ impl Stream {
         let mut stream = Stream(seed);
         let mixed = stream.next();
         stream.0 = mixed ^ key.wrapping_mul(GOLDEN);
-        stream.next();
+        // Hashed once more: streams of neighbouring keys would else be shifted copies of each other.
+        stream.0 = stream.next();
         stream
     }
 

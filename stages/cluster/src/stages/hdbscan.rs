@@ -71,7 +71,7 @@ struct Found {
 
 impl Stage for Hdbscan {
     const NAME: &'static str = "hdbscan";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by soft HDBSCAN";
 
     fn inputs() -> Vec<Port> {

@@ -76,7 +76,7 @@ fn names(table: &BTreeMap<String, u32>) -> String {
 
 impl Stage for KMeans {
     const NAME: &'static str = "kmeans";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by k-means";
     const SEEDED: bool = true;
 

@@ -26,7 +26,7 @@ pub(super) struct Score {
 
 impl Stage for Score {
     const NAME: &'static str = "score";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const SUMMARY: &'static str =
         "Scores fine labels inside each coarse class, and against the true ones where known";
     const HEADLINE: &'static [&'static str] = &[

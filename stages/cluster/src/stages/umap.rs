@@ -63,7 +63,7 @@ fn components() -> u32 {
 
 impl Stage for Umap {
     const NAME: &'static str = "umap";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Reduces the features of each coarse class by UMAP";
     const SEEDED: bool = true;
 

@@ -1,9 +1,13 @@
 //! The layout: stochastic gradient descent with negative sampling, parallel and yet deterministic.
 //!
 //! A seeded permutation puts the vertices into a fixed number of blocks. Edges belong to the pair of blocks of their
-//! ends. A round-robin tournament lets each task own two blocks: it moves its edges' ends in place, in a fixed order,
-//! and takes negative samples from the two blocks, with a generator keyed by (seed, epoch, pair). So the result does not
-//! depend on the number of threads; and since no library function is called here, not on the machine either.
+//! head and tail. A round-robin tournament lets each task own two blocks: it moves its edges' ends in place, in a fixed
+//! order, and takes negative samples from the tails' block, with a generator keyed by (seed, epoch, round, block). So the
+//! result does not depend on the number of threads; and since no library function is called here, not on the machine either.
+//!
+//! Each edge is there in both directions, and an epoch that samples one samples the other. The tournament is held twice, once
+//! for each direction: two close points that are pulled at twice in a row overshoot, and long clusters come out bent.
+//! The blocks of the tails change from round to round, so that a vertex is pushed away by all others about evenly.
 
 use std::sync::Mutex;
 
@@ -71,8 +75,10 @@ fn run<const L: usize>(
         }
         blocks.push(Mutex::new(places));
     }
-    let mut rounds = tournament(count);
-    deal(graph, &home, &blocks_sizes(&blocks), &order, &mut rounds);
+    let sizes: Vec<usize> = (0..count)
+        .map(|block| begin(block + 1) - begin(block))
+        .collect();
+    let mut rounds = deal(graph, &home, &sizes, &order);
     let tables = Tables::new(curve);
 
     // Epoch 0 samples no edge.
@@ -80,11 +86,11 @@ fn run<const L: usize>(
     for epoch in 1..epochs {
         // As the reference does: full in epoch 1, and not quite 0 in the last.
         let rate = 1.0 - (epoch - 1) as f32 / epochs as f32;
-        for round in &mut rounds {
+        for (turn, round) in rounds.iter_mut().enumerate() {
             round.par_iter_mut().for_each_init(
                 || (Vec::new(), Vec::new()),
                 |(places, due), pair| {
-                    let key = (epoch as u64) << 32 | u64::from(pair.a) << 16 | u64::from(pair.b);
+                    let key = (epoch as u64) << 32 | (turn as u64) << 16 | u64::from(pair.a);
                     let mut random = Stream::new(seed, key);
                     let lock = |block: u32| {
                         blocks[block as usize]
@@ -96,19 +102,22 @@ fn run<const L: usize>(
                     let mut a = lock(pair.a);
                     places.clear();
                     places.extend_from_slice(&a);
-                    let mut step = |places: &mut [[f32; L]]| {
+                    let mut step = |places: &mut [[f32; L]], tails: usize| {
                         vectorize(
                             #[inline(always)]
-                            || pair.step(places, due, epoch as f32, rate, &tables, &mut random),
+                            || {
+                                let time = (epoch as f32, rate);
+                                pair.step(places, tails, due, time, &tables, &mut random);
+                            },
                         );
                     };
                     if only {
-                        step(places);
+                        step(places, 0);
                         a.copy_from_slice(places);
                     } else {
                         let mut b = lock(second);
                         places.extend_from_slice(&b);
-                        step(places);
+                        step(places, a.len());
                         let (left, right) = places.split_at(a.len());
                         a.copy_from_slice(left);
                         b.copy_from_slice(right);
@@ -127,16 +136,11 @@ fn run<const L: usize>(
     }
 }
 
-fn blocks_sizes<const L: usize>(blocks: &[Mutex<Vec<[f32; L]>>]) -> Vec<usize> {
-    blocks
-        .iter()
-        .map(|block| block.lock().unwrap_or_else(|e| e.into_inner()).len())
-        .collect()
-}
-
-/// The edges between two blocks (or within one), and when each is sampled next.
+/// The edges from one block to another (or within one, in one direction), and when each is sampled next.
 struct Pair {
+    /// The block of the heads.
     a: u32,
+    /// The block of the tails.
     b: u32,
     /// Head and tail, as places in `a` followed by `b`.
     edges: Vec<(u32, u32)>,
@@ -156,14 +160,14 @@ impl Pair {
         }
     }
 
-    /// One epoch of these edges.
+    /// One epoch of these edges, at (epoch, learning rate). The places from `tails` on are the tails' block.
     #[inline(always)]
     fn step<const L: usize>(
         &mut self,
         places: &mut [[f32; L]],
+        tails: usize,
         due: &mut Vec<u32>,
-        epoch: f32,
-        rate: f32,
+        (epoch, rate): (f32, f32),
         tables: &Tables,
         random: &mut Stream,
     ) {
@@ -175,7 +179,7 @@ impl Pair {
             count += usize::from(now);
             *next += if now { *period } else { 0.0 };
         }
-        let size = places.len() as u64;
+        let size = (places.len() - tails) as u64;
         for &i in &due[..count] {
             let (head, tail) = self.edges[i as usize];
             let (head, tail) = (head as usize, tail as usize);
@@ -194,7 +198,7 @@ impl Pair {
             let draws = [random.next(), random.next(), random.next()];
             for k in 0..NEGATIVES {
                 let draw = (draws[k / 2] >> (32 * (k % 2))) & 0xffff_ffff;
-                let other = ((draw * size) >> 32) as usize;
+                let other = tails + ((draw * size) >> 32) as usize;
                 if other == head {
                     continue;
                 }
@@ -229,13 +233,9 @@ fn difference<const L: usize>(a: &[f32; L], b: &[f32; L]) -> ([f32; L], f32) {
     (apart, square[0])
 }
 
-/// Who meets whom: rounds in which no block occurs twice; the first has each block with itself.
-fn tournament(count: usize) -> Vec<Vec<Pair>> {
-    let mut rounds = vec![
-        (0..count)
-            .map(|block| Pair::new(block, block))
-            .collect::<Vec<_>>(),
-    ];
+/// Who meets whom: rounds in which no block occurs twice. The first has each block with itself.
+fn tournament(count: usize) -> Vec<Vec<(usize, usize)>> {
+    let mut rounds = vec![(0..count).map(|block| (block, block)).collect::<Vec<_>>()];
     if count < 2 {
         return rounds;
     }
@@ -253,7 +253,7 @@ fn tournament(count: usize) -> Vec<Vec<Pair>> {
             (0..seats / 2)
                 .map(|i| (seat(i), seat(seats - 1 - i)))
                 .filter(|&(a, b)| a < count && b < count)
-                .map(|(a, b)| Pair::new(a.min(b), a.max(b)))
+                .map(|(a, b)| (a.min(b), a.max(b)))
                 .collect(),
         );
     }
@@ -261,21 +261,33 @@ fn tournament(count: usize) -> Vec<Vec<Pair>> {
 }
 
 /// Gives each edge to the pair of its blocks: first one edge of each vertex, then the next of each, and so on. Steps that
-/// follow each other then move other vertices, and the processor can overlap them.
-fn deal(
-    graph: &Graph,
-    home: &[(u32, u32)],
-    sizes: &[usize],
-    order: &[usize],
-    rounds: &mut [Vec<Pair>],
-) {
-    let heaviest = graph.heaviest();
-    let mut place_of = vec![(0, 0); sizes.len() * sizes.len()];
-    for (round, pairs) in rounds.iter().enumerate() {
-        for (i, pair) in pairs.iter().enumerate() {
-            place_of[pair.a as usize * sizes.len() + pair.b as usize] = (round, i);
+/// follow each other then move other vertices, and the processor can overlap them. The rounds are those of the tournament,
+/// with the heads in the lower block (or place, within one), then again, with the heads in the higher one.
+fn deal(graph: &Graph, home: &[(u32, u32)], sizes: &[usize], order: &[usize]) -> Vec<Vec<Pair>> {
+    let count = sizes.len();
+    let meetings = tournament(count);
+    let mut rounds = Vec::with_capacity(2 * meetings.len());
+    for back in [false, true] {
+        rounds.extend(meetings.iter().map(|round| {
+            (round.iter())
+                .map(|&(a, b)| {
+                    if back {
+                        Pair::new(b, a)
+                    } else {
+                        Pair::new(a, b)
+                    }
+                })
+                .collect::<Vec<_>>()
+        }));
+    }
+    let mut place_of = vec![(0, 0); count * count];
+    for (round, pairs) in meetings.iter().enumerate() {
+        for (i, &(a, b)) in pairs.iter().enumerate() {
+            place_of[a * count + b] = (round, i);
+            place_of[b * count + a] = (round, i);
         }
     }
+    let heaviest = graph.heaviest();
     let mut left = order.to_vec();
     for turn in 0.. {
         left.retain(|&vertex| graph.start[vertex] + turn < graph.start[vertex + 1]);
@@ -284,25 +296,22 @@ fn deal(
         }
         for &vertex in &left {
             let edge = graph.start[vertex] + turn;
-            let ((block, place), (other_block, other_place)) =
-                (home[vertex], home[graph.column[edge] as usize]);
-            let (a, b) = (block.min(other_block), block.max(other_block));
-            let (round, i) = place_of[a as usize * sizes.len() + b as usize];
-            let pair = &mut rounds[round][i];
-            // Places of `b` follow those of `a`.
-            let shift = |block: u32, place: u32| {
-                if block == a {
-                    place
-                } else {
-                    place + sizes[a as usize] as u32
-                }
+            let (head, tail) = (home[vertex], home[graph.column[edge] as usize]);
+            let (round, i) = place_of[head.0 as usize * count + tail.0 as usize];
+            let back = if head < tail { 0 } else { meetings.len() };
+            let pair = &mut rounds[back + round][i];
+            // Places of another block `b` follow those of `a`.
+            let shift = if head.0 == tail.0 {
+                0
+            } else {
+                sizes[head.0 as usize] as u32
             };
-            pair.edges
-                .push((shift(block, place), shift(other_block, other_place)));
+            pair.edges.push((head.1, tail.1 + shift));
             pair.period.push(heaviest / graph.weight[edge]);
             pair.next.push(heaviest / graph.weight[edge]);
         }
     }
+    rounds
 }
 
 /// The gradient's factors by squared distance.
@@ -363,8 +372,7 @@ mod tests {
             let mut met = vec![0; count * count];
             for round in tournament(count) {
                 let mut busy = vec![false; count];
-                for pair in round {
-                    let (a, b) = (pair.a as usize, pair.b as usize);
+                for (a, b) in round {
                     met[a * count + b] += 1;
                     assert!(!std::mem::replace(&mut busy[a], true));
                     assert!(a == b || !std::mem::replace(&mut busy[b], true));
