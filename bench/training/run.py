@@ -75,8 +75,13 @@ def dataset(name, n):
 
 
 def environment(threads):
-    """As flow's engine gives it."""
-    return os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    """As flow's engine gives it: of threads that wait, each sleeps soon."""
+    return os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
+
+
+def own_environment(threads):
+    """The peers': threads that wait spin, which is fastest where nobody else needs the cores."""
+    return os.environ | {"OMP_NUM_THREADS": str(threads)}
 
 
 def stage(kind, parameters, inputs, outputs, threads):
@@ -151,7 +156,7 @@ def flow_pass(kind, name, precision, images, threads):
 def peer(what, name, precision, data, threads, number):
     """Images a second and a CPU second."""
     command = [PYTHON, HERE / "peer.py", what, name, precision, data, threads, number]
-    output = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True, env=environment(threads))
+    output = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True, env=own_environment(threads))
     times = json.loads(output.stdout.decode().splitlines()[-1])
     images = number if what == "uncertainty" else NETS[name][2 if what == "infer" else 1]
     return [images * len(times) / sum(time[clock] for time in times) for clock in (0, 1)]

@@ -71,8 +71,10 @@ pub fn clean_environment(
     }
     // None where none are lent, so that no two stages share one unasked.
     command.env("CUDA_VISIBLE_DEVICES", gpus.join(","));
-    // Two OpenMP pools that spin on the same cores are five to ten times slower than two that sleep.
+    // Two OpenMP pools that spin on the same cores are five to ten times slower than two that sleep. GNU's, which libtorch
+    // has, spins for about as long as going to sleep and waking costs: what that gains and costs is in docs/training-speed.md.
     command.env("OMP_WAIT_POLICY", "PASSIVE");
+    command.env("GOMP_SPINCOUNT", "10000");
     command.env("PYTHONHASHSEED", "0");
     command.env("PYTHONUNBUFFERED", "1");
 }
