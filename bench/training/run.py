@@ -75,8 +75,8 @@ def dataset(name, n):
 
 
 def environment(threads):
-    """As flow's engine gives it: of threads that wait, each sleeps soon."""
-    return os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
+    """As flow's engine gives it: threads that wait soon sleep. Another GOMP_SPINCOUNT can be tried from outside."""
+    return {"GOMP_SPINCOUNT": "10000"} | os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def own_environment(threads):

@@ -18,6 +18,7 @@
 //!
 //! - [`binaries`]: where the binaries under test are.
 //! - [`browser`]: a page in headless Chromium.
+//! - [`shown`]: a workflow whose stages publish views.
 //! - `outcome`: what a call printed, and what of it is compared.
 //! - [`store`]: a store read by its public format alone.
 //! - [`inject`]: system calls that fail.
@@ -28,6 +29,7 @@ pub mod browser;
 #[cfg(target_os = "linux")]
 pub mod inject;
 mod outcome;
+pub mod shown;
 pub mod store;
 pub mod torture;
 
