@@ -76,7 +76,7 @@ def dataset(name, n):
 
 def environment(threads):
     """As flow's engine gives it: threads that wait soon sleep. Another GOMP_SPINCOUNT can be tried from outside."""
-    return {"GOMP_SPINCOUNT": "10000"} | os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {"GOMP_SPINCOUNT": "10000"} | own_environment(threads) | {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def own_environment(threads):
