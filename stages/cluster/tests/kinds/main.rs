@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod folder;
+mod views;
 
 use std::process::Command;
 

@@ -1,12 +1,8 @@
 //! What the stage kinds show.
 
-#![allow(clippy::unwrap_used)]
-
-mod folder;
-
+use crate::folder::{Folder, HDBSCAN, ROWS, fine};
 use flow_stage::array::write;
 use flow_stage::view::{Colour, Coordinates, Item, View};
-use folder::{Folder, HDBSCAN, ROWS, fine};
 use ndarray::Array1;
 use serde_json::{Value, json};
 

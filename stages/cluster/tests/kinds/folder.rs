@@ -1,7 +1,5 @@
 //! A folder in which stage kinds run as the engine runs them: the real binary, a request on stdin, files.
 
-#![allow(clippy::unwrap_used, dead_code)]
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
