@@ -409,3 +409,41 @@ fn a_changed_plugin_without_a_version_is_another_kind() {
         .cached("stage")
         .check();
 }
+
+#[test]
+fn a_revision_makes_only_the_parameters_that_it_is_for_run_again() {
+    let revised = |when: &str| {
+        let revisions = format!(r#""version": 1, "revisions": [{{"version": 2, "when": {when}}}]"#);
+        MISBEHAVE.replace("\"version\": 1", &revisions)
+    };
+    let stage = |name: &str, how: &str| {
+        format!("[stages.{name}]\nuses = 'bad'\nwith = {{ how = '{how}' }}\n")
+    };
+    let workflow = format!(
+        "[plugins]\nmine = 'plugin'\n{}{}",
+        stage("a", "behave"),
+        stage("b", "extra")
+    );
+    let test = Test::new()
+        .executable("plugin", MISBEHAVE)
+        .workflow(&workflow)
+        .run("")
+        .ran("a b")
+        .check()
+        .executable(
+            "plugin",
+            &revised(r#"{"properties": {"how": {"const": "extra"}}}"#),
+        )
+        .run("")
+        .cached("a")
+        .ran("b")
+        .check()
+        .run("")
+        .cached("a b")
+        .check();
+    test.executable("plugin", &revised(r#"{"type": "sorrow"}"#))
+        .run("")
+        .status(2)
+        .stderr_has("revision 2")
+        .check();
+}

@@ -154,12 +154,13 @@ class Plugin:
         self.name, self.version = name, version
         self._kinds = {}
 
-    def stage(self, *, name=None, version=None, inputs=None, outputs=None, parameters=None, path_parameters=(),
+    def stage(self, *, name=None, version=None, revisions=(), inputs=None, outputs=None, parameters=None, path_parameters=(),
               seeded=False, checkpoints=False, continues=(), headline=(), cpus=1):
         """Makes the decorated function a stage kind. It is called with a `Context` and the parameters by name.
 
         name: what `uses` names; by default the function's name with dashes.
         version: raise it when the same inputs give other results; left out, the plugin file's digest takes its place.
+        revisions: (version, JSON Schema of the parameters) pairs: a higher version for those parameters alone.
         inputs, outputs: role to (artifact type, phrase), or (artifact type, phrase, "optional") for an input. The
             first output is what a bare stage name refers to.
         parameters: what annotations can't say, by parameter: {"digits": {"minimum": 1, "description": "…"}}.
@@ -191,6 +192,7 @@ class Plugin:
             }
             if version is not None:
                 description["version"] = version
+                description["revisions"] = [{"version": number, "when": when} for number, when in revisions]
             self._kinds[kind] = (description, function)
             return function
 

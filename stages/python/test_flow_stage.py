@@ -198,6 +198,13 @@ class Declaration(unittest.TestCase):
         self.assertEqual((kind["seeded"], kind["path_parameters"]), (True, ["names"]))
         self.assertEqual(kind["parameters"]["required"], ["x"])
         self.assertEqual(kind["continues"], ["/steps"])
+        plugin = flow_stage.Plugin("p", "1")
+        plugin.stage(version=1, revisions=[(2, {"required": ["x"]})])(fine)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), self.assertRaises(SystemExit):
+            plugin.main(["describe"])
+        (kind,) = json.loads(out.getvalue())["kinds"]
+        self.assertEqual(kind["revisions"], [{"version": 2, "when": {"required": ["x"]}}])
 
 
 class Showing(Base):

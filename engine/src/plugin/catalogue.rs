@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use flow_stage::protocol::{Description, KindDescription, PROTOCOL};
 use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::process;
 use crate::workflow::Workflow;
@@ -45,9 +45,34 @@ pub struct Kind {
     pub plugin: String,
     /// The digest of the plugin's file, for provenance.
     pub digest: String,
-    /// What goes into the key: the declared version, else the digest of the plugin's file.
+    /// What goes into the key, but for [`Kind::version_with`]: the declared version, else the digest of the plugin's file.
     pub version: String,
-    validator: OnceLock<Result<Validator, String>>,
+    validators: OnceLock<Result<Validators, String>>,
+}
+
+/// A kind's schemas, ready for use.
+#[derive(Debug)]
+struct Validators {
+    parameters: Validator,
+    /// Of each revision, the highest first.
+    revisions: Vec<(u32, Validator)>,
+}
+
+impl Validators {
+    fn of(description: &KindDescription) -> Result<Validators, String> {
+        let validator = |schema| jsonschema::validator_for(schema).map_err(|e| e.to_string());
+        let mut revisions = Vec::new();
+        for revision in &description.revisions {
+            let when = validator(&revision.when)
+                .map_err(|e| format!("revision {}: {e}", revision.version))?;
+            revisions.push((revision.version, when));
+        }
+        revisions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+        Ok(Validators {
+            parameters: validator(&description.parameters)?,
+            revisions,
+        })
+    }
 }
 
 impl Kind {
@@ -56,12 +81,30 @@ impl Kind {
     /// # Errors
     /// Where the plugin's schema is not a JSON Schema.
     pub fn validator(&self) -> Result<&Validator, &str> {
-        self.validator
-            .get_or_init(|| {
-                jsonschema::validator_for(&self.description.parameters).map_err(|e| e.to_string())
-            })
-            .as_ref()
-            .map_err(String::as_str)
+        let validators = self.validators()?;
+        Ok(&validators.parameters)
+    }
+
+    /// What goes into the key of an action with these parameters, defaults filled in: the highest revision that is for
+    /// them, else the kind's version.
+    pub fn version_with(&self, parameters: &Map<String, Value>) -> String {
+        if self.description.version.is_none() || self.description.revisions.is_empty() {
+            return self.version.clone();
+        }
+        let parameters = Value::Object(parameters.clone());
+        // A workflow is refused before where a schema is none.
+        let revisions = self.validators().into_iter().flat_map(|v| &v.revisions);
+        let mut fitting = revisions.filter(|(_, when)| when.is_valid(&parameters));
+        fitting
+            .next()
+            .map_or_else(|| self.version.clone(), |(version, _)| version.to_string())
+    }
+
+    fn validators(&self) -> Result<&Validators, &str> {
+        let validators = self
+            .validators
+            .get_or_init(|| Validators::of(&self.description));
+        validators.as_ref().map_err(String::as_str)
     }
 
     /// The schema of one parameter.
@@ -153,7 +196,7 @@ impl Catalogue {
                 plugin: format!("{} {}", known.description.plugin, known.description.version),
                 digest: known.digest.clone(),
                 version,
-                validator: OnceLock::new(),
+                validators: OnceLock::new(),
                 description,
             };
             self.kinds

@@ -69,6 +69,7 @@ impl Manifest {
         }
         let (kind, version, parameters) = match &instance.task {
             Task::Kind { kind, parameters } => {
+                let version = catalogue.get(kind)?.version_with(parameters);
                 let mut parameters = Value::Object(parameters.clone());
                 for input in &instance.inputs {
                     // The content counts, under the role `with.NAME`; where the file lies does not.
@@ -84,11 +85,7 @@ impl Manifest {
                 let Value::Object(parameters) = parameters else {
                     return None;
                 };
-                (
-                    kind.clone(),
-                    catalogue.get(kind)?.version.clone(),
-                    parameters,
-                )
+                (kind.clone(), version, parameters)
             }
             Task::Command { command, values } => {
                 let parameters = command_parameters(command, values);

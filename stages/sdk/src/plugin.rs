@@ -147,6 +147,7 @@ fn describe<S: Stage>() -> KindDescription {
     KindDescription {
         name: S::NAME.into(),
         version: Some(S::VERSION),
+        revisions: S::revisions(),
         summary: S::SUMMARY.into(),
         parameters: schema.into(),
         inputs: S::inputs(),

@@ -34,6 +34,9 @@ pub struct KindDescription {
     /// plugin leaves it out, the engine takes the digest of the plugin's file instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+    /// Higher versions for a part of its parameters, where only the results of that part changed: nobody else's key does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<Revision>,
     /// One sentence.
     pub summary: String,
     /// A JSON Schema (draft 2020-12) of the parameters, an object; `default` gives what a left-out parameter takes.
@@ -66,6 +69,15 @@ pub struct KindDescription {
     /// What it asks of the machine unless the workflow says otherwise.
     #[serde(default)]
     pub resources: Resources,
+}
+
+/// A higher version of a kind for some of its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Stands in the key in place of the kind's version; where several fit, the highest does.
+    pub version: u32,
+    /// A JSON Schema of the parameters, with their defaults filled in, that it counts for.
+    pub when: Value,
 }
 
 /// A declared input or output.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Context;
-use crate::protocol::{Port, Resources};
+use crate::protocol::{Port, Resources, Revision};
 
 /// A stage kind: the implementing type is its parameters.
 ///
@@ -30,6 +30,10 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
     /// The metrics that a person wants to see first.
     const HEADLINE: &'static [&'static str] = &[];
 
+    /// Higher versions for a part of the parameters.
+    fn revisions() -> Vec<Revision> {
+        Vec::new()
+    }
     /// Declared inputs, by role.
     fn inputs() -> Vec<Port>;
     /// Declared outputs; the first is what a bare stage name refers to.

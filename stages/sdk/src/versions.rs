@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use crate::protocol::Description;
+use crate::protocol::{Description, Revision};
 
 #[derive(PartialEq, Serialize, Deserialize)]
 struct Lock {
@@ -25,6 +25,17 @@ struct Lock {
 /// # Errors
 /// Where sources or versions differ from what the file records; the text says what to decide.
 pub fn check(root: &Path, description: &Description) -> Result<()> {
+    for kind in &description.kinds {
+        let passed = |revision: &&Revision| Some(revision.version) <= kind.version;
+        if let Some(passed) = kind.revisions.iter().find(passed) {
+            bail!(
+                "version {} of `{}` is not below its revision {}: remove the revision, or raise it",
+                kind.version.unwrap_or_default(),
+                kind.name,
+                passed.version
+            );
+        }
+    }
     let found = Lock {
         sources: digest(&root.join("src"))?,
         versions: description
