@@ -142,12 +142,39 @@ struct Conv {
 impl Conv {
     /// `[n, from, h, w]` to `[n, to, h / stride, w / stride]`, with this weight and bias.
     fn with(&self, x: &Tensor, weight: &Tensor, bias: Option<Tensor>) -> Tensor {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         // The weights are rounded to what the images are; their gradient is that of the f32 weights.
         let weight = weight.to_kind(x.kind());
         let bias = bias.map(|bias| bias.to_kind(x.kind()));
-        x.conv2d(&weight, bias, stride, padding, [1, 1], 1)
+        let conv =
+            |x: &Tensor, stride| x.conv2d(&weight, bias, [stride; 2], [self.padding; 2], [1, 1], 1);
+        let some = |x: &Tensor| {
+            let rows = x.slice(2, None, None, self.stride);
+            channels_last(&rows.slice(3, None, None, self.stride))
+        };
+        // The same sums in two steps, where oneDNN errs with a stride; elsewhere two steps would take twice the time.
+        if errs_in_learning(&weight, self.stride) {
+            conv(&some(x), 1)
+        } else if errs_on_narrow_images(x, &weight, self.stride) {
+            some(&conv(x, 1))
+        } else {
+            conv(x, self.stride)
+        }
     }
+}
+
+/// Whether oneDNN's gradient of these weights is wrong, and written past its memory: that of strided 1x1 convolutions of fewer
+/// input channels than it takes at once, 8 with AVX2 and 16 with AVX-512 (uxlfoundation/oneDNN#6035).
+fn errs_in_learning(weight: &Tensor, stride: i64) -> bool {
+    const BLOCK: i64 = 16;
+    let size = weight.size();
+    stride > 1 && weight.requires_grad() && size[1] < BLOCK && size[2..] == [1, 1]
+}
+
+/// Whether oneDNN 3.12 reads memory that nobody wrote where it computes with AMX: in strided 3x3 convolutions of bfloat16 to a
+/// single column, for the output or for the gradient of the weights. Found by the tests in `layers/double.rs`.
+fn errs_on_narrow_images(x: &Tensor, weight: &Tensor, stride: i64) -> bool {
+    let narrow = x.size()[3] <= stride;
+    stride > 1 && narrow && x.kind() == Kind::BFloat16 && weight.size()[2..] != [1, 1]
 }
 
 /// A batch norm with PyTorch's constants: momentum 0.1, epsilon 1e-5.
@@ -159,6 +186,22 @@ struct Norm {
 }
 
 const EPSILON: f64 = 1e-5;
+
+impl Norm {
+    /// `[n, channels, h, w]`, normalised by their own statistics, which also move the running ones.
+    fn forward(&self, x: &Tensor) -> Tensor {
+        x.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            true,
+            0.1,
+            EPSILON,
+            true,
+        )
+    }
+}
 
 /// A convolution and the batch norm after it.
 pub struct ConvNorm {
@@ -177,16 +220,7 @@ impl ConvNorm {
             let bias = &norm.bias - &norm.running_mean * scale;
             return conv.with(x, &weight, Some(bias));
         }
-        conv.with(x, &conv.weight, None).batch_norm(
-            Some(&norm.weight),
-            Some(&norm.bias),
-            Some(&norm.running_mean),
-            Some(&norm.running_var),
-            true,
-            0.1,
-            EPSILON,
-            true,
-        )
+        norm.forward(&conv.with(x, &conv.weight, None))
     }
 }
 
@@ -202,6 +236,9 @@ impl Linear {
         x.linear(&self.weight, Some(&self.bias))
     }
 }
+
+#[cfg(test)]
+mod double;
 
 #[cfg(test)]
 mod tests {

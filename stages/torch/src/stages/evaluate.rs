@@ -1,7 +1,7 @@
 //! `evaluate`: a model's metrics and predictions on the test rows.
 
 use anyhow::{Context as _, Result};
-use flow_stage::protocol::Resources;
+use flow_stage::protocol::{Resources, Revision};
 use flow_stage::{ArtifactType, Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ impl Stage for Evaluate {
     const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Scores a network on the test rows, on the coarse task";
     const HEADLINE: &'static [&'static str] = super::SCORES;
+
+    fn revisions() -> Vec<Revision> {
+        vec![super::bf16(5)]
+    }
 
     fn inputs() -> Vec<Port> {
         vec![super::data_port(), super::model_port()]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flow_stage::dataset::Split;
-use flow_stage::protocol::Resources;
+use flow_stage::protocol::{Resources, Revision};
 use flow_stage::{ArtifactType, Context, Port, Stage, array};
 use ndarray::Array2;
 use schemars::JsonSchema;
@@ -34,6 +34,10 @@ impl Stage for Features {
     const NAME: &'static str = "features";
     const VERSION: u32 = 3;
     const SUMMARY: &'static str = "Computes a network's activations for each training image";
+
+    fn revisions() -> Vec<Revision> {
+        vec![super::bf16(4)]
+    }
 
     fn inputs() -> Vec<Port> {
         vec![super::data_port(), super::model_port()]

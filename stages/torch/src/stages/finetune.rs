@@ -2,10 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use flow_stage::dataset::Split;
-use flow_stage::protocol::Resources;
+use flow_stage::protocol::{Resources, Revision};
 use flow_stage::{Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tch::Device;
 
 use super::training;
@@ -53,6 +54,15 @@ impl Stage for Finetune {
     const CHECKPOINTS: bool = true;
     const CONTINUES: &'static [&'static str] = Recipe::CONTINUES;
     const HEADLINE: &'static [&'static str] = super::SCORES;
+
+    fn revisions() -> Vec<Revision> {
+        // The gradients of narrow shortcuts, as in `train`, but the width is the model's: no parameter tells it.
+        let learning = Revision {
+            version: 5,
+            when: json!({"properties": {"freeze": {"const": false}}}),
+        };
+        vec![learning, super::bf16(5)]
+    }
 
     fn inputs() -> Vec<Port> {
         vec![super::data_port(), super::model_port()]

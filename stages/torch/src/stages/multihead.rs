@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use flow_stage::dataset::Split;
-use flow_stage::protocol::Resources;
+use flow_stage::protocol::{Resources, Revision};
 use flow_stage::{Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,10 @@ impl Stage for Multihead {
     const CONTINUES: &'static [&'static str] = Recipe::CONTINUES;
     const PATH_PARAMETERS: &'static [&'static str] = &["weights"];
     const HEADLINE: &'static [&'static str] = super::SCORES;
+
+    fn revisions() -> Vec<Revision> {
+        vec![super::narrow(5), super::bf16(5)]
+    }
 
     fn inputs() -> Vec<Port> {
         vec![

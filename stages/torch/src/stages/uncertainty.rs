@@ -6,7 +6,7 @@
 
 use anyhow::{Result, ensure};
 use flow_stage::dataset::Split;
-use flow_stage::protocol::Resources;
+use flow_stage::protocol::{Resources, Revision};
 use flow_stage::{ArtifactType, Context, Port, Stage, array, random};
 use ndarray::{Array1, Array2};
 use rand::RngExt;
@@ -59,6 +59,10 @@ impl Stage for Uncertainty {
     const SUMMARY: &'static str =
         "Scores how sure a network is of each training image under random flips";
     const SEEDED: bool = true;
+
+    fn revisions() -> Vec<Revision> {
+        vec![super::bf16(5)]
+    }
 
     fn inputs() -> Vec<Port> {
         vec![super::data_port(), super::model_port()]
