@@ -12,5 +12,21 @@ fn main() {
     println!("cargo:rustc-link-arg=-Wl,-rpath,{origin}/../lib/flow/libtorch/lib");
     if let Ok(libtorch) = std::env::var("LIBTORCH") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+        // No symbol of this library is named, it registers itself when it is loaded, and so linkers drop it. Its own
+        // libraries lie where only the loader looks.
+        if std::path::Path::new(&libtorch)
+            .join("lib/libtorch_cuda.so")
+            .exists()
+        {
+            for argument in [
+                "-Wl,--allow-shlib-undefined",
+                "-Wl,--no-as-needed",
+                "-ltorch_cuda",
+                "-lc10_cuda",
+                "-Wl,--as-needed",
+            ] {
+                println!("cargo:rustc-link-arg={argument}");
+            }
+        }
     }
 }

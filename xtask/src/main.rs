@@ -3,9 +3,11 @@
 //! - [`libtorch`]: finds libtorch or fetches it, and links it to `target/libtorch`.
 //! - [`wheels`]: the pinned Python wheels that libtorch comes in: fetch, check, unpack.
 //! - [`install`]: puts `flow` and its plugins on the PATH.
+//! - [`torch`]: the tests of networks once more, for other processors.
 
 mod install;
 mod libtorch;
+mod torch;
 mod wheels;
 
 use std::io::{BufRead, BufReader, ErrorKind, IsTerminal};
@@ -130,6 +132,7 @@ fn test() -> Result<ExitCode> {
     python.args(["-m", "unittest", "discover", "stages/python"]);
     step("python", python)?;
     step("test", cargo_with(&["test", "--workspace"]))?;
+    torch::test_as_if_without_avx512()?;
     Ok(ExitCode::SUCCESS)
 }
 
