@@ -1,7 +1,9 @@
-//! What runs leave: logs within bounds, and files that keep others from the store.
+//! What runs leave: logs within bounds, folders that gc takes, and files that keep others from the store.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use flow_tests::{Test, store};
 
@@ -75,6 +77,136 @@ fn lines_of_both_streams_stand_in_the_order_of_their_writes() {
 
 const TWO: &str = "[params]\nx = 1\n[stages.a]\nrun = 'echo ${x} > ${outputs.o}'\noutputs = { o = 'o' }\n\
                    [stages.b]\nrun = 'cat ${inputs.a} > ${outputs.o}'\ninputs = { a = 'a' }\noutputs = { o = 'o' }\n";
+
+/// Sets back when a run last told something.
+fn age(run: &Path, days: u64) {
+    let then = SystemTime::now() - Duration::from_secs(days * 86_400);
+    let events = File::options().append(true).open(run.join("events.jsonl"));
+    events.unwrap().set_modified(then).unwrap();
+}
+
+fn runs(test: &Test) -> Vec<PathBuf> {
+    store::runs(&test.path(".flow"))
+}
+
+#[test]
+fn a_run_goes_when_nothing_that_it_made_is_left() {
+    let test = Test::new().workflow(TWO);
+    let test = test.run("").ran("a b").check();
+    let test = test.run("--set x=2").ran("a b").check();
+    let test = test.run("--set x=2").cached("a b").check();
+    let [first, second, third] = &runs(&test)[..] else {
+        panic!("three runs")
+    };
+    for run in [first, second, third] {
+        age(run, 10);
+    }
+    let pin = "cache pin flow.toml best --set x=2";
+    let test = test
+        .flow(pin)
+        .stdout("pinned 2 of 2 result(s) as `best`\n")
+        .check();
+    // Everything is of use to someone, as long as nobody says how old it may be.
+    let test = test
+        .flow("cache gc flow.toml")
+        .stdout_has("0 result(s)")
+        .check();
+    assert_eq!(runs(&test).len(), 3);
+    // A dry run says what would go, and the first of them is the run that made what goes.
+    let gc = "cache gc flow.toml --max-size 0B";
+    let name = first.file_name().unwrap().to_str().unwrap().to_string();
+    let test = test
+        .flow(gc)
+        .arg("--dry-run")
+        .stdout_has("and the logs of 1 run(s) that have no more use: RUN\n")
+        .stdout_has("would free")
+        .check();
+    assert_eq!(runs(&test).len(), 3);
+    let test = test
+        .flow(gc)
+        .stdout_has("and the logs of 1 run(s) that have no more use: RUN\n")
+        .check();
+    assert!(!test.has(&format!(".flow/runs/{name}")));
+    // What is pinned keeps the runs that made it and that used nothing else.
+    let test = test
+        .flow("cache gc flow.toml --max-age 1d")
+        .stdout_has("0 result(s)")
+        .check();
+    assert_eq!(runs(&test).len(), 2);
+    let test = test
+        .flow("cache unpin flow.toml best")
+        .stdout_has("no longer")
+        .check();
+    let test = test.flow(gc).stdout_has("the logs of 2 run(s)").check();
+    assert_eq!(runs(&test).len(), 0);
+    test.flow("cache verify flow.toml")
+        .stdout_has("0 damaged")
+        .check();
+}
+
+#[test]
+fn a_run_that_only_used_results_goes_by_its_age() {
+    let test = Test::new().workflow(TWO).run("").ran("a b").check();
+    let test = test.run("").cached("a b").check();
+    let [first, second] = &runs(&test)[..] else {
+        panic!("two runs")
+    };
+    age(first, 10);
+    age(second, 10);
+    let test = test
+        .flow("cache gc flow.toml --max-age 20d")
+        .stdout_has("0 result(s)")
+        .check();
+    assert_eq!(runs(&test).len(), 2);
+    let test = test
+        .flow("cache gc flow.toml --max-age 5d")
+        .stdout_has("the logs of 1 run(s)")
+        .stdout_has("0 result(s)")
+        .check();
+    // The other one has the log of how the results were made.
+    assert_eq!(&runs(&test)[..], [first.clone()]);
+}
+
+#[test]
+fn a_failed_run_keeps_its_log_for_a_week() {
+    let test = Test::new()
+        .workflow("[stages.a]\nrun = 'echo why; exit 1'\noutputs = { o = 'o' }\n")
+        .run("")
+        .status(1)
+        .stages("failed", "a")
+        .check();
+    let run = runs(&test).pop().unwrap();
+    age(&run, 6);
+    let test = test
+        .flow("cache gc flow.toml --max-size 0B")
+        .stdout_has("freed")
+        .check();
+    assert_eq!(runs(&test).len(), 1);
+    age(&run, 8);
+    let test = test
+        .flow("cache gc flow.toml")
+        .stdout_has("the logs of 1 run(s)")
+        .check();
+    assert_eq!(runs(&test).len(), 0);
+}
+
+#[test]
+fn a_run_that_goes_on_is_left_alone() {
+    let test = Test::new().workflow(
+        "[stages.a]\nrun = 'echo > began; until test -e go; do sleep 0.02; done; echo > ${outputs.o}'\noutputs = { o = 'o' }\n",
+    );
+    let gc = test.beside();
+    let mut running = test.run("").ran("a").start();
+    running.wait_for("began");
+    let run = store::runs(&running.path(".flow")).pop().unwrap();
+    age(&run, 30);
+    gc.flow("cache gc flow.toml --max-age 1d --max-size 0B")
+        .stdout_has("0 result(s)")
+        .check();
+    assert!(run.join("logs/a.log").is_file());
+    fs::write(running.path("go"), "").unwrap();
+    running.finish();
+}
 
 #[test]
 fn git_and_backups_leave_the_store_alone() {

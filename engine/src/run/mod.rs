@@ -14,6 +14,7 @@
 //! - `points`: which points of a sweep are done.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
 //! - [`journal`]: what is kept of a run in the store; [`past`] reads it again.
+//! - [`retire`]: which runs gc takes.
 //! - [`provenance`]: how a result came to be, from its record back to the user's files.
 //! - [`contrast`]: how two runs, or two points of a sweep, differ.
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
@@ -38,6 +39,7 @@ mod outputs;
 pub mod past;
 mod points;
 pub mod provenance;
+pub mod retire;
 pub mod runner;
 pub mod settled;
 pub mod statistics;
