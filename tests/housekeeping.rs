@@ -164,7 +164,7 @@ fn a_run_that_only_used_results_goes_by_its_age() {
         .stdout_has("0 result(s)")
         .check();
     // The other one has the log of how the results were made.
-    assert_eq!(&runs(&test)[..], [first.clone()]);
+    assert_eq!(runs(&test), std::slice::from_ref(first));
 }
 
 #[test]
