@@ -114,6 +114,53 @@ fn a_touched_file_changes_nothing() {
     nothing_runs(test);
 }
 
+/// Each command that reads an input notes what it read, so that the next need not.
+#[test]
+fn a_touched_file_is_read_once_by_whatever_command() {
+    let digits: String = (0..2000).map(|n| format!("{n}\n")).collect();
+    let test = Test::new()
+        .file("in.txt", &digits)
+        .workflow("[stages.a]\nrun = 'cat ${inputs.i} > ${outputs.o}'\ninputs = { i = { path = 'in.txt' } }\noutputs = { o = 'o' }\n");
+    let touch = |test: &Test, seconds: u64| {
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+        let file = std::fs::File::options()
+            .append(true)
+            .open(test.path("in.txt"));
+        file.unwrap().set_modified(then).unwrap();
+        // What changed within two seconds is not remembered.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+    };
+    let line = |test: &Test| {
+        let memo = test.read(".flow/memo");
+        let line = memo.lines().find(|line| line.ends_with("/in.txt"));
+        line.unwrap().to_string()
+    };
+    touch(&test, 10);
+    let mut test = test.run("").ran("a").check();
+    let mut before = line(&test);
+    for (i, command) in [
+        "run flow.toml --json",
+        "status flow.toml",
+        "run flow.toml --dry-run",
+        "why flow.toml a",
+    ]
+    .iter()
+    .enumerate()
+    {
+        touch(&test, 100 + i as u64);
+        test = test.flow(command).anyhow().check();
+        let now = line(&test);
+        assert_ne!(
+            now, before,
+            "flow {command} has read the file and does not remember it"
+        );
+        before = now;
+        test = test.flow(command).anyhow().check();
+        assert_eq!(line(&test), before);
+    }
+    test.run("").cached("a").check();
+}
+
 #[test]
 fn a_renamed_stage_changes_nothing() {
     pipeline()

@@ -36,8 +36,7 @@ fn ctrl_c_ends_the_stages_and_says_what_is_kept() {
             .status(130)
             .stderr(
                 "ran       quick TIME\n\
-                 interrupted: the 1 finished stage(s) are in the store, and a training goes on from its last \
-                 checkpoint; run the same command again to go on\n\
+                 interrupted: the finished stage is in the store; run the same command again to go on\n\
                  run RUN: 1 ran, 0 cached, 1 not run, TIME\n",
             )
             .start();
@@ -52,6 +51,53 @@ fn ctrl_c_ends_the_stages_and_says_what_is_kept() {
             .ran("slow")
             .check();
     }
+}
+
+/// A kind that goes on from what it left, and one that does not; both say when they wait.
+const KINDS: &str = r#"#!/bin/sh
+if [ "$1" = describe ]; then
+    kind() {
+        echo '{"name": "'"$1"'", "version": 1, "summary": "Waits", "outputs": [{"name": "out", "type": "file"}],'
+        echo '"parameters": {"type": "object", "properties": {}}, "checkpoints": '"$2}"
+    }
+    echo '{"protocol": 1, "plugin": "waits", "version": "1", "kinds": ['
+    kind saves true; echo ,; kind forgets false
+    echo ']}'
+    exit
+fi
+read -r request
+echo "$2" > saved
+echo > "$(printf %s "$request" | sed -n 's/.*"work":"\([^"]*\)\/.flow.*/\1/p')/began-$2"
+sleep 60
+"#;
+
+#[test]
+fn what_goes_on_from_a_checkpoint_is_named_and_nothing_else() {
+    let run = |stages: &str| {
+        let test = Test::new()
+            .executable("plugin", KINDS)
+            .workflow(&format!("[plugins]\nmine = 'plugin'\n{stages}"));
+        test.flow("run flow.toml --jobs 2").status(130)
+    };
+    let mut running = run("[stages.one]\nuses = 'saves'\n[stages.two]\nuses = 'forgets'\n")
+        .stderr(
+            "interrupted: no stage had finished, and `one` goes on from its last checkpoint; run the same command again \
+             to go on\nrun RUN: 0 ran, 0 cached, 2 not run, TIME\n",
+        )
+        .start();
+    running.wait_for_path("began-saves");
+    running.wait_for_path("began-forgets");
+    running.signal(Signal::INT);
+    running.finish();
+    let mut running = run("[stages.two]\nuses = 'forgets'\n")
+        .stderr(
+            "interrupted: no stage had finished; run the same command again to go on\n\
+             run RUN: 0 ran, 0 cached, 1 not run, TIME\n",
+        )
+        .start();
+    running.wait_for_path("began-forgets");
+    running.signal(Signal::INT);
+    running.finish();
 }
 
 #[test]

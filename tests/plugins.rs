@@ -12,7 +12,7 @@ if [ "$1" = describe ]; then
         echo '{"name": "'"$1"'", "version": 1, "summary": "Misbehaves", "outputs": [{"name": "out", "type": "'"$2"'"}],'
         echo '"parameters": {"type": "object", "properties": {"how": {"type": "string"}, "pids": {"type": "string"}}}}'
     }
-    echo '{"protocol": 1, "plugin": "misbehave", "version": "1", "kinds": ['
+    echo '{"protocol": 1, "plugin": "misbehave", "version": "1 with libmisery 2.13", "kinds": ['
     kind bad file; echo ,; kind bad-folder folder; echo ,; kind bad-array array; echo ,; kind bad-metrics metrics
     echo ']}'
     exit
@@ -35,7 +35,9 @@ case $how in
     not-npy) echo 1,2,3 > "$out" ;;
     not-json) echo 1,2,3 > "$out" ;;
     hang) echo $$ > "$pids"; sleep 100 ;;
-    crash) kill -SEGV $$ ;;
+    crash) echo "a last word on stderr" >&2; kill -SEGV $$ ;;
+    abort) echo "a last word on stderr" >&2; kill -ABRT $$ ;;
+    illegal) echo "a last word on stderr" >&2; kill -ILL $$ ;;
     killed) kill -KILL $$ ;;
     huge-line) head -c 3000000 /dev/zero | tr '\0' x; echo; echo fine > "$out" ;;
     huge-message) printf '{"event": "log", "message": "'; head -c 900000 /dev/zero | tr '\0' x; echo '"}'; echo fine > "$out" ;;
@@ -242,14 +244,66 @@ fn it_hangs() {
 }
 
 #[test]
-fn it_crashes() {
-    fails("bad", "crash", "it crashed (signal 11)", &[]);
+fn it_is_killed() {
     fails(
         "bad",
         "killed",
         "it was killed (signal 9): by someone, or by the system when memory ran out",
         &[],
     );
+}
+
+/// What this machine says of its processor.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    name.map_or(String::new(), |name| {
+        name.trim_start_matches([' ', '\t', ':']).to_string()
+    })
+}
+
+#[test]
+fn it_crashes() {
+    for (how, signal) in [
+        ("crash", "a segmentation fault (SIGSEGV: "),
+        ("abort", "an abort (SIGABRT: "),
+        ("illegal", "an illegal instruction (SIGILL: "),
+    ] {
+        let test = plugin("bad", how)
+            .flow("run flow.toml")
+            .status(1)
+            .stderr_has(&format!("error: stage `stage` failed: it crashed with {signal}"))
+            // The plugin's own words about itself, though it can't say anything any more.
+            .stderr_has("That is a fault in misbehave 1 with libmisery 2.13, or in this machine; the processor is ")
+            .stderr_has(&processor())
+            .stderr_has("A report to the plugin's makers is welcome, with this message and the last lines of the log\n")
+            .stderr_has("  | a last word on stderr\n  whole log: DIR/.flow/runs/RUN/logs/stage.log\n")
+            .check();
+        recovers(test, &["a last word on stderr"]);
+    }
+}
+
+#[test]
+fn a_command_crashes() {
+    let crash = |command: &str| {
+        let workflow = format!("[stages.a]\nrun = {command}\noutputs = {{ o = 'o' }}\n");
+        Test::new()
+            .workflow(&workflow)
+            .flow("run flow.toml")
+            .status(1)
+    };
+    crash("['sh', '-c', 'kill -SEGV $$']")
+        .stderr_has("failed: it crashed with a segmentation fault (SIGSEGV: it used memory that it does not have), on ")
+        .check();
+    // The shell tells of it with its own status.
+    crash("'sh -c \"kill -ABRT \\$\\$\"; exit $?'")
+        .stderr_has("failed: it ended with exit status 134: a program in it crashed with an abort (SIGABRT: ")
+        .check();
+    crash("'exit 130'")
+        .stderr_has("failed: it ended with exit status 130\n")
+        .check();
 }
 
 #[test]

@@ -48,6 +48,9 @@ struct Staged {
     to: PathBuf,
 }
 
+/// No more files than this are made durable one by one.
+const FEW: usize = 2;
+
 /// More files than this are made durable by one sync of the whole file system, which costs less than one a file.
 const MANY: usize = 32;
 
@@ -270,11 +273,14 @@ impl Store {
     }
 
     fn sync_each(&self, paths: Vec<&Path>) -> Result<(), Error> {
-        // In parallel, since the file system then answers several with one write.
         if paths.len() > MANY {
             self.sync_all()
-        } else {
+        } else if paths.len() > FEW {
+            // In parallel, since the file system then answers several with one write.
             paths.into_par_iter().try_for_each(sync)
+        } else {
+            // The usual stage has these few. Threads that wait for work would spin meanwhile, for longer than the disk takes.
+            paths.into_iter().try_for_each(sync)
         }
     }
 

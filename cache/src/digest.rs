@@ -45,11 +45,18 @@ impl Digest {
     /// A large one is read in chunks by one thread while the others hash. A memory map takes fewer cycles (1 GB in the page
     /// cache: 0.21 CPU seconds in place of 0.27), but a file cut short meanwhile would end the process (SIGBUS). With chunks of
     /// 4 MiB, which no core's cache holds, it is 0.33.
-    pub(crate) fn of_file(mut file: &File) -> io::Result<Digest> {
+    pub(crate) fn of_file(file: &File) -> io::Result<Digest> {
+        Digest::of_file_heard(file, &mut |_| ())
+    }
+
+    /// The same, and tells `heard` of each piece how many bytes it has.
+    pub(crate) fn of_file_heard(mut file: &File, heard: &mut dyn FnMut(u64)) -> io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
         let whole = file;
-        if file.metadata()?.len() < LARGE {
+        let length = file.metadata()?.len();
+        if length < LARGE {
             hasher.update_reader(file)?;
+            heard(length);
         } else {
             let (mut hashing, mut reading) = (vec![0; CHUNK], vec![0; CHUNK]);
             let mut length = fill(&mut file, &mut hashing)?;
@@ -71,6 +78,7 @@ impl Digest {
                         hasher.update_rayon(&hashing[..length]);
                     },
                 );
+                heard(length as u64);
                 length = next?;
                 std::mem::swap(&mut hashing, &mut reading);
             }

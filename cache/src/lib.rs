@@ -45,5 +45,5 @@ pub use gc::{Budget, Evicted, Plan};
 pub use lease::{Acquired, Holder, Lease};
 pub use record::{Lookup, Output, Record};
 pub use scan::Stats;
-pub use store::Store;
+pub use store::{Hear, Store};
 pub use verify::{Problem, Verification};

@@ -125,7 +125,13 @@ impl Store {
                 return Ok((digest, stat.size));
             }
             let digest = File::open(path)
-                .and_then(|file| Digest::of_file(&file))
+                .and_then(|file| {
+                    Digest::of_file_heard(&file, &mut |bytes| {
+                        if let Some(hear) = &self.hear {
+                            hear(path, bytes);
+                        }
+                    })
+                })
                 .at("hashing", path)?;
             if stat != Stat::of(&fs::metadata(path).at("reading", path)?) {
                 continue;

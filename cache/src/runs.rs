@@ -21,6 +21,17 @@ impl Store {
         self.root().join("runs").join(id)
     }
 
+    /// Makes the folder of a new run, and the store's own where they are not there.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn make_run_folder(&self, id: &str) -> Result<PathBuf, Error> {
+        self.prepare()?;
+        let folder = self.run_folder(id);
+        fs::create_dir_all(&folder).at("making", &folder)?;
+        Ok(folder)
+    }
+
     /// Notes the digests of all files in a run's folder, which are final now, so that [`Store::verify`] can tell if they change.
     ///
     /// # Errors

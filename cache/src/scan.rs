@@ -60,6 +60,20 @@ impl Store {
         }))
     }
 
+    /// What all whole records say of the fields that `T` names: much quicker than whole records.
+    ///
+    /// # Errors
+    /// Where the store can't be listed or read. What is damaged is passed over.
+    pub fn read_records<T: serde::de::DeserializeOwned + Send>(&self) -> Result<Vec<T>, Error> {
+        let records = self.list("actions")?.into_par_iter().filter_map(|path| {
+            match self.read_record::<T>(&path) {
+                Err(Error::Damaged { .. }) => None,
+                found => Some(found.transpose()?.map(|(record, _)| record)),
+            }
+        });
+        records.collect()
+    }
+
     /// Counts and sums.
     ///
     /// # Errors

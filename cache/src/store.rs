@@ -18,9 +18,22 @@ use crate::{Digest, Key};
 pub(crate) const FORMAT: &str = "flow-cache 1";
 
 /// What a store's root may hold. A folder with anything else and no `format` file is someone else's.
-const NAMES: [&str; 11] = [
-    "actions", "blobs", "format", "live", "locks", "memo", "notes", "pins", "runs", "tmp", "work",
+const NAMES: [&str; 13] = [
+    IGNORE.0, TAG.0, "actions", "blobs", "format", "live", "locks", "memo", "notes", "pins",
+    "runs", "tmp", "work",
 ];
+
+/// Keeps `git add` from taking a store in.
+const IGNORE: (&str, &str) = (".gitignore", "# Made by flow.\n*\n");
+
+/// Tells backup programs that all this can be made again (<https://bford.info/cachedir/>).
+const TAG: (&str, &str) = (
+    "CACHEDIR.TAG",
+    "Signature: 8a477f597d28d172789f06886806bc55\n# A store of flow: what is in it can be computed again.\n",
+);
+
+/// Hears of input files that are hashed: which, and how many bytes of it since it last heard.
+pub type Hear = dyn Fn(&Path, u64) + Send + Sync;
 
 /// A content-addressed store in one folder. Cheap to clone; clones share what is remembered.
 #[derive(Clone)]
@@ -30,6 +43,8 @@ pub struct Store {
     pub(crate) note: Arc<str>,
     /// Whether what a `stat` shows as untouched is handed on unread.
     pub(crate) trusting: bool,
+    /// Hears of input files that are hashed.
+    pub(crate) hear: Option<Arc<Hear>>,
 }
 
 pub(crate) struct Inner {
@@ -75,6 +90,7 @@ impl Store {
             }),
             note: Arc::from(""),
             trusting: false,
+            hear: None,
         })
     }
 
@@ -94,6 +110,20 @@ impl Store {
             trusting: true,
             ..self
         }
+    }
+
+    /// The same store, that tells `hear` of the input files that it hashes while it does so.
+    #[must_use]
+    pub fn with_hearing(self, hear: Arc<Hear>) -> Store {
+        Store {
+            hear: Some(hear),
+            ..self
+        }
+    }
+
+    /// Whether anything was ever stored in it.
+    pub fn is_there(&self) -> bool {
+        self.root().join("format").exists()
     }
 
     /// The store's folder.
@@ -153,6 +183,13 @@ impl Store {
         for name in ["tmp", "actions", "blobs", "locks", "work"] {
             let folder = self.root().join(name);
             fs::create_dir_all(&folder).at("making", &folder)?;
+        }
+        // For people's sake: where one can't be written the store does without. What is there is left as it is.
+        for (name, text) in [IGNORE, TAG] {
+            let path = self.root().join(name);
+            if fs::symlink_metadata(&path).is_err() {
+                let _ = self.write_atomically(&path, text.as_bytes());
+            }
         }
         let format = self.root().join("format");
         if !format.exists() {

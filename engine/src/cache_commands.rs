@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use flow_cache::{Budget, Key, Lookup, Store};
 use flow_engine::run::past::PastRun;
+use flow_engine::run::retire;
 use flow_engine::view;
 use petgraph::graph::NodeIndex;
 use serde_json::json;
@@ -35,7 +36,8 @@ pub enum CacheCommand {
         #[arg(long)]
         fix: bool,
     },
-    /// Makes room: what is big and quick to compute goes first, what is pinned or in use stays.
+    /// Makes room: what is big and quick to compute goes first, what is pinned or in use stays. Runs and their logs go when
+    /// none of the results that they made is left.
     #[command(after_help = "Example:\n  flow cache gc --max-size 50GB --max-age 30d --dry-run")]
     Gc {
         #[command(flatten)]
@@ -228,6 +230,8 @@ fn verify(store: &Store, fix: bool) -> Result<ExitCode, Failure> {
 
 fn gc(store: &Store, budget: &Budget, dry_run: bool) -> Result<ExitCode, Failure> {
     let plan = store.gc(budget, dry_run)?;
+    let evicted = plan.evicted.iter().map(|evicted| evicted.key).collect();
+    let retired = retire::retire(store, budget.max_age, &evicted, dry_run)?;
     let now = SystemTime::now();
     for evicted in &plan.evicted {
         let idle = now.duration_since(evicted.touched).unwrap_or_default();
@@ -239,10 +243,19 @@ fn gc(store: &Store, budget: &Budget, dry_run: bool) -> Result<ExitCode, Failure
             view::duration(idle.as_secs_f64())
         ))?;
     }
+    if !retired.runs.is_empty() {
+        view::print(&format!(
+            "{:>12}  {:>10}  and the logs of {} run(s) that have no more use: {}",
+            "runs",
+            ByteSize(retired.bytes).to_string(),
+            retired.runs.len(),
+            some(&retired.runs)
+        ))?;
+    }
     view::print(&format!(
         "{} {} ({} of it leftovers): {} result(s) that took {} to compute; {} stays, with {} result(s) pinned and {} in use",
         if dry_run { "would free" } else { "freed" },
-        ByteSize(plan.freed),
+        ByteSize(plan.freed + retired.bytes),
         ByteSize(plan.garbage),
         plan.evicted.len(),
         view::duration(plan.seconds),
@@ -251,6 +264,16 @@ fn gc(store: &Store, budget: &Budget, dry_run: bool) -> Result<ExitCode, Failure
         plan.in_use
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first few names of many.
+fn some(names: &[String]) -> String {
+    const FEW: usize = 3;
+    let first = names[..names.len().min(FEW)].join(", ");
+    match names.len().saturating_sub(FEW) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// The store of a workflow file, which need not be right any more.

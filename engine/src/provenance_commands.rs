@@ -9,6 +9,7 @@ use flow_cache::{Record, Store};
 use flow_engine::run::past::{self, PastRun};
 use flow_engine::run::provenance::{self, Found};
 use flow_engine::view;
+use flow_engine::view::hearing::Hearing;
 use flow_engine::view::provenance::Again;
 use flow_engine::workflow::Reference;
 use serde_json::json;
@@ -154,7 +155,12 @@ fn show_content(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     let store = arguments.place().open()?;
     let path = Path::new(what);
     let digits = if path.exists() {
-        store.digest_path(path)?.to_string()
+        let hearing = Hearing::new();
+        let digest = hearing.of(&store).digest_path(path);
+        hearing.end();
+        // It saves the next look at the file time, nothing else.
+        let _ = store.save_memo();
+        digest?.to_string()
     } else if what.len() >= FEWEST_DIGITS && what.bytes().all(|b| b.is_ascii_hexdigit()) {
         what.to_ascii_lowercase()
     } else {

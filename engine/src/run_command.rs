@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use flow_cache::Digest;
 use flow_engine::run::budget::Machine;
-use flow_engine::run::explain::History;
 use flow_engine::run::journal::{Journal, Subject};
 use flow_engine::run::settled::{self, Settled};
 use flow_engine::run::{Event, Options, Runner};
 use flow_engine::view;
+use flow_engine::view::hearing::Hearing;
 use petgraph::graph::NodeIndex;
 
 use crate::commands::show;
@@ -22,9 +22,10 @@ use crate::{RunArguments, Verify, check_command, table_command};
 
 /// `flow run`.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
     let name = name(arguments);
     if let Some(name) = &name
-        && again(arguments, name)?
+        && again(arguments, name, started)?
     {
         return Ok(ExitCode::SUCCESS);
     }
@@ -75,7 +76,6 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         forced,
         jobs: arguments.jobs.unwrap_or(machine.cores),
         machine,
-        urgency: urgency(&session)?,
         keep_going: arguments.keep_going || (session.plan.sweep.is_some() && !arguments.fail_fast),
     };
     let subject = Subject {
@@ -85,7 +85,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         plan: &session.plan,
         catalogue: &session.catalogue,
     };
-    let mut journal = Journal::begin(&session.store, &subject)?;
+    let mut journal = Journal::begin(&session.store, &subject, started)?;
     let store = match arguments.verify {
         Verify::Digest => session.store.clone(),
         Verify::Size => session.store.clone().trusting(),
@@ -98,11 +98,13 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         externals: &externals,
         store: &store,
         stop: &stop,
+        started,
     };
     let mut view = view::choose(arguments.json);
     let summary = runner.run(&options, &mut journal, &mut |event: &Event| {
         view.event(event)
-    })?;
+    });
+    // Also a run that the store has failed has an end, and what it has read is remembered.
     journal.end(&store);
     view.end()?;
     if let Err(error) = store.save_memo() {
@@ -110,6 +112,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
             "warning: {error}; so the next run reads the input files again"
         ));
     }
+    let summary = summary?;
     let metrics = |node| Some(&summary.records.get(&node)?.metrics);
     let tables = match &columns {
         _ if session.plan.sweep.is_none() => {
@@ -143,17 +146,6 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         "cancelled" => INTERRUPTED,
         _ => FAILED,
     }))
-}
-
-/// The order in which instances are best started.
-fn urgency(session: &Session) -> Result<Vec<NodeIndex>, Failure> {
-    let plan = &session.plan;
-    let stages: BTreeSet<&str> = match &plan.sweep {
-        Some(_) => plan.instances().map(|i| i.stage.as_str()).collect(),
-        None => BTreeSet::new(),
-    };
-    let history = History::of(&session.store, &stages)?;
-    Ok(plan.urgency(|stage| history.seconds(stage)))
 }
 
 /// This machine, if it has what the given instances must have.
@@ -195,17 +187,21 @@ fn name(arguments: &RunArguments) -> Option<Digest> {
 }
 
 /// Does what the last run did, where that found all its work done and all is as it was; says whether it is so.
-fn again(arguments: &RunArguments, name: &Digest) -> Result<bool, Failure> {
-    let started = Instant::now();
+fn again(arguments: &RunArguments, name: &Digest, started: Instant) -> Result<bool, Failure> {
     let Ok(path) = arguments.workflow.workflow.canonicalize() else {
         return Ok(false);
     };
     let folder = path.parent().unwrap_or(&path);
     let store = open_store(&arguments.workflow, folder)?;
-    let Some(settled) = Settled::find(&store, name, folder) else {
+    let hearing = Hearing::new();
+    let settled = Settled::find(&hearing.of(&store), name, folder);
+    hearing.end();
+    // It saves the next run time, nothing else.
+    let _ = store.save_memo();
+    let Some(settled) = settled else {
         return Ok(false);
     };
-    let Some((mut journal, stages)) = Journal::again(&store, &settled)? else {
+    let Some((mut journal, stages)) = Journal::again(&store, &settled, started)? else {
         return Ok(false);
     };
     let mut view = view::choose(arguments.json);

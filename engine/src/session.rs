@@ -9,6 +9,7 @@ use flow_engine::plan::{self, Plan};
 use flow_engine::plugin::Catalogue;
 use flow_engine::run::{Externals, Survey};
 use flow_engine::view;
+use flow_engine::view::hearing::Hearing;
 use flow_engine::workflow::problem::Problems;
 use flow_engine::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
 use petgraph::graph::NodeIndex;
@@ -120,7 +121,14 @@ impl Session {
         let mut problems = Problems::default();
         let nodes = nodes.iter().copied();
         let folder = self.workflow.folder();
-        let externals = Externals::resolve(&self.plan, nodes, folder, &self.store, &mut problems);
+        let hearing = Hearing::new();
+        let store = hearing.of(&self.store);
+        let externals = Externals::resolve(&self.plan, nodes, folder, &store, &mut problems);
+        hearing.end();
+        if store.is_there() {
+            // Whatever the command is: what was read now need not be read by the next. Nothing but time is lost without.
+            let _ = store.save_memo();
+        }
         self.sources = settle(std::mem::take(&mut self.sources), problems, &self.catalogue)?;
         Ok(externals)
     }

@@ -12,6 +12,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use flow_cache::{Digest, Store};
 use flow_engine::plan;
@@ -315,6 +316,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         externals: &externals,
         store: &store,
         stop: &stop,
+        started: Instant::now(),
     };
     let options = Options {
         wanted: all,
@@ -322,7 +324,6 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         forced: BTreeSet::new(),
         machine: Machine::here(),
         jobs: 2,
-        urgency: plan.order.clone(),
         keep_going: false,
     };
     let subject = Subject {
@@ -332,7 +333,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         plan: &plan,
         catalogue: &catalogue,
     };
-    let mut journal = Journal::begin(&store, &subject).unwrap();
+    let mut journal = Journal::begin(&store, &subject, runner.started).unwrap();
     let mut by_label = BTreeMap::new();
     let mut ended: BTreeMap<String, Vec<Status>> = BTreeMap::new();
     let mut keys: HashSet<String> = HashSet::new();

@@ -12,7 +12,7 @@ mod parameters;
 pub mod sweep;
 mod wiring;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use petgraph::Direction;
@@ -262,6 +262,36 @@ impl Plan {
     /// The instances that this one reads from.
     pub fn sources(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
         self.graph.neighbors_directed(node, Direction::Incoming)
+    }
+
+    /// The instances in the order in which they are best started: first what the longest way leads on from, by how long its
+    /// stages take; of ways that are alike, what most points of a sweep share; then as planned. So the end comes early.
+    ///
+    /// A stage of which no seconds are known counts as the mean of those that are, or of all as alike.
+    pub fn urgency(&self, seconds: impl Fn(&Instance) -> Option<f64>) -> Vec<NodeIndex> {
+        let known: Vec<f64> = self.instances().filter_map(&seconds).collect();
+        let mean = match known.len() {
+            0 => 1.0,
+            count => known.iter().sum::<f64>() / count as f64,
+        };
+        let mut way: HashMap<NodeIndex, f64> = HashMap::new();
+        for &node in self.order.iter().rev() {
+            let own = seconds(&self.graph[node]).unwrap_or(mean);
+            let longest = self.readers(node).filter_map(|reader| way.get(&reader));
+            way.insert(node, own + longest.copied().fold(0.0, f64::max));
+        }
+        let mut shared: HashMap<NodeIndex, usize> = HashMap::new();
+        let points = self.sweep.iter().flat_map(|sweep| &sweep.points);
+        for node in points.flat_map(|point| &point.nodes) {
+            *shared.entry(*node).or_default() += 1;
+        }
+        let mut order = self.order.clone();
+        // Stable: what is alike stays in the plan's order.
+        order.sort_by(|a, b| {
+            let by_way = way[b].total_cmp(&way[a]);
+            by_way.then_with(|| shared.get(b).cmp(&shared.get(a)))
+        });
+        order
     }
 
     /// All instances, in order.

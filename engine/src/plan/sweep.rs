@@ -61,33 +61,6 @@ impl Sweep {
     }
 }
 
-impl Plan {
-    /// The instances in the order in which they are best started: in a sweep, what many points share comes first, then
-    /// what the longest way leads on from, by how long its stages take; otherwise as planned.
-    pub fn urgency(&self, seconds: impl Fn(&str) -> Option<f64>) -> Vec<NodeIndex> {
-        let Some(sweep) = &self.sweep else {
-            return self.order.clone();
-        };
-        let mut shared: HashMap<NodeIndex, usize> = HashMap::new();
-        for node in sweep.points.iter().flat_map(|point| &point.nodes) {
-            *shared.entry(*node).or_default() += 1;
-        }
-        let mut way: HashMap<NodeIndex, f64> = HashMap::new();
-        for &node in self.order.iter().rev() {
-            let own = seconds(&self.graph[node].stage).unwrap_or(1.0);
-            let longest = self.readers(node).filter_map(|reader| way.get(&reader));
-            way.insert(node, own + longest.copied().fold(0.0, f64::max));
-        }
-        let mut order = self.order.clone();
-        // Stable: what is alike stays in the plan's order.
-        order.sort_by(|a, b| {
-            let by_share = shared.get(b).cmp(&shared.get(a));
-            by_share.then_with(|| way[b].total_cmp(&way[a]))
-        });
-        order
-    }
-}
-
 impl Sweep {
     /// The instance and the metric's name that `stage.metric` means at a point.
     pub fn metric<'m>(

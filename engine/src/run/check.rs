@@ -393,7 +393,7 @@ impl Checker<'_> {
                     ..again(status)
                 }
             }
-            Outcome::Cancelled => again(Verdict::Cancelled),
+            Outcome::Cancelled { .. } => again(Verdict::Cancelled),
             Outcome::Failed(failure) => Again {
                 failure: Some(Failure {
                     message: failure.message,

@@ -20,6 +20,8 @@ use crate::workflow::Template;
 /// A process ready to start.
 pub(super) struct Prepared {
     pub command: Command,
+    /// What it is called, as a person wrote it.
+    pub program: String,
     /// What is written on its stdin; nothing for `run` stages.
     pub request: Option<Vec<u8>>,
     /// The folder that its outputs have to lie in.
@@ -50,7 +52,7 @@ pub(super) fn prepare(
     for input in &instance.inputs {
         inputs.insert(input.role.clone(), locate(site, input, made, attempt)?);
     }
-    let (mut command, request) = match &instance.task {
+    let (program, mut command, request) = match &instance.task {
         Task::Kind { kind, parameters } => {
             let kind = site
                 .catalogue
@@ -111,7 +113,7 @@ pub(super) fn prepare(
                 .current_dir(&scratch);
             let mut line = serde_json::to_vec(&request).context("a path is not valid UTF-8")?;
             line.push(b'\n');
-            (command, Some(line))
+            (kind.program.display().to_string(), command, Some(line))
         }
         Task::Command { command, values } => {
             let names = Names {
@@ -121,14 +123,15 @@ pub(super) fn prepare(
                 scratch: &scratch,
                 values,
             };
-            let mut command = names.command(command)?;
+            let (program, mut command) = names.command(command)?;
             command.current_dir(site.folder);
-            (command, None)
+            (program, command, None)
         }
     };
     process::clean_environment(&mut command, &instance.env, share.threads, &share.gpus);
     Ok(Prepared {
         command,
+        program,
         request,
         outputs,
     })
@@ -216,7 +219,8 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn command(&self, command: &plan::Command) -> Result<Command> {
+    /// What is started, as it is called, and the command.
+    fn command(&self, command: &plan::Command) -> Result<(String, Command)> {
         match command {
             plan::Command::Shell(line) => {
                 let line = line.render(|name| {
@@ -228,9 +232,9 @@ impl Names<'_> {
                         .with_context(|| format!("${{{name}}} can't be quoted for the shell"))?;
                     anyhow::Ok(quoted.join(" "))
                 })?;
-                let mut command = Command::new("sh");
+                let mut command = process::program("sh");
                 command.args(["-c", &line]);
-                Ok(command)
+                Ok(("sh".into(), command))
             }
             plan::Command::Arguments(templates) => {
                 let mut arguments = Vec::new();
@@ -239,9 +243,9 @@ impl Names<'_> {
                 }
                 let mut arguments = arguments.into_iter();
                 let program = arguments.next().context("the command is empty")?;
-                let mut command = Command::new(program);
+                let mut command = process::program(&program);
                 command.args(arguments);
-                Ok(command)
+                Ok((program, command))
             }
         }
     }

@@ -194,6 +194,9 @@ pub struct RunEnd {
     pub skipped: usize,
     /// Stages that the end of the run came before.
     pub cancelled: usize,
-    /// How long the run took.
+    /// Of those, by instance, what left a checkpoint that the next run goes on from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<String>,
+    /// How long the run took, from the beginning of its command.
     pub seconds: f64,
 }

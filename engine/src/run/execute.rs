@@ -1,33 +1,28 @@
 //! One stage, from lease to commit, on a thread of its own.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::ops::ControlFlow;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use flow_cache::{Acquired, Draft, Holder, Key, Lease, Record, Store};
-use flow_stage::protocol;
 use petgraph::graph::NodeIndex;
 use serde_json::{Value, json};
 
 use super::budget::Share;
-use super::command::{self, Prepared};
+use super::command;
 use super::earlier;
 use super::event::{Event, Failure};
 use super::external::Externals;
 use super::journal;
 use super::key::Manifest;
+use super::log;
 use super::outputs;
+use super::watch::watch;
 use crate::plan::{Instance, Origin, Plan, Task};
-use crate::plugin::process::{self, Ending};
 use crate::plugin::{Catalogue, Kind};
 
 /// What stages have made so far: instance and output role to what the store holds.
@@ -70,7 +65,10 @@ pub(super) enum Outcome {
     /// Another run made it meanwhile.
     Cached(Box<Record>),
     Failed(Failure),
-    Cancelled,
+    Cancelled {
+        /// Whether it left something that the next run goes on from.
+        checkpoint: bool,
+    },
 }
 
 /// Executes the job with what it holds of the machine, and gives how it ended and how long that took, in seconds. `freed`
@@ -98,7 +96,7 @@ pub(super) fn execute(
     let outcome = result.unwrap_or_else(|error| {
         Outcome::Failed(Failure {
             message: format!("{error:#}"),
-            tail: tail(&job.log),
+            tail: log::tail(&job.log),
             log: job.log.clone(),
         })
     });
@@ -131,7 +129,7 @@ fn attempt(
     };
     let lease = match site.store.acquire(&job.key, job.forced, &mut waiting)? {
         Acquired::Hit(record) => return Ok(Outcome::Cached(Box::new(record))),
-        Acquired::GaveUp => return Ok(Outcome::Cancelled),
+        Acquired::GaveUp => return Ok(Outcome::Cancelled { checkpoint: false }),
         Acquired::Lease(lease) => lease,
     };
     let kind = match &instance.task {
@@ -159,8 +157,10 @@ fn attempt(
         }
         Ok(None) => {
             let _ = fs::remove_dir_all(&attempt);
+            let scratch = fs::read_dir(lease.work().join("scratch"));
+            let checkpoint = checkpoints && scratch.is_ok_and(|mut left| left.next().is_some());
             lease.abandon(checkpoints);
-            Ok(Outcome::Cancelled)
+            Ok(Outcome::Cancelled { checkpoint })
         }
         Err(error) => {
             let _ = fs::remove_dir_all(&attempt);
@@ -223,7 +223,7 @@ fn run(
     }
     let started = Instant::now();
     let begun = jiff::Timestamp::now();
-    let Some(()) = watch(site, job, instance, prepared, tell)? else {
+    let Some(()) = watch(site, job, instance, kind, prepared, tell)? else {
         return Ok(None);
     };
     let seconds = started.elapsed().as_secs_f64();
@@ -307,170 +307,4 @@ fn check_inputs(site: &Site<'_>, job: &Job, instance: &Instance) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Starts the process, reads what it says, waits for its end; `None` where the run was interrupted.
-fn watch(
-    site: &Site<'_>,
-    job: &Job,
-    instance: &Instance,
-    prepared: Prepared,
-    tell: &(impl Fn(Event) + Sync),
-) -> Result<Option<()>> {
-    let Prepared {
-        mut command,
-        request,
-        ..
-    } = prepared;
-    let program = command.get_program().to_string_lossy().into_owned();
-    if let Some(folder) = job.log.parent() {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("{} can't be made", folder.display()))?;
-    }
-    let log = File::create(&job.log)
-        .with_context(|| format!("the log {} can't be written", job.log.display()))?;
-    command.stderr(log.try_clone()?);
-    if request.is_some() {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    } else {
-        command.stdin(Stdio::null()).stdout(log.try_clone()?);
-    }
-    let mut child =
-        process::spawn(command).with_context(|| format!("`{program}` can't be started"))?;
-    let mut listener = Listener {
-        label: &instance.label,
-        log: Mutex::new(log),
-        tell,
-        error: None,
-        garbage: None,
-    };
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let garbage = AtomicBool::new(false);
-    let ending = thread::scope(|scope| {
-        if let (Some(mut stdin), Some(request)) = (stdin, &request) {
-            // A plugin that ends without reading breaks the pipe; its exit status tells more than the pipe does.
-            scope.spawn(move || stdin.write_all(request));
-        }
-        if let Some(stdout) = stdout {
-            let (listener, garbage) = (&mut listener, &garbage);
-            scope.spawn(move || {
-                process::lines(stdout, |line| {
-                    listener.hear(line);
-                    garbage.store(listener.garbage.is_some(), Ordering::Relaxed);
-                })
-            });
-        }
-        let stop = || site.stop.load(Ordering::Relaxed) || garbage.load(Ordering::Relaxed);
-        process::wait(&mut child, instance.timeout, stop)
-    })
-    .with_context(|| format!("`{program}` can't be waited for"))?;
-    if let Some(line) = listener.garbage {
-        bail!(
-            "it printed a line on stdout that is not an event of the protocol: `{line}` (a plugin logs on stderr)"
-        );
-    }
-    match ending {
-        Ending::Interrupted => Ok(None),
-        Ending::TimedOut => bail!(
-            "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
-            instance.timeout.unwrap_or_default().as_secs()
-        ),
-        Ending::Exited(status) if status.success() => Ok(Some(())),
-        Ending::Exited(status) => match listener.error {
-            Some(message) => bail!("{message}"),
-            None => bail!("{}", how_it_ended(status)),
-        },
-    }
-}
-
-fn how_it_ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with exit status {code}"),
-        (None, Some(9)) => {
-            "it was killed (signal 9): by someone, or by the system when memory ran out".into()
-        }
-        (None, signal) => format!("it crashed (signal {})", signal.unwrap_or(0)),
-    }
-}
-
-/// Takes a plugin's lines in.
-struct Listener<'a, T: Fn(Event)> {
-    label: &'a str,
-    log: Mutex<File>,
-    tell: &'a T,
-    /// Its last words.
-    error: Option<String>,
-    /// The first line that was no event.
-    garbage: Option<String>,
-}
-
-impl<T: Fn(Event)> Listener<'_, T> {
-    fn hear(&mut self, line: &str) {
-        let label = || self.label.to_string();
-        match serde_json::from_str::<protocol::Event>(line) {
-            Ok(protocol::Event::Progress {
-                done,
-                total,
-                unit,
-                message,
-            }) => {
-                (self.tell)(Event::Progress {
-                    label: label(),
-                    done,
-                    total,
-                    unit,
-                    message,
-                });
-            }
-            Ok(protocol::Event::Metric { name, value, step }) => {
-                let shown = value.map_or("not a number".into(), |v| v.to_string());
-                match step {
-                    Some(step) => self.write(&format!("{name} at {step}: {shown}")),
-                    None => self.write(&format!("{name}: {shown}")),
-                }
-                (self.tell)(Event::Metric {
-                    label: label(),
-                    name,
-                    value,
-                    step,
-                });
-            }
-            Ok(protocol::Event::Log { message }) => self.write(&message),
-            Ok(protocol::Event::Warning { message }) => {
-                self.write(&format!("warning: {message}"));
-                (self.tell)(Event::Warning {
-                    label: Some(label()),
-                    message,
-                });
-            }
-            Ok(protocol::Event::Error { message }) => {
-                self.write(&format!("error: {message}"));
-                self.error = Some(message);
-            }
-            Err(_) => {
-                self.write(line);
-                self.garbage
-                    .get_or_insert_with(|| line.chars().take(200).collect());
-            }
-        }
-    }
-
-    fn write(&self, line: &str) {
-        if let Ok(mut log) = self.log.lock() {
-            // A full disk fails the commit, with a better message than a lost log line could give.
-            let _ = writeln!(log, "{line}");
-        }
-    }
-}
-
-/// The last lines of a log.
-fn tail(log: &Path) -> Vec<String> {
-    const LINES: usize = 15;
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..]
-        .iter()
-        .map(|line| line.chars().take(500).collect())
-        .collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use flow_cache::{Digest, Store};
@@ -40,13 +41,13 @@ pub struct Subject<'a> {
 }
 
 impl Journal {
-    /// Begins the journal of a new run.
+    /// Begins the journal of a new run, whose command began at `started`.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn begin(store: &Store, subject: &Subject<'_>) -> Result<Journal> {
+    pub fn begin(store: &Store, subject: &Subject<'_>, started: Instant) -> Result<Journal> {
         let text = subject.sources.texts().next().map_or("", |(_, text)| text);
-        Journal::with(store, subject.facts(), text)
+        Journal::with(store, subject.facts(), text, started)
     }
 
     /// The journal of a run that does what an earlier one did, up to its last event; and the lines of the stages' and points' ends.
@@ -54,7 +55,11 @@ impl Journal {
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn again(store: &Store, earlier: &Settled) -> Result<Option<(Journal, String)>> {
+    pub fn again(
+        store: &Store,
+        earlier: &Settled,
+        started: Instant,
+    ) -> Result<Option<(Journal, String)>> {
         let left = |name| String::from_utf8(store.sealed_file(&earlier.run, name)?).ok();
         let (Some(head), Some(text), Some(events)) = (
             left("run.json"),
@@ -72,7 +77,7 @@ impl Journal {
                 line.starts_with(r#"{"event":"stage""#) || line.starts_with(r#"{"event":"point""#)
             })
             .collect();
-        let mut journal = Journal::with(store, facts, &text)?;
+        let mut journal = Journal::with(store, facts, &text, started)?;
         journal.keep(&Event::Start {
             run: journal.id.clone(),
             workflow: earlier.workflow.clone(),
@@ -84,8 +89,14 @@ impl Journal {
     }
 
     /// A journal that begins with these facts and those of this process.
-    fn with(store: &Store, mut facts: Map<String, Value>, workflow: &str) -> Result<Journal> {
-        let now = jiff::Timestamp::now();
+    fn with(
+        store: &Store,
+        mut facts: Map<String, Value>,
+        workflow: &str,
+        started: Instant,
+    ) -> Result<Journal> {
+        // So that a run began, by its journal, as long before its end as it took.
+        let now = jiff::Timestamp::now() - started.elapsed();
         let unique =
             Digest::of_bytes(format!("{} {}", std::process::id(), now.as_nanosecond()).as_bytes());
         let id = format!(
@@ -93,9 +104,7 @@ impl Journal {
             now.strftime("%Y%m%d-%H%M%S"),
             &unique.to_string()[..4]
         );
-        let folder = store.run_folder(&id);
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("{} can't be made", folder.display()))?;
+        let folder = store.make_run_folder(&id)?;
         let path = folder.join("events.jsonl");
         let file =
             File::create(&path).with_context(|| format!("{} can't be written", path.display()))?;
@@ -260,6 +269,36 @@ pub(crate) fn host() -> String {
 /// The operating system and the processor's architecture.
 pub(super) fn platform() -> String {
     format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// This machine's processor: what it calls itself, and what of its instructions libraries choose their ways by.
+pub(super) fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| {
+        let (field, value) = line.split_once(':')?;
+        (field.trim() == "model name").then(|| value.trim().to_string())
+    });
+    let name = name.unwrap_or_else(platform);
+    match widest() {
+        Some(widest) => format!("{name} ({widest})"),
+        None => name,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn widest() -> Option<&'static str> {
+    Some(if is_x86_feature_detected!("avx512f") {
+        "it has AVX-512"
+    } else if is_x86_feature_detected!("avx2") {
+        "it has AVX2 and no AVX-512"
+    } else {
+        "it has no AVX2"
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn widest() -> Option<&'static str> {
+    None
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -10,11 +10,12 @@ use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use flow_cache::{Key, Lookup, Record, Store};
+use flow_cache::{Error, Key, Lookup, Record, Store};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use super::budget::{Budget, Machine, Share};
+use super::durations::Durations;
 use super::event::{Event, Failure, RunEnd, StageEnd, Status};
 use super::execute::{self, Job, Made, Outcome, Site};
 use super::external::Externals;
@@ -38,8 +39,6 @@ pub struct Options {
     pub machine: Machine,
     /// Threads that may be given out at once.
     pub jobs: u32,
-    /// All instances, in the order in which they are best started.
-    pub urgency: Vec<NodeIndex>,
     /// Whether stages that do not depend on a failed one still run.
     pub keep_going: bool,
 }
@@ -67,6 +66,8 @@ pub struct Runner<'a> {
     pub store: &'a Store,
     /// Set when the run is to end.
     pub stop: &'a AtomicBool,
+    /// When its command began.
+    pub started: Instant,
 }
 
 /// What a thread that executes a job tells the loop.
@@ -82,6 +83,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// How many stages may be under way at once, those among them that only wait until their result is safe on the disk. So the
 /// disk's syncs, which take milliseconds each, overlap.
 const UNDER_WAY: usize = 64;
+/// A stage that takes less, in seconds, may be begun although a more urgent one is ready in a moment.
+const LONG: f64 = 1.0;
 /// From so many stages on, they are looked up by several threads: fewer take less time than threads take to start.
 const MANY: usize = 64;
 
@@ -96,7 +99,6 @@ impl Runner<'_> {
         journal: &mut Journal,
         tell: &mut dyn FnMut(&Event),
     ) -> Result<Summary> {
-        let started = Instant::now();
         let id = journal.id().to_string();
         let site = Site {
             plan: self.plan,
@@ -113,9 +115,8 @@ impl Runner<'_> {
             options,
             journal,
             tell,
-            rank: (options.urgency.iter().enumerate())
-                .map(|(i, &node)| (node, i))
-                .collect(),
+            rank: rank(&self.plan.order),
+            durations: None,
             points: Points::of(self.plan, &options.wanted),
             waits: HashMap::new(),
             ready: BTreeSet::new(),
@@ -126,7 +127,9 @@ impl Runner<'_> {
             records: HashMap::new(),
             ended: HashMap::new(),
             counts: HashMap::new(),
+            checkpoints: Vec::new(),
             failed: false,
+            broken: None,
         };
         state.event(Event::Start {
             run: id.clone(),
@@ -135,29 +138,34 @@ impl Runner<'_> {
         });
         state.begin();
         let (sender, receiver) = mpsc::channel();
-        thread::scope(|scope| -> Result<()> {
+        thread::scope(|scope| {
             loop {
-                state.look_up()?;
-                state.start(scope, &site, &sender);
+                if let Err(error) = state.advance(scope, &site, &sender) {
+                    // What runs may end, and its results count; nothing else is begun.
+                    state.broken.get_or_insert(error);
+                }
                 if state.running.is_empty() {
-                    return Ok(());
+                    return;
                 }
                 match receiver.recv_timeout(TICK) {
                     Ok(Message::Event(event)) => state.event(event),
                     Ok(Message::Freed(node)) => state.freed(node),
                     Ok(Message::Done(node, outcome, seconds)) => state.done(node, outcome, seconds),
                     Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
-        })?;
+        });
         state.leave_out_the_rest();
-        let end = state.summary(id, started.elapsed().as_secs_f64());
+        let end = state.summary(id, self.started.elapsed().as_secs_f64());
         state.event(Event::Run(end.clone()));
-        Ok(Summary {
-            end,
-            records: state.records,
-        })
+        match state.broken {
+            Some(error) => Err(error.into()),
+            None => Ok(Summary {
+                end,
+                records: state.records,
+            }),
+        }
     }
 }
 
@@ -174,7 +182,7 @@ fn find(
     made: &Made,
     node: NodeIndex,
     forced: bool,
-) -> Result<Option<Found>, flow_cache::Error> {
+) -> Result<Option<Found>, Error> {
     let digest = |source, output: &str| {
         let output = made.get(&(source, output.to_string()));
         output.map(|output| output.digest)
@@ -197,13 +205,25 @@ fn find(
     }))
 }
 
+/// The place of each instance in an order.
+fn rank(order: &[NodeIndex]) -> HashMap<NodeIndex, usize> {
+    order
+        .iter()
+        .enumerate()
+        .map(|(i, &node)| (node, i))
+        .collect()
+}
+
 struct State<'a, 'b> {
     runner: &'a Runner<'a>,
     options: &'a Options,
     journal: &'b mut Journal,
     tell: &'b mut dyn FnMut(&Event),
-    /// Each instance's place in the order of urgency, by which everything is decided.
+    /// Each instance's place in the order by which everything is decided: the plan's, and from the first choice on that of
+    /// urgency.
     rank: HashMap<NodeIndex, usize>,
+    /// How long stages take, once that was asked.
+    durations: Option<Durations>,
     /// The points of a sweep.
     points: Points,
     /// Waiting: how many instances each still waits for.
@@ -220,7 +240,11 @@ struct State<'a, 'b> {
     records: HashMap<NodeIndex, Record>,
     ended: HashMap<NodeIndex, Status>,
     counts: HashMap<&'static str, usize>,
+    /// What was interrupted and goes on from a checkpoint next time.
+    checkpoints: Vec<String>,
     failed: bool,
+    /// What the store can't do any more.
+    broken: Option<Error>,
 }
 
 impl<'a> State<'a, '_> {
@@ -238,13 +262,58 @@ impl<'a> State<'a, '_> {
         }
     }
 
+    /// Whether nothing more is to be looked up.
+    fn stopped(&self) -> bool {
+        self.runner.stop.load(Ordering::Relaxed) || self.broken.is_some()
+    }
+
+    /// Whether nothing more is to be started.
     fn ending(&self) -> bool {
-        self.runner.stop.load(Ordering::Relaxed) || (self.failed && !self.options.keep_going)
+        self.stopped() || (self.failed && !self.options.keep_going)
+    }
+
+    /// Does whatever can be done now.
+    fn advance<'scope, 'env>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'env>,
+        site: &'env Site<'env>,
+        sender: &Sender<Message>,
+    ) -> Result<(), Error> {
+        self.look_up()?;
+        self.put_in_order();
+        self.start(scope, site, sender)
+    }
+
+    /// Where there is a choice of what to start, that is decided by how long stages took.
+    fn put_in_order(&mut self) {
+        let choice = self.queue.len() + self.coming().count();
+        if self.durations.is_some() || self.queue.is_empty() || choice < 2 || self.ending() {
+            return;
+        }
+        // A store that can't tell them is no reason to run nothing.
+        let durations = Durations::of(self.runner.store).unwrap_or_default();
+        let plan = self.runner.plan;
+        self.rank = rank(&plan.urgency(|instance| durations.seconds(instance)));
+        self.durations = Some(durations);
+        let queue = std::mem::take(&mut self.queue).into_values();
+        self.queue = queue
+            .map(|job| ((self.rank[&job.node], job.node), job))
+            .collect();
+    }
+
+    /// What becomes ready in a moment: it waits for nothing but results that are on their way into the store.
+    fn coming(&self) -> impl Iterator<Item = NodeIndex> {
+        let committing = self
+            .running
+            .iter()
+            .filter(|(_, (_, share))| share.is_none());
+        let readers = committing.flat_map(|(&node, _)| self.runner.plan.readers(node));
+        readers.filter(|reader| self.waits.get(reader) == Some(&1))
     }
 
     /// Ready → Cached or Queued, until nothing is ready.
-    fn look_up(&mut self) -> Result<()> {
-        while !self.ready.is_empty() && !self.runner.stop.load(Ordering::Relaxed) {
+    fn look_up(&mut self) -> Result<(), Error> {
+        while !self.ready.is_empty() && !self.stopped() {
             let ready: Vec<_> = std::mem::take(&mut self.ready).into_iter().collect();
             let (runner, made) = (self.runner, &self.made);
             let forced = &self.options.forced;
@@ -313,29 +382,39 @@ impl<'a> State<'a, '_> {
         scope: &'scope Scope<'scope, 'env>,
         site: &'env Site<'env>,
         sender: &Sender<Message>,
-    ) {
+    ) -> Result<(), Error> {
         while !self.ending() && self.running.len() < UNDER_WAY {
+            // What takes long is not begun in the moment before something more urgent is ready.
+            let coming = self.coming().map(|node| self.rank[&node]).min();
             let (budget, running) = (&mut self.budget, &self.running);
-            let plan = self.runner.plan;
+            let (plan, durations) = (self.runner.plan, &self.durations);
+            let is_short = |node: NodeIndex| {
+                let known = durations.as_ref()?.seconds(&plan.graph[node]);
+                known.filter(|seconds| *seconds < LONG)
+            };
             let found = self.queue.iter().find_map(|(place, job)| {
+                if coming.is_some_and(|rank| rank < place.0) && is_short(job.node).is_none() {
+                    return None;
+                }
                 // Two stages of one key do the work once: the second would only wait, and hold threads.
                 let twin = running.values().any(|(key, _)| *key == job.key);
                 let share = (!twin).then(|| budget.take(&plan.graph[job.node].resources));
                 Some((*place, share??))
             });
             let Some((place, share)) = found else {
-                return;
+                return Ok(());
             };
             let Some(job) = self.queue.remove(&place) else {
-                return;
+                return Ok(());
             };
             // A twin that ended meanwhile has made the result.
             if !job.forced
-                && let Ok(Lookup::Hit(record)) = self.runner.store.lookup(&job.key)
+                && let Lookup::Hit(record) = self.runner.store.lookup(&job.key)?
             {
                 self.budget.give_back(share);
                 self.finish(job.node, Status::Cached, record, 0.0);
-                let _ = self.look_up();
+                self.look_up()?;
+                self.put_in_order();
                 continue;
             }
             self.running
@@ -353,6 +432,7 @@ impl<'a> State<'a, '_> {
                 let _ = sender.send(Message::Done(job.node, outcome, seconds));
             });
         }
+        Ok(())
     }
 
     fn freed(&mut self, node: NodeIndex) {
@@ -368,7 +448,13 @@ impl<'a> State<'a, '_> {
         match outcome {
             Outcome::Ran(record) => self.finish(node, Status::Ran, *record, seconds),
             Outcome::Cached(record) => self.finish(node, Status::Cached, *record, seconds),
-            Outcome::Cancelled => self.end(node, Status::Cancelled, key, seconds, None, None),
+            Outcome::Cancelled { checkpoint } => {
+                if checkpoint {
+                    let label = &self.runner.plan.graph[node].label;
+                    self.checkpoints.push(label.clone());
+                }
+                self.end(node, Status::Cancelled, key, seconds, None, None);
+            }
             Outcome::Failed(failure) => {
                 self.failed = true;
                 self.end(node, Status::Failed, key, seconds, None, Some(failure));
@@ -472,11 +558,13 @@ impl<'a> State<'a, '_> {
 
     fn summary(&self, run: String, seconds: f64) -> RunEnd {
         let count = |status: Status| self.counts.get(status.word()).copied().unwrap_or(0);
+        let cancelled = count(Status::Cancelled) > 0;
         RunEnd {
             run,
-            status: if self.runner.stop.load(Ordering::Relaxed) && count(Status::Cancelled) > 0 {
+            // Whatever the reason is that something was left out: it is not well.
+            status: if cancelled && self.runner.stop.load(Ordering::Relaxed) {
                 "cancelled"
-            } else if self.failed {
+            } else if cancelled || self.failed || self.broken.is_some() {
                 "failed"
             } else {
                 "ok"
@@ -486,6 +574,7 @@ impl<'a> State<'a, '_> {
             failed: count(Status::Failed),
             skipped: count(Status::Skipped),
             cancelled: count(Status::Cancelled),
+            checkpoints: self.checkpoints.clone(),
             seconds,
         }
     }

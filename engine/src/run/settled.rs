@@ -124,6 +124,7 @@ impl Settled {
             failed: 0,
             skipped: 0,
             cancelled: 0,
+            checkpoints: Vec::new(),
             seconds,
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`lines`]: a line for each stage that ends, where nobody watches.
 //! - [`live`]: a line for each stage that runs, on a terminal.
+//! - [`hearing`]: input files while they are hashed, where that takes long.
 //! - `check`: how stages that were run again compare with their stored results.
 //! - [`json`]: one object a line.
 //! - [`results`]: the tables at the end of a run.
@@ -20,6 +21,7 @@ mod check;
 pub mod contrast;
 pub mod figures;
 pub mod graph;
+pub mod hearing;
 pub mod json;
 pub mod lines;
 pub mod live;
@@ -34,13 +36,15 @@ pub mod table;
 pub mod why;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use anstyle::AnsiColor;
+use bytesize::ByteSize;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::run::event::{Failure, PointEnd, RunEnd, StageEnd};
-use crate::run::{Event, Status};
+use crate::run::{Event, Status, log};
 
 /// Shows a run while it goes on.
 pub trait View {
@@ -180,8 +184,20 @@ fn failure_lines(label: &str, failure: &Failure) -> Vec<String> {
         failure.message
     )];
     lines.extend(failure.tail.iter().map(|line| format!("  | {line}")));
-    lines.push(format!("  whole log: {}", failure.log.display()));
+    lines.push(log_line(&failure.log));
     lines
+}
+
+/// Where a log is, and what it lacks.
+fn log_line(log: &Path) -> String {
+    match log::left_out(log) {
+        0 => format!("  whole log: {}", log.display()),
+        bytes => format!(
+            "  log, without {} in its middle: {}",
+            ByteSize(bytes),
+            log.display()
+        ),
+    }
 }
 
 /// The line at a run's end.
@@ -206,11 +222,26 @@ fn run_line(end: &RunEnd) -> String {
 
 /// What an interrupted run keeps.
 fn interrupted_line(end: &RunEnd) -> String {
-    format!(
-        "interrupted: the {} finished stage(s) are in the store, and a training goes on from its last checkpoint; \
-         run the same command again to go on",
-        end.ran + end.cached
-    )
+    let kept = match end.ran + end.cached {
+        0 => "no stage had finished".to_string(),
+        1 => "the finished stage is in the store".to_string(),
+        count => format!("the {count} finished stages are in the store"),
+    };
+    const FEW: usize = 3;
+    let named: Vec<String> = (end.checkpoints.iter().take(FEW))
+        .map(|label| format!("`{label}`"))
+        .collect();
+    let named = named.join(", ");
+    let goes_on = match end.checkpoints.len() {
+        0 => String::new(),
+        1 => format!(", and {named} goes on from its last checkpoint"),
+        2 | FEW => format!(", and {named} go on from their last checkpoints"),
+        count => format!(
+            ", and {named} and {} more go on from their last checkpoints",
+            count - FEW
+        ),
+    };
+    format!("interrupted: {kept}{goes_on}; run the same command again to go on")
 }
 
 /// A length of time, as short as it can be said.

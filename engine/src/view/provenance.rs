@@ -237,7 +237,7 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
         };
         facts.push(("run", format!("{run}{gone}")));
         let log = log(&folder, action.label());
-        facts.extend(log.map(|log| ("log", log.display().to_string())));
+        facts.extend(log.map(|log| ("log", log_text(&log))));
     }
     if let Some(again) = again {
         facts.push(("again", command(&again.command)));
@@ -285,6 +285,18 @@ pub fn action_json(action: &Action, again: Option<&Again>) -> Value {
 /// A stage's log, if it is there.
 fn log(run: &Path, label: &str) -> Option<PathBuf> {
     Some(crate::run::journal::log(run, label)).filter(|log| log.is_file())
+}
+
+/// Where it is, and what it lacks.
+fn log_text(log: &Path) -> String {
+    match crate::run::log::left_out(log) {
+        0 => log.display().to_string(),
+        bytes => format!(
+            "{} (without {} in its middle)",
+            log.display(),
+            ByteSize(bytes)
+        ),
+    }
 }
 
 fn from(source: &Source) -> String {

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::document::{Details, Document, Input, Log, Made, Stage};
 use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::Catalogue;
-use crate::run::key;
 use crate::run::provenance::{Action, Source};
+use crate::run::{key, log};
 use crate::view::plain;
 use crate::view::provenance::command;
 use crate::view::status::short;
@@ -228,6 +228,7 @@ pub(super) fn log(path: &Path) -> Option<Log> {
         .collect();
     (!shown.is_empty()).then_some(Log {
         whole: first == 0 && length <= END,
+        left_out: log::left_out(path),
         lines: shown,
     })
 }

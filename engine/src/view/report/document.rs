@@ -145,6 +145,8 @@ pub struct Log {
     pub lines: Vec<String>,
     /// Whether that is all of it.
     pub whole: bool,
+    /// How many bytes the log itself left out.
+    pub left_out: u64,
 }
 
 /// The drawing of the DAG, in CSS pixels.

@@ -44,8 +44,9 @@ function stageDetails(report, stage, details) {
   titled("Made", facts(made.filter(([, value]) => value)));
   if (stage.curves) titled("Figures as they came", curvesOf(stage.curves));
   if (details.log) {
-    const { lines, whole } = details.log;
-    titled(whole ? "Its log" : "The end of its log", make("pre", { class: "text", tabindex: "0" }, lines.join("\n")));
+    const { lines, whole, left_out } = details.log;
+    const end = left_out > 0 ? `The end of its log, which left out ${bytes(left_out)}` : "The end of its log";
+    titled(whole ? "Its log" : end, make("pre", { class: "text", tabindex: "0" }, lines.join("\n")));
   }
   return parts;
 }

@@ -1,0 +1,197 @@
+//! One stage's process from its start to its end: what it says, and how it ended.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, bail};
+use flow_stage::protocol;
+
+use super::command::Prepared;
+use super::event::Event;
+use super::execute::{Job, Site};
+use super::journal::processor;
+use super::log::Log;
+use crate::plan::Instance;
+use crate::plugin::Kind;
+use crate::plugin::process::{Ending, Hearing, Lines, Process, Stream};
+
+/// Starts the process, reads what it says, waits for its end; `None` where the run was interrupted.
+pub(super) fn watch(
+    site: &Site<'_>,
+    job: &Job,
+    instance: &Instance,
+    kind: Option<&Kind>,
+    prepared: Prepared,
+    tell: &(impl Fn(Event) + Sync),
+) -> Result<Option<()>> {
+    let Prepared {
+        command,
+        program,
+        request,
+        ..
+    } = prepared;
+    if let Some(folder) = job.log.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("{} can't be made", folder.display()))?;
+    }
+    let log = Log::create(&job.log)
+        .with_context(|| format!("the log {} can't be written", job.log.display()))?;
+    let mut listener = Listener {
+        label: &instance.label,
+        log,
+        tell,
+        error: None,
+        garbage: None,
+    };
+    let hearing = match request {
+        Some(_) => Hearing::Apart,
+        None => Hearing::AsOne,
+    };
+    let process = Process::start(command, request, hearing)
+        .with_context(|| format!("`{program}` can't be started"))?;
+    let mut lines = Lines::default();
+    let stop = || site.stop.load(Ordering::Relaxed);
+    let ending = process
+        .attend(instance.timeout, stop, |stream, bytes| {
+            match stream {
+                Stream::Stderr => listener.log.write(bytes),
+                Stream::Stdout => lines.add(bytes, |line| listener.hear(line)),
+            }
+            match listener.garbage {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
+        })
+        .with_context(|| format!("`{program}` can't be waited for"))?;
+    lines.end(|line| listener.hear(line));
+    if let Some(line) = listener.garbage {
+        bail!(
+            "it printed a line on stdout that is not an event of the protocol: `{line}` (a plugin logs on stderr)"
+        );
+    }
+    match ending {
+        Ending::Interrupted => Ok(None),
+        Ending::TimedOut => bail!(
+            "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
+            instance.timeout.unwrap_or_default().as_secs()
+        ),
+        Ending::Exited(status) if status.success() => Ok(Some(())),
+        Ending::Exited(status) => match listener.error {
+            Some(message) => bail!("{message}"),
+            None => bail!("{}", how_it_ended(status, kind)),
+        },
+    }
+}
+
+fn how_it_ended(status: ExitStatus, kind: Option<&Kind>) -> String {
+    match (status.code(), status.signal()) {
+        // So a shell tells of a program that it ran.
+        (Some(code @ 129..), _) if kind.is_none() && crash(code - 128).is_some() => format!(
+            "it ended with exit status {code}: a program in it crashed with {}, on {}",
+            crash(code - 128).unwrap_or_default(),
+            processor()
+        ),
+        (Some(code), _) => format!("it ended with exit status {code}"),
+        (None, Some(9)) => {
+            "it was killed (signal 9): by someone, or by the system when memory ran out".into()
+        }
+        (None, signal) => match (crash(signal.unwrap_or(0)), kind) {
+            (None, _) => format!("it was ended by signal {}", signal.unwrap_or(0)),
+            (Some(crash), None) => format!("it crashed with {crash}, on {}", processor()),
+            (Some(crash), Some(kind)) => format!(
+                "it crashed with {crash}. That is a fault in {}, or in this machine; the processor is {}. A report to the plugin's \
+                 makers is welcome, with this message and the last lines of the log",
+                kind.plugin,
+                processor()
+            ),
+        },
+    }
+}
+
+/// What a signal says that a process gets for a fault of its own.
+fn crash(signal: i32) -> Option<&'static str> {
+    use rustix::process::Signal;
+    Some(match Signal::from_named_raw(signal)? {
+        Signal::SEGV => "a segmentation fault (SIGSEGV: it used memory that it does not have)",
+        Signal::ABORT => "an abort (SIGABRT: it found an error in itself and gave up)",
+        Signal::ILL => {
+            "an illegal instruction (SIGILL: this processor does not have one that it was built with)"
+        }
+        Signal::BUS => {
+            "a bus error (SIGBUS: a file that it had mapped was cut short, or shared memory ran out)"
+        }
+        Signal::FPE => "an arithmetic fault (SIGFPE: a whole number was divided by zero)",
+        _ => return None,
+    })
+}
+
+/// Takes a plugin's lines in.
+struct Listener<'a, T: Fn(Event)> {
+    label: &'a str,
+    log: Log,
+    tell: &'a T,
+    /// Its last words.
+    error: Option<String>,
+    /// The first line that was no event.
+    garbage: Option<String>,
+}
+
+impl<T: Fn(Event)> Listener<'_, T> {
+    fn hear(&mut self, line: &str) {
+        let label = || self.label.to_string();
+        match serde_json::from_str::<protocol::Event>(line) {
+            Ok(protocol::Event::Progress {
+                done,
+                total,
+                unit,
+                message,
+            }) => {
+                (self.tell)(Event::Progress {
+                    label: label(),
+                    done,
+                    total,
+                    unit,
+                    message,
+                });
+            }
+            Ok(protocol::Event::Metric { name, value, step }) => {
+                let shown = value.map_or("not a number".into(), |v| v.to_string());
+                match step {
+                    Some(step) => self.write(&format!("{name} at {step}: {shown}")),
+                    None => self.write(&format!("{name}: {shown}")),
+                }
+                (self.tell)(Event::Metric {
+                    label: label(),
+                    name,
+                    value,
+                    step,
+                });
+            }
+            Ok(protocol::Event::Log { message }) => self.write(&message),
+            Ok(protocol::Event::Warning { message }) => {
+                self.write(&format!("warning: {message}"));
+                (self.tell)(Event::Warning {
+                    label: Some(label()),
+                    message,
+                });
+            }
+            Ok(protocol::Event::Error { message }) => {
+                self.write(&format!("error: {message}"));
+                self.error = Some(message);
+            }
+            Err(_) => {
+                self.write(line);
+                self.garbage
+                    .get_or_insert_with(|| line.chars().take(200).collect());
+            }
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        self.log.write(line.as_bytes());
+        self.log.write(b"\n");
+    }
+}
