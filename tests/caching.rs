@@ -352,3 +352,27 @@ fn a_failed_stage_is_not_cached() {
         .starts("upper")
         .check();
 }
+
+#[test]
+fn a_store_stays_out_of_repositories_and_backups() {
+    let text = "[stages.a]\nrun = 'echo 1 > ${outputs.o}'\noutputs = { o = 'o' }\n";
+    let test = Test::new().workflow(text).run("").ran("a").check();
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(arguments)
+            .current_dir(test.path(""))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "-A"]);
+    assert_eq!(git(&["ls-files"]), "flow.toml\n");
+    let tag = test.read(".flow/CACHEDIR.TAG");
+    assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"));
+    // Whoever wants the store in a repository deletes the file, once.
+    std::fs::remove_file(test.path(".flow/.gitignore")).unwrap();
+    let test = test.edit("echo 1", "echo 2").run("").ran("a").check();
+    assert!(!test.has(".flow/.gitignore"));
+}

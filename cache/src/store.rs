@@ -18,8 +18,33 @@ use crate::{Digest, Key};
 pub(crate) const FORMAT: &str = "flow-cache 1";
 
 /// What a store's root may hold. A folder with anything else and no `format` file is someone else's.
-const NAMES: [&str; 11] = [
-    "actions", "blobs", "format", "live", "locks", "memo", "notes", "pins", "runs", "tmp", "work",
+const NAMES: [&str; 13] = [
+    ".gitignore",
+    "CACHEDIR.TAG",
+    "actions",
+    "blobs",
+    "format",
+    "live",
+    "locks",
+    "memo",
+    "notes",
+    "pins",
+    "runs",
+    "tmp",
+    "work",
+];
+
+/// Files that tell others to pass the store by: git, and programs that know <https://bford.info/cachedir/>.
+const MARKS: [(&str, &str); 2] = [
+    (
+        ".gitignore",
+        "# Made by flow: results do not belong into a repository. Delete this file to add them all the same.\n*\n",
+    ),
+    (
+        "CACHEDIR.TAG",
+        "Signature: 8a477f597d28d172789f06886806bc55\n# Made by flow: backups may leave this folder out. Delete this file \
+         to have it in them.\n",
+    ),
 ];
 
 /// A content-addressed store in one folder. Cheap to clone; clones share what is remembered.
@@ -156,6 +181,10 @@ impl Store {
         }
         let format = self.root().join("format");
         if !format.exists() {
+            // Only in a new store: who wants it in a repository or a backup deletes them.
+            for (name, content) in MARKS {
+                self.write_atomically(&self.root().join(name), content.as_bytes())?;
+            }
             self.write_atomically(&format, format!("{FORMAT}\n").as_bytes())?;
             // The store's own name. A folder that we may write but not read can't be synced, which is no reason to stop.
             let _ = self.root().parent().map(sync);
