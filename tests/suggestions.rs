@@ -152,6 +152,7 @@ fn a_workflow_that_is_shown_is_asked_for_its_stage() {
 #[test]
 fn runs_are_listed_where_they_were_looked_for() {
     let run = "20261124-093000-1f3a";
+    let named = Regex::new("`(flow runs[^`]*)`").unwrap();
     let test = project()
         .flow("run")
         .arg("my flow.toml")
@@ -172,19 +173,19 @@ fn runs_are_listed_where_they_were_looked_for() {
             .anyhow()
             .check();
         let said = test.last().stderr.clone();
-        let found = Regex::new("`(flow runs[^`]*)`").unwrap().captures(&said);
+        let found = named.captures(&said);
         let command = found.unwrap_or_else(|| panic!("{words:?}\n{said}"))[1].to_string();
         let command = command.replace("DIR", &test.path("").display().to_string());
         assert!(command.contains("a store"), "{words:?}: {command}");
         obey(&test, &command);
     }
     // The variable is as good as the option, for whoever obeys as well.
-    let named = test
+    let by_variable = test
         .beside()
         .flow("show")
         .arg(run)
         .env("FLOW_STORE", "a store");
-    named
+    by_variable
         .status(2)
         .stderr_has("; `flow runs` lists them")
         .check();
