@@ -62,7 +62,7 @@ fn only_needs_what_it_reads() {
         .status(2)
         .stderr(
             "error: --only: stage `a`, which it reads from, has no up-to-date result in the store; use --until, or \
-             run that first",
+             first: flow run flow.toml --until a",
         )
         .check();
 }

@@ -529,3 +529,34 @@ fn a_folder_is_declared_with_a_slash() {
         .ran("a")
         .check();
 }
+
+#[test]
+fn names_of_outputs_are_resolved() {
+    let text = "[params]\nname = 'table'\n[stages.a]\nrun = 'basename ${outputs.o} > ${outputs.o}'\n\
+                matrix = { s = ['x', 'y'] }\noutputs = { o = '${name}-${matrix.s}.txt' }\n";
+    let test = Test::new()
+        .workflow(text)
+        .run("")
+        .ran("a[s=x] a[s=y]")
+        .check();
+    assert_eq!(test.output("a[s=x]", "o"), b"table-x.txt\n");
+    assert_eq!(test.output("a[s=y]", "o"), b"table-y.txt\n");
+    // The name is in the key, and so is what it refers to.
+    let test = test.run("--set name=t").ran("a[s=x] a[s=y]").check();
+    assert_eq!(test.output("a[s=x]", "o"), b"t-x.txt\n");
+    // What varies over the points of a sweep does so in names as well.
+    let test = test.run("--sweep name=t,table").anyhow().check();
+    let ends: Vec<(&str, &str)> = test
+        .last()
+        .stages
+        .iter()
+        .map(|(label, stage)| (label.as_str(), stage.status.as_str()))
+        .collect();
+    let labels = [
+        "a[name=t,s=x]",
+        "a[name=t,s=y]",
+        "a[name=table,s=x]",
+        "a[name=table,s=y]",
+    ];
+    assert_eq!(ends, labels.map(|label| (label, "cached")));
+}

@@ -2,13 +2,16 @@
 //! `FLOW_BLESS=1` writes `workflows/schema.json` anew.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use flow_tests::Test;
+use flow_tests::{Test, binaries};
 use serde_json::Value;
 
 /// Mistakes that no schema can see: TOML that is none, what names refer to, files, and the command line.
 const BEYOND_A_SCHEMA: &[&str] = &[
+    "axis_of_one_name",
     "bad_glob",
     "collect_unknown",
     "cycle",
@@ -23,6 +26,9 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "missing_data_folder",
     "missing_file",
     "no_such_instance",
+    "output_of_an_unknown_name",
+    "output_outside_by_reference",
+    "outputs_at_one_place_by_reference",
     "parameter_out_of_range",
     "plugin_missing",
     "reads_itself",
@@ -43,6 +49,7 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "sweep_option_without_value",
     "sweep_param_and_group",
     "sweep_point_without_sweep",
+    "sweep_points_of_one_name",
     "sweep_repeated_point",
     "sweep_seeds_out_of_range",
     "sweep_too_many_points",
@@ -111,20 +118,184 @@ fn it_is_what_flow_prints() {
     );
 }
 
+/// What is shipped, with the line that names the schema.
+const SHIPPED: &[(&str, &str)] = &[
+    ("workflows", "#:schema schema.json\n"),
+    ("workflows/ablations", "#:schema ../schema.json\n"),
+];
+
+/// Files that lie over `base.toml`, the quickstart: each form that the language has.
+const OVERLAYS: &[(&str, &str)] = &[
+    ("nothing", "include = ['base.toml']\n"),
+    (
+        "params",
+        "include = ['base.toml']\n[params]\nkeep = 0.8\nepochs.max = 12\n",
+    ),
+    ("seed", "include = ['base.toml']\n[workflow]\nseed = 7\n"),
+    (
+        "with",
+        "include = ['base.toml']\n[stages.umap]\nwith = { n_neighbors = 20 }\n",
+    ),
+    (
+        "part_of_a_table",
+        "include = ['base.toml']\n[stages.coarse]\nwith.lr = 0.1\n",
+    ),
+    (
+        "inputs",
+        "include = ['base.toml']\n[stages.fine]\ninputs = { labels = 'other' }\n[stages.other]\nuses = 'hdbscan'\n\
+      inputs = { embedding = 'umap', data = 'data' }\n",
+    ),
+    (
+        "matrix",
+        "include = ['base.toml']\n[stages.multihead]\nmatrix = { alpha = [0.5] }\n",
+    ),
+    (
+        "machine",
+        "include = ['base.toml']\n[stages.coarse]\nresources = { cpus = 2 }\ntimeout = '1h'\nretries = 1\n",
+    ),
+    (
+        "another_kind",
+        "include = ['base.toml']\n[stages.umap]\nuses = 'pca'\n",
+    ),
+    (
+        "kind_that_needs_more",
+        "include = ['base.toml']\n[stages.kmeans]\nuses = 'kmeans'\nwith = { k = '${k}' }\n\
+      inputs = { embedding = 'umap' }\n[params]\nk = 10\n",
+    ),
+    (
+        "variants",
+        "include = ['base.toml']\n[variants.way]\npca.stages.umap = { uses = 'pca', with = { n_components = 8 } }\n\
+      keep.params.keep = 0.5\nalpha.stages.multihead = { matrix = { alpha = [0.5] } }\n\
+      inputs.stages.finetune = { inputs = { data = 'data', model = 'coarse.model' } }\n\
+      with.stages.fine_labels = { with = { min_cluster_size = 20 } }\n",
+    ),
+    (
+        "sweep",
+        "include = ['base.toml']\n[sweep]\nseeds = 2\ngoal = { maximise = 'found.ari' }\n[sweep.axes]\nkeep = [0.8, 0.9]\n\
+      stages.umap.with.n_neighbors = [15, 30]\n",
+    ),
+    (
+        "half_a_program",
+        "include = ['half.toml']\n[stages.count]\noutputs = { table = '${n}.csv' }\n",
+    ),
+];
+
+/// A stage that only what lies over it makes whole.
+const HALF: &str = "[params]\nn = 3\n[stages.count]\nrun = 'echo ${n} > ${outputs.table}'\n";
+
+fn errors(content: &Value) -> Vec<String> {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    let errors = validator.iter_errors(content);
+    errors
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
 #[test]
 fn shipped_workflows_are_valid_and_name_it() {
-    let validator = jsonschema::draft202012::new(&schema()).unwrap();
-    for (name, content) in workflows("workflows") {
-        let errors: Vec<String> = validator
-            .iter_errors(&content.unwrap())
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect();
-        assert_eq!(errors, Vec::<String>::new(), "{name}");
-        let text = fs::read_to_string(folder(&format!("workflows/{name}.toml"))).unwrap();
+    for (folder_name, line) in SHIPPED {
+        for (name, content) in workflows(folder_name) {
+            assert_eq!(errors(&content.unwrap()), Vec::<String>::new(), "{name}");
+            let text = fs::read_to_string(folder(&format!("{folder_name}/{name}.toml"))).unwrap();
+            assert!(
+                text.starts_with(line),
+                "{name} names its schema for editors"
+            );
+        }
+    }
+}
+
+/// The overlays beside what they lie over.
+fn overlays() -> Test {
+    let quickstart = fs::read_to_string(folder("workflows/quickstart.toml")).unwrap();
+    let test = Test::new()
+        .file("base.toml", quickstart)
+        .file("half.toml", HALF);
+    OVERLAYS.iter().fold(test, |test, (name, text)| {
+        test.file(&format!("{name}.toml"), text)
+    })
+}
+
+#[test]
+fn every_form_of_overlay_is_valid_and_right() {
+    let mut test = overlays();
+    for (name, text) in OVERLAYS {
+        let content: Value = toml::from_str(text).unwrap();
+        assert_eq!(errors(&content), Vec::<String>::new(), "{name}");
+        let call = test.flow(&format!("check {name}.toml"));
+        test = call.stdout_has("is right").may_warn().check();
+    }
+    // What is no overlay has to be whole.
+    let content: Value = toml::from_str("[stages.umap]\nwith = { n_neighbors = 20 }\n").unwrap();
+    assert_ne!(errors(&content), Vec::<String>::new());
+    let content: Value = toml::from_str("[stages.k]\nuses = 'kmeans'\n").unwrap();
+    assert_ne!(errors(&content), Vec::<String>::new());
+}
+
+/// The validator that editors use. Where there is none the test is passed over, which is said aloud; on a machine of continuous
+/// integration that is a failure.
+fn taplo() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Where `cargo xtask test` puts it.
+    let own = binaries::folder()
+        .parent()
+        .map(|target| target.join("taplo/bin"));
+    let found = own
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .map(|folder| folder.join("taplo"))
+        .find(|program| program.is_file());
+    if found.is_none() {
         assert!(
-            text.starts_with("#:schema schema.json\n"),
-            "{name} names its schema for editors"
+            std::env::var_os("CI").is_none(),
+            "there is no taplo (pip install taplo)"
         );
+        // Not `eprintln!`, which is shown for tests that fail alone.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nIGNORED: no taplo, so no editor's validator looked at the schema (pip install taplo)"
+        );
+    }
+    found
+}
+
+#[test]
+fn an_editor_underlines_nothing_that_is_right_and_what_is_wrong() {
+    let Some(taplo) = taplo() else { return };
+    let lint = |path: &Path, schema: Option<&Path>| {
+        let mut command = Command::new(&taplo);
+        command.arg("lint").current_dir(path.parent().unwrap());
+        if let Some(schema) = schema {
+            let url = format!("file://{}", schema.canonicalize().unwrap().display());
+            command.args(["--schema", &url]);
+        }
+        let output = command.arg(path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    };
+    for (folder_name, _) in SHIPPED {
+        for (name, _) in workflows(folder_name) {
+            let path = folder(&format!("{folder_name}/{name}.toml"));
+            let (right, said) = lint(&path.canonicalize().unwrap(), None);
+            assert!(right, "{name}\n{said}");
+        }
+    }
+    let test = overlays();
+    let schema = folder("workflows/schema.json");
+    for (name, _) in OVERLAYS {
+        let (right, said) = lint(&test.path(&format!("{name}.toml")), Some(&schema));
+        assert!(right, "{name}\n{said}");
+    }
+    // It does read the schema.
+    for wrong in [
+        "[stages.a]\nuses = 'digit'\n",
+        "[stages.a]\nuses = 'kmeans'\ninputs = { embedding = 'b' }\n",
+        "include = ['x.toml']\n[stages.a]\nusess = 'digits'\n",
+        "include = ['x.toml']\n[variants.a.b.stages.c]\nwiht = {}\n",
+    ] {
+        let test = Test::new().file("wrong.toml", wrong);
+        let (right, said) = lint(&test.path("wrong.toml"), Some(&schema));
+        assert!(!right, "{wrong}\n{said}");
     }
 }
 

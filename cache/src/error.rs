@@ -24,7 +24,7 @@ pub enum Error {
         found: String,
     },
     /// No space, or no quota, is left.
-    #[error("the disk is full while {doing} {}: free some space (`flow cache gc`), then run again", path.display())]
+    #[error("the disk is full while {doing} {}: free some space (such as by `flow cache gc --store STORE --max-size SIZE`), then run again", path.display())]
     Full {
         /// What was being done.
         doing: &'static str,
@@ -69,7 +69,7 @@ pub enum Error {
     },
     /// A blob is missing or isn't what its name says.
     #[error(
-        "{what}; `flow cache verify --fix` removes what is damaged, and the next run makes it again"
+        "{what}; `flow cache verify --fix --store STORE` removes what is damaged there, and the next run makes it again"
     )]
     Damaged {
         /// Which, and how.

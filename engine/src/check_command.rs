@@ -12,6 +12,7 @@ use petgraph::graph::NodeIndex;
 use crate::RunArguments;
 use crate::run_command::interruptible;
 use crate::session::{FAILED, Failure, INTERRUPTED, Session, wrong};
+use crate::suggestion::first;
 
 /// Runs the chosen stages `times` times again.
 pub fn check(
@@ -30,13 +31,13 @@ pub fn check(
         .filter_map(|&node| Some((node, survey.record(node)?.clone())))
         .collect();
     if let Some(&missing) = nodes.iter().find(|node| survey.record(**node).is_none()) {
-        let instance = &session.plan.graph[missing];
+        let label = &session.plan.graph[missing].label;
         return Err(wrong(format!(
-            "--check compares with the results in the store, and `{}` has none that is up to date; first: flow run {} \
-             --until {}",
-            instance.label,
-            arguments.workflow.workflow.display(),
-            instance.stage
+            "--check compares with the results in the store, and `{label}` has none that is up to date; first: {}",
+            first(
+                &arguments.workflow,
+                &[&arguments.only[..], &arguments.until].concat()
+            )
         )));
     }
     let stop = interruptible()?;

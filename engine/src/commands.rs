@@ -14,6 +14,7 @@ use flow_engine::workflow::{self, Overrides, Reference};
 use petgraph::graph::NodeIndex;
 
 use crate::session::{FAILED, Failure, Session, report, settle, wrong};
+use crate::suggestion::first;
 use crate::{Template, WorkflowArguments};
 
 /// `flow status`.
@@ -139,9 +140,8 @@ pub fn get(
     else {
         return Err(Failure {
             text: format!(
-                "error: `{label}` is not up to date, so there is nothing to copy; first: flow run {} --until {}",
-                arguments.workflow.display(),
-                reference.stage
+                "error: `{label}` is not up to date, so there is nothing to copy; first: {}",
+                first(arguments, &[&label])
             ),
             status: FAILED,
         });
@@ -164,8 +164,8 @@ pub fn get(
 }
 
 /// `flow stages`.
-pub fn stages(kind: Option<&str>, workflow: Option<&Path>) -> Result<ExitCode, Failure> {
-    let loaded = workflow
+pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCode, Failure> {
+    let loaded = workflow_path
         .map(|path| workflow::load(path, &Overrides::default()))
         .transpose()
         .map_err(report)?;
@@ -182,7 +182,16 @@ pub fn stages(kind: Option<&str>, workflow: Option<&Path>) -> Result<ExitCode, F
         ));
     }
     match kind {
-        None => view::print(&view::pages::list(&catalogue))?,
+        None => {
+            let list = view::pages::list(&catalogue);
+            let plugins = workflow_path.map_or_else(String::new, |path| {
+                let option = ["--workflow".into(), path.display().to_string()];
+                format!(" {}", view::provenance::command(&option))
+            });
+            view::print(&format!(
+                "{list}\n\n`flow stages KIND{plugins}` prints a page for one of them"
+            ))?;
+        }
         Some(name) => match catalogue.get(name) {
             Some(kind) => view::print(&view::pages::page(kind))?,
             None => {
@@ -223,7 +232,9 @@ pub fn new(template: Template, output: &Path) -> Result<ExitCode, Failure> {
     std::fs::File::create_new(output)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|e| wrong(format!("{} can't be written: {e}", output.display())))?;
-    view::print(&format!("wrote {0}; next: flow run {0}", output.display()))?;
+    let next =
+        view::provenance::command(&["flow".into(), "run".into(), output.display().to_string()]);
+    view::print(&format!("wrote {}; next: {next}", output.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::cache_commands::StoreArguments;
 use crate::session::{Failure, Session, no_run, wrong};
-use crate::{OverrideArguments, WorkflowArguments};
+use crate::{OverrideArguments, WorkflowArguments, suggestion};
 
 /// What is compared.
 #[derive(Args)]
@@ -52,7 +52,7 @@ struct Written<'a> {
 
 /// `flow compare`.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
-    let [a, b] = [&arguments.a, &arguments.b].map(|text| written(text));
+    let [a, b] = [&arguments.a, &arguments.b].map(|text| written(text, arguments));
     let (a, b) = (a?, b?);
     // A run lies in the store of the workflow that it is compared with.
     let mut files = [&a, &b].into_iter().filter(|side| !past::is_run(side.what));
@@ -79,7 +79,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn written(text: &str) -> Result<Written<'_>, Failure> {
+fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t>, Failure> {
     let is_one = |what: &str| past::is_run(what) || Path::new(what).exists();
     // A file's name may have brackets in it.
     let mut ends = text.match_indices('[').map(|(at, _)| at);
@@ -90,8 +90,9 @@ fn written(text: &str) -> Result<Written<'_>, Failure> {
     if !is_one(what) {
         return Err(wrong(format!(
             "`{}` is no run and no file; name two of them, perhaps with a point: flow compare 'sweep.toml[keep=0.8]' \
-             'sweep.toml[keep=0.9]'; `flow runs` lists the runs",
-            view::plain(text)
+             'sweep.toml[keep=0.9]'; `{}` lists the runs",
+            view::plain(text),
+            suggestion::runs(arguments.store.as_deref())
         )));
     }
     let selectors = match point {

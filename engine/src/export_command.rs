@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cache_commands::StoreArguments;
 use crate::run_command::interruptible;
 use crate::session::{FAILED, Failure, INTERRUPTED, no_run, wrong};
+use crate::suggestion;
 
 /// What is exported, and where to.
 #[derive(Args)]
@@ -115,9 +116,9 @@ fn write(
         return Err(Failure {
             text: format!(
                 "error: the results of {} are no longer in the store; run the workflow again as that run did \
-                 (`flow show {}`), and export the new run",
+                 (`{}`), and export the new run",
                 gone.join(", "),
-                run.id
+                suggestion::run(store.root(), &run.id)
             ),
             status: FAILED,
         });

@@ -12,6 +12,7 @@ mod provenance_commands;
 mod report_command;
 mod run_command;
 mod session;
+mod suggestion;
 mod table_command;
 
 use std::path::PathBuf;
@@ -255,7 +256,7 @@ struct WorkflowArguments {
 /// What is laid over a workflow file.
 #[derive(Args, Clone)]
 struct OverrideArguments {
-    /// Give a param another value, as TOML: --set keep=0.8; also stages.NAME.uses and stages.NAME.with.PARAMETER
+    /// Give a param another value, as TOML: --set keep=0.8; also stages.NAME.uses and stages.NAME.with.PARAMETER (no value takes it away)
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Choose a variant of the workflow.
@@ -267,7 +268,7 @@ struct OverrideArguments {
     /// Sweep over the values of a param, a group of variants, stages.NAME.uses or stages.NAME.with.PARAMETER
     #[arg(long, value_name = "AXIS=VALUE,…")]
     sweep: Vec<String>,
-    /// Repeat with seeds: a number of them, or a list as 1,2,3
+    /// Repeat with seeds: a number of them, or a list as 1,2,3 or [12345]
     #[arg(long, value_name = "N|LIST")]
     seeds: Option<String>,
     /// Of a sweep, take the points with these values alone: --point keep=0.8,seed=43

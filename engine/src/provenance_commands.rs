@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::cache_commands::StoreArguments;
 use crate::session::{FAILED, Failure, Session, no_run, wrong};
+use crate::suggestion::{again, first, suggest};
 use crate::{OverrideArguments, WorkflowArguments};
 
 /// As many digits of a digest are asked for at least: fewer would often be found by chance.
@@ -65,11 +66,7 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
         return show_run(&arguments.place().open()?, what, arguments.json);
     }
     if let Some(workflow) = &arguments.workflow {
-        let workflow = WorkflowArguments {
-            workflow: workflow.clone(),
-            overrides: arguments.overrides.clone(),
-            store: arguments.store.clone(),
-        };
+        let workflow = arguments.on(workflow.clone());
         let session = Session::open(&workflow)?;
         if let Ok(reference) = what.parse::<Reference>()
             && session.plan.find(&reference).is_ok()
@@ -81,6 +78,15 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
 }
 
 impl ShowArguments {
+    /// The same of a workflow.
+    fn on(&self, workflow: PathBuf) -> WorkflowArguments {
+        WorkflowArguments {
+            workflow,
+            overrides: self.overrides.clone(),
+            store: self.store.clone(),
+        }
+    }
+
     fn place(&self) -> StoreArguments {
         StoreArguments {
             workflow: self.workflow.clone(),
@@ -121,9 +127,8 @@ fn show_stage(
     let Some(record) = survey.record(node) else {
         return Err(Failure {
             text: format!(
-                "error: `{label}` is not up to date, so there is nothing to show; first: flow run {} --until {}",
-                workflow.workflow.display(),
-                reference.stage
+                "error: `{label}` is not up to date, so there is nothing to show; first: {}",
+                first(workflow, &[label])
             ),
             status: FAILED,
         });
@@ -187,9 +192,10 @@ fn show_content(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
                 .extension()
                 .is_some_and(|extension| extension == "toml")
             {
+                let workflow = arguments.on(PathBuf::from(what));
                 text += &format!(
-                    "; for a result of a workflow, name its stage: flow show {} STAGE",
-                    view::plain(what)
+                    "; for a result of a workflow, name its stage: {}",
+                    view::plain(&suggest("show", &workflow, &["STAGE"]))
                 );
             }
             return Err(Failure {
@@ -228,13 +234,15 @@ fn unknown(arguments: &ShowArguments) -> Failure {
     let what = &arguments.what;
     match &arguments.workflow {
         Some(workflow) => wrong(format!(
-            "`{what}` is no stage of {}, no run, no file, and no digest of at least {FEWEST_DIGITS} digits; `flow status \
-             {0}` lists the stages",
-            workflow.display()
+            "`{what}` is no stage of {}, no run, no file, and no digest of at least {FEWEST_DIGITS} digits; `{}` lists \
+             the stages",
+            workflow.display(),
+            suggest("status", &arguments.on(workflow.clone()), &[])
         )),
         None => wrong(format!(
             "`{what}` is no run, no file, and no digest of at least {FEWEST_DIGITS} digits; a stage needs its workflow: \
-             flow show WORKFLOW {what}"
+             {}",
+            suggest("show", &arguments.on("WORKFLOW".into()), &[what])
         )),
     }
 }
@@ -303,19 +311,4 @@ fn again_as_then(store: &Store, record: &Record) -> Result<Option<Again>, Failur
         command: again(store, path, &run.overrides(), label),
         changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
     }))
-}
-
-/// The command that makes an instance, with what is laid over the workflow.
-pub fn again(store: &Store, workflow: &Path, overrides: &[String], label: &str) -> Vec<String> {
-    let mut command = vec!["flow".into(), "run".into(), workflow.display().to_string()];
-    let beside = workflow
-        .canonicalize()
-        .map(|path| path.with_file_name(".flow"));
-    let root = store.root();
-    if beside.is_ok_and(|beside| root.canonicalize().is_ok_and(|root| root != beside)) {
-        command.extend(["--store".into(), root.display().to_string()]);
-    }
-    command.extend(overrides.iter().cloned());
-    command.extend(["--until".into(), label.into()]);
-    command
 }

@@ -25,9 +25,9 @@ use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
 use crate::cache_commands::StoreArguments;
-use crate::provenance_commands::again;
 use crate::run_command::interruptible;
 use crate::session::{Failure, Session, no_run, wrong};
+use crate::suggestion::again;
 use crate::{OverrideArguments, WorkflowArguments};
 
 /// What a page is of.

@@ -18,6 +18,7 @@ use petgraph::graph::NodeIndex;
 
 use crate::commands::show;
 use crate::session::{FAILED, Failure, INTERRUPTED, Session, open_store, wrong};
+use crate::suggestion::first;
 use crate::{RunArguments, Verify, check_command, table_command};
 
 /// `flow run`.
@@ -57,10 +58,11 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
             .into_iter()
             .find(|n| survey.record(*n).is_none())
         {
+            let label = &session.plan.graph[missing].label;
             return Err(wrong(format!(
-                "--only: stage `{}`, which it reads from, has no up-to-date result in the store; use --until, or run \
-                 that first",
-                session.plan.graph[missing].label
+                "--only: stage `{label}`, which it reads from, has no up-to-date result in the store; use --until, or \
+                 first: {}",
+                first(&arguments.workflow, &[label])
             )));
         }
         if arguments.dry_run {

@@ -14,7 +14,7 @@ use flow_engine::workflow::problem::Problems;
 use flow_engine::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 
-use crate::WorkflowArguments;
+use crate::{WorkflowArguments, suggestion};
 
 /// A stage failed, or the machine did.
 pub const FAILED: u8 = 1;
@@ -41,9 +41,10 @@ pub fn wrong(text: impl std::fmt::Display) -> Failure {
 /// That a store has no run of this name.
 pub fn no_run(store: &Store, id: &str) -> Failure {
     wrong(format!(
-        "there is no run `{}` in {}; `flow runs` lists them",
+        "there is no run `{}` in {}; `{}` lists them",
         view::plain(id),
-        store.root().display()
+        store.root().display(),
+        suggestion::runs(Some(store.root()))
     ))
 }
 

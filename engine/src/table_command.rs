@@ -14,8 +14,8 @@ use flow_engine::workflow::Overrides;
 use petgraph::graph::NodeIndex;
 
 use crate::WorkflowArguments;
-use crate::provenance_commands::again;
 use crate::session::{Failure, Session, wrong};
+use crate::suggestion::again;
 
 /// Which table, and how.
 #[derive(Args)]

@@ -107,6 +107,7 @@ fn test() -> Result<ExitCode> {
         if !Path::new("/usr/bin/chromium").exists() {
             fetch("chromium");
         }
+        fetch_taplo()?;
     }
     let cargo_with = |arguments: &[&str]| {
         let mut command = cargo();
@@ -151,7 +152,7 @@ fn step(name: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Installs what some tests need: images to train on, a browser to look at reports with. Where this is a machine of continuous
+/// Installs a package that some tests need: images to train on, a browser to look at reports with. Where this is a machine of continuous
 /// integration with Debian's packages; elsewhere those tests say that they are passed over.
 fn fetch(package: &str) {
     for arguments in [&["update", "-q"][..], &["install", "-q", "-y", package]] {
@@ -165,6 +166,35 @@ fn fetch(package: &str) {
             return;
         }
     }
+}
+
+/// Puts the validator that TOML editors use beside the build, for the test of the JSON Schema.
+fn fetch_taplo() -> Result<()> {
+    let own = std::env::current_exe().context("this program's own path is unknown")?;
+    // `target/debug/xtask`.
+    let target = own.ancestors().nth(2).unwrap_or(root());
+    let folder = target.join("taplo");
+    if folder.join("bin/taplo").exists() {
+        return Ok(());
+    }
+    let status = Command::new("python3")
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+        ])
+        .args(["--disable-pip-version-check", "--no-input"])
+        .arg("--target")
+        .arg(&folder)
+        .arg("taplo==0.9.3")
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        eprintln!("taplo can't be installed: python3 -m pip install taplo==0.9.3 failed");
+    }
+    Ok(())
 }
 
 /// Runs `cargo build` over the workspace's binaries, this one too: another choice would build shared crates once more with

@@ -1,6 +1,6 @@
 //! Stages to instances: names resolved, inputs wired, types checked, matrices multiplied.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use flow_stage::ArtifactType;
 use petgraph::graph::NodeIndex;
@@ -96,6 +96,7 @@ impl<'a> Expander<'a> {
             return;
         }
         let mut made = Vec::with_capacity(rows.len());
+        let mut labels = HashSet::with_capacity(rows.len());
         for row in rows {
             let task = match kind {
                 Some(kind) => self
@@ -120,14 +121,26 @@ impl<'a> Expander<'a> {
             let Some(inputs) = self.inputs(stage, kind, &task, &row) else {
                 return;
             };
+            let Some(outputs) = self.outputs(stage, outputs, &row.coordinates) else {
+                return;
+            };
             let named = coordinates::named(&row.coordinates);
+            let label = label(&stage.name.value, &named);
+            if !labels.insert(label.clone()) {
+                // An axis that has a value twice is said already.
+                if !self.workflow.incomplete.contains(&stage.name.value) {
+                    let problem = Problem::SameLabel { label };
+                    self.problems.add(problem, stage.name.span);
+                }
+                return;
+            }
             let node = self.plan.graph.add_node(Instance {
-                label: label(&stage.name.value, &named),
+                label,
                 stage: stage.name.value.clone(),
                 coordinates: named,
                 task,
                 inputs,
-                outputs: outputs.to_vec(),
+                outputs,
                 seed: kind
                     .is_some_and(|kind| kind.description.seeded)
                     .then_some(self.workflow.seed),
@@ -228,6 +241,10 @@ impl<'a> Expander<'a> {
             })
             .collect();
         if chosen.is_empty() {
+            // Something is wrong with an axis of its, which is said already.
+            if self.workflow.incomplete.contains(&reference.value.stage) {
+                return None;
+            }
             let selector: Vec<_> = selectors.iter().map(|(a, v)| format!("{a}={v}")).collect();
             let problem = Problem::NoInstance {
                 stage: reference.value.stage.clone(),
@@ -372,6 +389,38 @@ impl<'a> Expander<'a> {
             self.problems.add(problem, span);
         }
         found
+    }
+
+    /// The outputs of one instance, with what the names of a program's files refer to.
+    fn outputs(
+        &mut self,
+        stage: &Stage,
+        outputs: &[Output],
+        point: &Coordinates,
+    ) -> Option<Vec<Output>> {
+        let mut outputs = outputs.to_vec();
+        if matches!(stage.action, Action::Uses(_)) {
+            return Some(outputs);
+        }
+        let mut files = Vec::new();
+        for (output, (_, file)) in outputs.iter_mut().zip(&stage.outputs) {
+            let name = file.value.render(|name| {
+                let value = self.value(stage, point, name)?;
+                Ok(value.value.text())
+            });
+            match name {
+                Ok(value) => {
+                    output.file = value.trim_end_matches('/').into();
+                    let span = file.span;
+                    files.push(Located { value, span });
+                }
+                Err(problem) => {
+                    self.unresolved(stage, problem, file.span);
+                    return None;
+                }
+            }
+        }
+        workflow::check_outputs(&files, self.problems).then_some(outputs)
     }
 
     /// The inputs of one instance: its wired roles, and the paths in its parameters.

@@ -1,6 +1,6 @@
 //! The plan of a sweep: the union of its points' plans. Instances of several points that are to do the same thing are one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use flow_cache::Digest;
 use petgraph::graph::NodeIndex;
@@ -129,6 +129,13 @@ pub(super) fn union(
     // What some points don't use others may.
     if !sweep.is_partial {
         problems.extend(warnings.unwrap_or_default());
+    }
+    let mut labels = HashSet::new();
+    let mut all = union.plan.instances().map(|instance| &instance.label);
+    let twice = all.find(|label| !labels.insert(*label)).cloned();
+    drop(all);
+    if let Some(label) = twice {
+        problems.add(Problem::SameLabel { label }, top);
     }
     union.plan.sweep = Some(Sweep {
         mode: sweep.mode,

@@ -108,8 +108,9 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
             .iter()
             .map(|(role, file)| Output {
                 role: role.value.clone(),
-                artifact: artifact(&role.value, &file.value),
-                file: file.value.trim_end_matches('/').into(),
+                artifact: artifact(&role.value, &file.value.text),
+                // What its references stand for differs between instances.
+                file: file.value.text.trim_end_matches('/').into(),
             })
             .collect(),
     }

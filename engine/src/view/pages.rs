@@ -14,8 +14,7 @@ pub fn list(catalogue: &Catalogue) -> String {
         let description = &kind.description;
         vec![description.name.clone(), description.summary.clone()]
     });
-    let table = columns(rows, 0);
-    format!("{table}\n\n`flow stages KIND` prints a page for one of them")
+    columns(rows, 0)
 }
 
 /// The page of one kind.

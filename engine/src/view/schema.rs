@@ -53,23 +53,41 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         "retries": { "type": "integer", "minimum": 0, "maximum": 100, "description": "How often it is tried again after a failure." },
         "env": {
             "type": "array",
-            "items": { "type": "string", "pattern": "^[^=]+$" },
+            "items": { "type": "string", "pattern": r"^(?!.*\$\{)[^=]+$" },
             "description": "Environment variables that are passed on, and part of the key."
         }
     });
-    let mut conditions: Vec<Value> = catalogue.kinds().map(condition).collect();
-    conditions.push(json!({
+    let mut fits: Vec<Value> = catalogue.kinds().map(fits).collect();
+    fits.push(json!({
         "if": { "required": ["run"] },
-        "then": { "required": ["outputs"], "properties": { "with": false } },
-        "else": { "properties": { "outputs": false } }
+        "then": { "properties": { "uses": false, "with": false } }
     }));
+    fits.push(
+        json!({ "if": { "required": ["uses"] }, "then": { "properties": { "outputs": false } } }),
+    );
+    let mut needs: Vec<Value> = catalogue.kinds().filter_map(needs).collect();
+    needs.push(json!({ "if": { "required": ["run"] }, "then": { "required": ["outputs"] } }));
     let name = json!({ "pattern": "^[A-Za-z][A-Za-z0-9_-]*$" });
+    let params = json!({
+        "type": "object",
+        "propertyNames": name,
+        "additionalProperties": { "not": { "type": "string", "pattern": "\\$\\{" } },
+        "description": "Named values: ${name}."
+    });
+    let stages = json!({
+        "type": "object",
+        "propertyNames": name,
+        "additionalProperties": { "$ref": "#/$defs/stage" }
+    });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "flow workflow",
         "type": "object",
         "additionalProperties": false,
         "anyOf": [{ "required": ["stages"] }, { "required": ["include"] }],
+        // What a stage lacks may stand in a file that is included.
+        "if": { "not": { "required": ["include"] } },
+        "then": { "properties": { "stages": { "additionalProperties": { "$ref": "#/$defs/whole" } } } },
         "properties": {
             "include": { "type": "array", "items": { "type": "string" }, "description": "Files below this one." },
             "workflow": {
@@ -80,12 +98,8 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     "seed": { "type": "integer", "minimum": 0, "description": "Of every seeded stage." }
                 }
             },
-            "params": { "type": "object", "propertyNames": name, "additionalProperties": { "not": { "type": "string", "pattern": "\\$\\{" } }, "description": "Named values: ${name}." },
-            "stages": {
-                "type": "object",
-                "propertyNames": name,
-                "additionalProperties": { "$ref": "#/$defs/stage" }
-            },
+            "params": params,
+            "stages": stages,
             "variants": {
                 "type": "object",
                 "description": "Named overlays: variants.GROUP.NAME.",
@@ -94,7 +108,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     "additionalProperties": {
                         "type": "object",
                         "additionalProperties": false,
-                        "properties": { "params": { "type": "object" }, "stages": { "type": "object" } }
+                        "properties": { "params": params, "stages": stages }
                     }
                 }
             },
@@ -118,8 +132,11 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "type": "object",
                 "additionalProperties": false,
                 "properties": stage_keys,
+                "allOf": fits
+            },
+            "whole": {
                 "oneOf": [{ "required": ["uses"] }, { "required": ["run"] }],
-                "allOf": conditions
+                "allOf": needs
             }
         }
     })
@@ -184,8 +201,8 @@ fn sweep() -> Value {
     })
 }
 
-/// What holds for stages of one kind.
-fn condition(kind: &Kind) -> Value {
+/// What holds of a stage of one kind, whether all of it stands here or a part.
+fn fits(kind: &Kind) -> Value {
     let description = &kind.description;
     let roles = description.inputs.iter().map(|port| {
         let text = format!("{}: {}", port.artifact, port.summary);
@@ -194,46 +211,69 @@ fn condition(kind: &Kind) -> Value {
             json!({ "$ref": "#/$defs/input", "description": text }),
         )
     });
-    let required: Vec<&str> = description
-        .inputs
-        .iter()
-        .filter(|port| !port.optional)
-        .map(|port| port.name.as_str())
-        .collect();
-    let mut then = json!({
-        "properties": {
-            "with": with_references(&description.parameters),
-            "inputs": {
-                "properties": Map::from_iter(roles),
-                "required": required,
-                "additionalProperties": false
-            }
-        }
-    });
-    let needed = description
-        .parameters
-        .get("required")
-        .and_then(Value::as_array);
-    let keys: Vec<&str> = [
-        ("inputs", !required.is_empty()),
-        ("with", needed.is_some_and(|needed| !needed.is_empty())),
-    ]
-    .iter()
-    .filter_map(|(key, wanted)| wanted.then_some(*key))
-    .collect();
-    then["required"] = json!(keys);
     json!({
-        "if": { "required": ["uses"], "properties": { "uses": { "const": description.name } } },
-        "then": then
+        "if": of(kind),
+        "then": { "properties": {
+            "with": with_references(&description.parameters),
+            "inputs": { "properties": Map::from_iter(roles), "additionalProperties": false }
+        } }
     })
 }
 
-/// A kind's schema in which a string with a `${…}` may stand for any value.
+/// What a whole stage of one kind has to have.
+fn needs(kind: &Kind) -> Option<Value> {
+    let description = &kind.description;
+    let ports = description.inputs.iter().filter(|port| !port.optional);
+    let roles: Vec<&str> = ports.map(|port| port.name.as_str()).collect();
+    let mut keys = Vec::new();
+    let mut parts = Map::new();
+    if !roles.is_empty() {
+        keys.push("inputs");
+        parts.insert("inputs".into(), json!({ "required": roles }));
+    }
+    if let Some(needed) = needed(&description.parameters) {
+        if needed.get("required").is_some() {
+            keys.push("with");
+        }
+        parts.insert("with".into(), needed);
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let then = json!({ "required": keys, "properties": parts });
+    Some(json!({ "if": of(kind), "then": then }))
+}
+
+fn of(kind: &Kind) -> Value {
+    json!({ "required": ["uses"], "properties": { "uses": { "const": kind.description.name } } })
+}
+
+/// Of a schema, which entries tables have to have; nothing where they need not have any.
+fn needed(schema: &Value) -> Option<Value> {
+    let mut needed = Map::new();
+    let required = schema.get("required").and_then(Value::as_array);
+    if let Some(required) = required.filter(|required| !required.is_empty()) {
+        needed.insert("required".into(), json!(required));
+    }
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let inner: Map<String, Value> = properties
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, schema)| Some((name.clone(), self::needed(schema)?)))
+        .collect();
+    if !inner.is_empty() {
+        needed.insert("properties".into(), inner.into());
+    }
+    (!needed.is_empty()).then(|| needed.into())
+}
+
+/// A kind's schema in which a string with a `${…}` may stand for any value, and nothing has to be there.
 fn with_references(schema: &Value) -> Value {
     let Some(object) = schema.as_object() else {
         return schema.clone();
     };
     let mut object = object.clone();
+    object.remove("required");
     for key in ["properties", "$defs"] {
         if let Some(Value::Object(properties)) = object.get_mut(key) {
             for value in properties.values_mut() {

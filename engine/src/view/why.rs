@@ -83,7 +83,7 @@ pub fn outputs(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex)
     let label = &instance.label;
     let Some(record) = survey.record(node) else {
         return format!(
-            "{label}: not up to date, so its outputs are not known yet; `flow why` says why"
+            "{label}: not up to date, so its outputs are not known yet; without --output this command says why"
         );
     };
     let Some(earlier) = history.before(&instance.stage, record) else {

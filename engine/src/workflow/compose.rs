@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::assign::{assign, in_stages};
 use super::node::{self, Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::reader::{Entries, Reader};
@@ -47,7 +48,7 @@ pub(super) fn compose(
     let top = composer.sources.next();
     let mut root = composer.file(path, None)?;
     if let Some(file) = &overrides.params {
-        let entries = composer.text(file, None)?;
+        let entries = composer.params(file, &root)?;
         let params = Located {
             value: NodeValue::Table(entries),
             span: top,
@@ -75,14 +76,17 @@ pub(super) fn compose(
     for (group, name) in &chosen {
         composer.choose(group, name, variants.as_ref(), &mut root);
     }
-    let settings: Vec<_> = overrides
+    let mut settings: Vec<_> = overrides
         .set
         .iter()
         .filter_map(|text| set::assignment(text, composer.sources, composer.problems))
         .collect();
+    settings.sort_by_key(|(path, _)| in_stages(&path.value));
     let before = root.clone();
     for (path, value) in &settings {
-        composer.assign(path, value.clone(), &mut root);
+        if let Err(problem) = assign(&mut root, path, value.clone()) {
+            composer.problems.add(problem, path.span);
+        }
     }
     let ground = Ground {
         before,
@@ -163,9 +167,60 @@ impl Composer<'_> {
             self.problems
                 .add(Problem::Syntax { message }, Span::new(source, span));
         }
-        errors
-            .is_empty()
-            .then(|| node::table(root.get_ref(), source, self.problems))
+        errors.is_empty().then(|| {
+            node::table(
+                root.get_ref(),
+                Span::new(source, 0..text.len()),
+                self.problems,
+            )
+        })
+    }
+
+    /// What stands in a file of params, with or without the header `[params]`. As with `--set`, all of it has to be known.
+    fn params(&mut self, path: &Path, root: &Entries) -> Option<Entries> {
+        let mut entries = self.text(path, None)?;
+        let known = match find(root, "params").map(|node| &node.value) {
+            Some(NodeValue::Table(known)) => known.as_slice(),
+            _ => &[],
+        };
+        let header = matches!(
+            find(&entries, "params"),
+            Some(Located {
+                value: NodeValue::Table(_),
+                ..
+            })
+        );
+        if header && find(known, "params").is_none() {
+            let params = take(&mut entries, "params");
+            let reader = &mut Reader {
+                problems: self.problems,
+            };
+            for (key, _) in &entries {
+                reader.unknown(key, "a file of params", &["params"]);
+            }
+            entries = params.map_or_else(Entries::new, |node| reader.table("`[params]`", node));
+        }
+        self.known_params("", &entries, known);
+        Some(entries)
+    }
+
+    /// Notes names of params, and of what lies in them, that the workflow does not have.
+    fn known_params(&mut self, prefix: &str, entries: &Entries, known: &[(Located<String>, Node)]) {
+        let name = |key: &Located<String>| format!("{prefix}{}", key.value);
+        for (key, node) in entries {
+            match (find(known, &key.value).map(|n| &n.value), &node.value) {
+                (Some(NodeValue::Table(known)), NodeValue::Table(inner)) => {
+                    self.known_params(&format!("{}.", name(key)), inner, known);
+                }
+                (Some(_), _) => {}
+                (None, _) => {
+                    let known = known.iter().map(|(key, _)| name(key)).collect();
+                    let name = name(key);
+                    let problem = Problem::UnknownParam { name, known };
+                    self.problems.add(problem, key.span);
+                }
+            }
+        }
     }
 
     /// Variants that nobody chose are checked as well: they may replace params and the keys of stages, no more.
@@ -281,78 +336,6 @@ impl Composer<'_> {
                 }
             }
         }
-    }
-
-    /// Gives `name`, `params.name`, `stages.NAME.uses` or `stages.NAME.with.PARAMETER` a value.
-    pub fn assign(&mut self, path: &Located<String>, value: Node, root: &mut Entries) {
-        let parts: Vec<&str> = path.value.split('.').collect();
-        let (section, rest) = match parts.split_first() {
-            Some((&"params", rest)) if !rest.is_empty() => ("params", rest),
-            Some((&"stages", rest)) if !rest.is_empty() => ("stages", rest),
-            _ => ("params", &parts[..]),
-        };
-        let settable = section == "params"
-            || matches!(rest, [_, "uses"])
-            || matches!(rest, [_, "with", parameter, ..] if !parameter.is_empty());
-        let Some((last, inner)) = rest.split_last().filter(|_| settable) else {
-            return self.problems.add(
-                Problem::NotSettable {
-                    path: path.value.clone(),
-                },
-                path.span,
-            );
-        };
-        if find(root, section).is_none() {
-            let known = Vec::new();
-            return self.problems.add(
-                Problem::UnknownParam {
-                    name: path.value.clone(),
-                    known,
-                },
-                path.span,
-            );
-        }
-        let Some(mut table) = table_mut(root, section) else {
-            return;
-        };
-        for (depth, part) in inner.iter().enumerate() {
-            // A stage may have no `with` yet; everything else has to be there.
-            if section == "stages" && depth >= 1 && find(table, part).is_none() {
-                let key = Located {
-                    value: (*part).to_string(),
-                    span: path.span,
-                };
-                let node = Located {
-                    value: NodeValue::Table(Vec::new()),
-                    span: path.span,
-                };
-                table.push((key, node));
-            }
-            let known = table.iter().map(|(k, _)| k.value.clone()).collect();
-            match table_mut(table, part) {
-                Some(inner) => table = inner,
-                None => {
-                    let name = (*part).to_string();
-                    let problem = match section {
-                        "stages" => Problem::UnknownStage { stage: name, known },
-                        _ => Problem::UnknownParam { name, known },
-                    };
-                    return self.problems.add(problem, path.span);
-                }
-            }
-        }
-        if section == "params" && find(table, last).is_none() {
-            let known = table.iter().map(|(k, _)| k.value.clone()).collect();
-            let name = (*last).to_string();
-            return self
-                .problems
-                .add(Problem::UnknownParam { name, known }, path.span);
-        }
-        let key = Located {
-            value: (*last).to_string(),
-            span: path.span,
-        };
-        replace(table, key, value);
     }
 
     fn known(&mut self, section: &str, name: &Located<String>, base: Option<&Node>) {

@@ -4,11 +4,13 @@
 //! - [`node`]: a TOML value with its place.
 //! - [`template`]: `${name}` in strings.
 //! - [`problem`]: everything that can be wrong with a workflow, and how it is said.
-//! - `compose`: one tree out of the file, its includes, variants and the command line; `set` reads `--set`.
+//! - `compose`: one tree out of the file, its includes, variants and the command line; `set` reads values that are given
+//!   there, `assign` puts them into the tree.
 //! - [`sweep`]: `[sweep]`, one workflow at many points.
 //! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
 //! - `reference`: how inputs name stages.
 
+mod assign;
 mod compose;
 pub mod node;
 mod parse;
@@ -29,6 +31,7 @@ pub use node::{Located, Node, NodeValue};
 pub use problem::{Problem, Problems, Report};
 pub use reference::{Reference, selectors};
 pub use source::{Sources, Span};
+pub(crate) use stage::check_outputs;
 pub use sweep::Sweep;
 pub use template::Template;
 
@@ -111,8 +114,8 @@ pub struct Stage {
     pub with: Vec<(Located<String>, Node)>,
     /// Axes of its own: one instance for each combination.
     pub matrix: Vec<(Located<String>, Vec<Node>)>,
-    /// Outputs of a `run` stage: role and file name.
-    pub outputs: Vec<(Located<String>, Located<String>)>,
+    /// Outputs of a `run` stage: role and file name, unresolved.
+    pub outputs: Vec<(Located<String>, Located<Template>)>,
     /// What it asks of the machine.
     pub resources: Resources,
     /// After which it is ended.

@@ -78,10 +78,10 @@ pub fn object(entries: &[(Located<String>, Node)]) -> Map<String, Value> {
         .collect()
 }
 
-/// Takes a parsed TOML table over, in file order.
+/// Takes a parsed TOML table over, in file order; `text` is the place of the text that was parsed.
 pub(super) fn table(
     table: &DeTable<'_>,
-    source: usize,
+    text: Span,
     problems: &mut Problems,
 ) -> Vec<(Located<String>, Node)> {
     let mut entries: Vec<_> = table
@@ -89,24 +89,24 @@ pub(super) fn table(
         .map(|(key, value)| {
             let name = Located {
                 value: key.get_ref().to_string(),
-                span: Span::new(source, key.span()),
+                span: text.inside(key.span()),
             };
-            (name, node(value, source, problems))
+            (name, node(value, text, problems))
         })
         .collect();
     entries.sort_by_key(|(name, _)| name.span);
     entries
 }
 
-/// Takes one parsed TOML value over.
-pub(super) fn node(value: &Spanned<DeValue<'_>>, source: usize, problems: &mut Problems) -> Node {
-    let span = Span::new(source, value.span());
+/// Takes one parsed TOML value over; `text` is the place of the text that was parsed.
+pub(super) fn node(value: &Spanned<DeValue<'_>>, text: Span, problems: &mut Problems) -> Node {
+    let span = text.inside(value.span());
     let refused = |problems: &mut Problems, what| {
         problems.add(Problem::UnusableValue { what }, span);
         NodeValue::Boolean(false)
     };
     let value = match value.get_ref() {
-        DeValue::String(text) => NodeValue::String(text.to_string()),
+        DeValue::String(string) => NodeValue::String(string.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => NodeValue::Integer(number),
             Err(_) => refused(problems, "an integer beyond 64 bits"),
@@ -120,10 +120,10 @@ pub(super) fn node(value: &Spanned<DeValue<'_>>, source: usize, problems: &mut P
         DeValue::Array(items) => NodeValue::Array(
             items
                 .iter()
-                .map(|item| node(item, source, problems))
+                .map(|item| node(item, text, problems))
                 .collect(),
         ),
-        DeValue::Table(entries) => NodeValue::Table(table(entries, source, problems)),
+        DeValue::Table(entries) => NodeValue::Table(table(entries, text, problems)),
     };
     Located { value, span }
 }

@@ -119,6 +119,7 @@ impl Reader<'_> {
             match key.value.as_str() {
                 "name" => {
                     if let Some(name) = self.string("`name`", node) {
+                        self.no_reference("the workflow's name", &name);
                         workflow.name = name.value;
                     }
                 }

@@ -56,6 +56,8 @@ pub enum Problem {
     NotAName { name: String },
     #[error("`${{…}}` can't stand in a param")]
     ReferenceInParam,
+    #[error("`${{…}}` can't stand in {what}")]
+    ReferenceNotHere { what: &'static str },
     #[error("`{text}` is not a reference to a stage")]
     MalformedReference { text: String },
     #[error("`{text}` is not a length of time")]
@@ -79,10 +81,22 @@ pub enum Problem {
     EmptyAxis { axis: String },
     #[error("the axis `{axis}` names {value} twice")]
     RepeatedValue { axis: String, value: String },
+    #[error("the axis `{axis}` has two values that are both called `{name}`")]
+    SameName { axis: String, name: String },
+    #[error("two instances would both be called `{label}`")]
+    SameLabel { label: String },
+    #[error("`seeds` has to lie between 1 and {most}, and is {found}")]
+    SeedCount { found: i64, most: i64 },
     #[error("an assignment needs a `=`")]
     SetWithoutValue,
     #[error("`{path}` can't be set")]
     NotSettable { path: String },
+    #[error("there is no value")]
+    NoValue,
+    #[error("`{path}` has no value that could be taken away")]
+    NothingSet { path: String },
+    #[error("`{path}` is {found}, so nothing in it can be set")]
+    NotATable { path: String, found: String },
     #[error("a variant is chosen as GROUP=NAME")]
     VariantWithoutName,
     #[error("there is no variant `{name}`")]
@@ -116,7 +130,7 @@ pub enum Problem {
     #[error("a point is chosen as AXIS=VALUE,AXIS=VALUE")]
     MalformedPoint,
     #[error("no point of the sweep is `{point}`")]
-    NoSuchPoint { point: String },
+    NoSuchPoint { point: String, known: Vec<String> },
     #[error("nothing is swept, so there are no points to choose from")]
     NothingSwept,
     #[error("these files include each other: {}", files.join(" → "))]
@@ -263,12 +277,16 @@ impl Problem {
             Problem::NotAName { .. } => Some("write ${name}, ${matrix.axis} or, in `run`, ${inputs.role}, ${outputs.role}, ${work}; $${ stands for a literal ${".into()),
             Problem::UnclosedReference => Some("close it with `}`, or write $${ for a literal ${".into()),
             Problem::ReferenceInParam => Some("params hold plain values; a stage's `with` puts them together".into()),
+            Problem::ReferenceNotHere { .. } => Some("references stand in `with`, `run`, `path`, `matrix` and `outputs`".into()),
             Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", { collect = \"stage.output\" } or { path = \"file\" }".into()),
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
             Problem::BadMemory { .. } => Some("write it like \"800MB\", \"16GB\" or \"16GiB\"".into()),
             Problem::OutputEscapes { .. } => Some("give a plain relative name, such as \"table.csv\"".into()),
             Problem::SetWithoutValue => Some("write NAME=VALUE".into()),
             Problem::NotSettable { .. } => Some("params, `stages.NAME.uses` and `stages.NAME.with.PARAMETER` can be set".into()),
+            Problem::NoValue => Some("`\"\"` is the empty string; what lies in a stage's `with`, or in a table, is taken away with `stages.NAME.with.PARAMETER=`".into()),
+            Problem::NothingSet { .. } => Some("delete this option, or correct the name".into()),
+            Problem::NotATable { path, .. } => Some(format!("set all of it: {path}={{NAME=VALUE}}")),
             Problem::UnknownVariant { name, known } => Some(suggest(name, known)),
             Problem::UnknownParam { name, known }
             | Problem::UnknownName { name, known } => Some(suggest(name, known)),
@@ -286,6 +304,12 @@ impl Problem {
             Problem::EmptyCommand => Some("name a program, and what it is called with".into()),
             Problem::EmptyAxis { .. } => Some("give it values, or delete it".into()),
             Problem::RepeatedValue { .. } => Some("delete one of them: each value makes an instance".into()),
+            Problem::SameName { .. } => Some("a number and a string of the same text can't be told apart in the names of instances: keep one of them".into()),
+            Problem::SameLabel { .. } => Some("write the values of its axes without commas".into()),
+            Problem::SeedCount { found, .. } if *found >= 0 => Some(format!(
+                "a list names seeds: `seeds = [{found}]`, on the command line --seeds '[{found}]'"
+            )),
+            Problem::SeedCount { .. } => Some("write how many, or a list of seeds such as [42]".into()),
             Problem::UnknownMode { mode, known } => Some(suggest(mode, known)),
             Problem::MalformedGoal { .. } => Some("write \"stage.metric\", or \"stage[axis=value].metric\" where a stage has a matrix".into()),
             Problem::AmbiguousAxis { axis } => Some(format!("write `params.{axis}` or `variants.{axis}`")),
@@ -297,7 +321,10 @@ impl Problem {
             Problem::RepeatedPoint => Some("delete one of them; `seeds` repeats points".into()),
             Problem::TooManyPoints { .. } => Some("leave out values, or list `points`; `where` and `random` choose from no more than that either".into()),
             Problem::SweepTooLarge { .. } => Some("sweep less at a time: results are shared all the same".into()),
-            Problem::NoSuchPoint { .. } => Some("`flow table` lists the points; values are written as there, and what is left out may be anything".into()),
+            Problem::NoSuchPoint { known, .. } => Some(format!(
+                "there is {}; what is left out may be anything",
+                list(known)
+            )),
             Problem::NothingSwept => Some("add a table `[sweep]`, or --sweep".into()),
             Problem::Cycle { .. } => Some("one of them has to read something else".into()),
             Problem::TooManyInstances { .. } | Problem::TooManyInAll { .. } => Some(
@@ -313,7 +340,7 @@ impl Problem {
             }
             Problem::NotForThisAction { belongs: "run", .. } => Some("delete it: a stage kind declares its own".into()),
             Problem::NotForThisAction { .. } => Some("a command takes values as ${name}, from [params]".into()),
-            Problem::UnusableValue { what: "a date" } => Some("write it as a string".into()),
+            Problem::UnusableValue { .. } => Some("in quotes it is a string, which can be used".into()),
             Problem::SameOutput { .. } => Some("give each output a file name of its own".into()),
             Problem::BadVariable { .. } => Some("list the name alone; its value is the one that flow itself is started with".into()),
             Problem::ManyFiles { .. } => Some("only `run` stages take several files for one input".into()),

@@ -1,5 +1,7 @@
 //! Taking values of the expected type out of TOML, with a problem noted where they are not.
 
+use std::collections::HashMap;
+
 use super::node::{Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::source::Span;
@@ -36,6 +38,35 @@ impl Reader<'_> {
             NodeValue::Array(items) => items.iter().for_each(|item| self.plain(item)),
             NodeValue::Table(entries) => entries.iter().for_each(|(_, node)| self.plain(node)),
             _ => {}
+        }
+    }
+
+    /// Notes values of an axis that stand there twice, or have one name: `1` and `"1"` do.
+    pub fn distinct(&mut self, axis: &str, values: &[Node]) {
+        let mut seen: HashMap<String, (&Node, usize)> = HashMap::new();
+        for value in values {
+            let name = value.value.text();
+            let (other, times) = seen.entry(name.clone()).or_insert((value, 0));
+            *times += 1;
+            if *times != 2 {
+                continue;
+            }
+            let axis = axis.to_string();
+            let problem = if other.value.json() == value.value.json() {
+                let value = value.value.json().to_string();
+                Problem::RepeatedValue { axis, value }
+            } else {
+                Problem::SameName { axis, name }
+            };
+            self.problems.add(problem, value.span);
+        }
+    }
+
+    /// Notes a reference where none is resolved.
+    pub fn no_reference(&mut self, what: &'static str, text: &Located<String>) {
+        if text.value.contains("${") {
+            let problem = Problem::ReferenceNotHere { what };
+            self.problems.add(problem, text.span);
         }
     }
 

@@ -1,17 +1,26 @@
-//! Values from the command line: `--set name=value`, `--sweep axis=value,…`, `--seeds`.
+//! Values from the command line: `--set name=value`, `--sweep axis=value,…`, `--seeds`. One reader for all of them.
+
+use toml::de::DeValue;
 
 use super::node::{self, Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::source::{Sources, Span};
 
-/// Reads one assignment. The value is TOML where it parses as such, else a string: `keep=0.8`, `arch=cnn`,
-/// `epochs={min=1,max=3}`.
+/// A name with the value that it gets; none where it is to be without one.
+pub(super) type Setting = (Located<String>, Option<Node>);
+
+/// Reads one assignment: `keep=0.8`, `arch=cnn`, `epochs={min=1,max=3}`; `digest=` takes a value away.
 pub(super) fn assignment(
     text: &str,
     sources: &mut Sources,
     problems: &mut Problems,
-) -> Option<(Located<String>, Node)> {
-    named("--set", text, sources, problems)
+) -> Option<Setting> {
+    let (name, place) = named("--set", text, sources, problems)?;
+    let node = match place.of(text) {
+        "" => None,
+        value => Some(self::value(value, place, problems)),
+    };
+    Some((name, node))
 }
 
 /// Reads one axis: a TOML list, or values with commas between them: `keep=0.8,0.9`, `arch=cnn,resnet18`.
@@ -20,99 +29,137 @@ pub(super) fn list(
     sources: &mut Sources,
     problems: &mut Problems,
 ) -> Option<(Located<String>, Vec<Node>)> {
-    let (name, value) = named("--sweep", text, sources, problems)?;
-    let values = values(value);
+    let (name, place) = named("--sweep", text, sources, problems)?;
+    if place.of(text).is_empty() {
+        return Some((name, Vec::new()));
+    }
+    let node = value(place.of(text), place, problems);
+    let values = match node.value {
+        NodeValue::Array(items) => items,
+        // Whether it is one value or several is only known now.
+        NodeValue::String(_) => values(text, place, problems),
+        value => vec![Located {
+            value,
+            span: node.span,
+        }],
+    };
     Some((name, values))
 }
 
 /// Reads `--seeds`: a number of them, or two and more with commas between them, or a TOML list.
-pub(super) fn seeds(text: &str, sources: &mut Sources, problems: &mut Problems) -> Option<Node> {
+pub(super) fn seeds(text: &str, sources: &mut Sources, problems: &mut Problems) -> Node {
     let source = sources.add("--seeds".into(), text.into());
-    let span = Span::new(source, 0..text.len());
-    let node = value(text, span, source, problems);
-    let listed = match &node.value {
-        NodeValue::String(text) => text.contains(','),
-        _ => false,
-    };
-    Some(if listed {
-        let value = NodeValue::Array(values(node));
-        Located { value, span }
-    } else {
-        node
-    })
-}
-
-/// The values of a list, or those in a string with commas.
-fn values(node: Node) -> Vec<Node> {
-    let span = node.span;
-    match node.value {
-        NodeValue::Array(items) => items,
-        NodeValue::String(text) => text
-            .split(',')
-            .map(|part| value(part, span, 0, &mut Problems::default()))
-            .collect(),
-        value => vec![Located { value, span }],
+    let place = trimmed(Span::new(source, 0..text.len()), text);
+    let node = value(place.of(text), place, problems);
+    if matches!(node.value, NodeValue::String(_)) && text.contains(',') {
+        let value = NodeValue::Array(values(text, place, problems));
+        return Located { value, span: place };
     }
+    node
 }
 
+/// The name before the `=`, and the place of the value behind it.
 fn named(
     option: &str,
     text: &str,
     sources: &mut Sources,
     problems: &mut Problems,
-) -> Option<(Located<String>, Node)> {
+) -> Option<(Located<String>, Span)> {
     let source = sources.add(option.into(), text.into());
-    let Some((name, value)) = text.split_once('=') else {
+    let Some(at) = text.find('=') else {
         problems.add(Problem::SetWithoutValue, Span::new(source, 0..text.len()));
         return None;
     };
-    let name_end = name.trim_end().len();
-    let name_start = name.len() - name.trim_start().len();
-    let start = name.len() + 1 + (value.len() - value.trim_start().len());
-    let span = Span::new(source, start..start + value.trim().len());
-    let key = Located {
-        value: name.trim().to_string(),
-        span: Span::new(source, name_start.min(name_end)..name_end),
-    };
-    Some((key, self::value(value, span, source, problems)))
+    let span = trimmed(Span::new(source, 0..at), text);
+    let value = span.of(text).to_string();
+    let rest = trimmed(Span::new(source, at + 1..text.len()), text);
+    Some((Located { value, span }, rest))
 }
 
-/// A value as TOML where it parses as such, else a string; all of it has the place `span`.
-fn value(text: &str, span: Span, source: usize, problems: &mut Problems) -> Node {
-    let line = format!("value = {text}");
-    let node = match toml::de::DeTable::parse(&line) {
-        Ok(table) if table.get_ref().len() == 1 => {
-            let entries = node::table(table.get_ref(), source, problems);
-            entries.into_iter().next().map(|(_, node)| node)
-        }
-        _ => None,
-    };
-    let string = || Located {
-        value: NodeValue::String(text.trim().to_string()),
-        span,
-    };
-    relocate(node.unwrap_or_else(string), span)
+/// A place without the white space around it.
+fn trimmed(place: Span, text: &str) -> Span {
+    let within = place.of(text);
+    let start = within.len() - within.trim_start().len();
+    place.inside(start..start.max(within.trim_end().len()))
 }
 
-/// Gives a value and all that lies in it the place of the whole assignment.
-fn relocate(node: Node, span: Span) -> Node {
-    let value = match node.value {
-        NodeValue::Array(items) => {
-            NodeValue::Array(items.into_iter().map(|item| relocate(item, span)).collect())
+/// A value as TOML where it reads as such, else a string.
+fn value(text: &str, place: Span, problems: &mut Problems) -> Node {
+    match DeValue::parse(text) {
+        Ok(parsed) => node::node(&parsed, place, problems),
+        Err(_) => Located {
+            value: NodeValue::String(text.to_string()),
+            span: place,
+        },
+    }
+}
+
+/// The values at a place, with commas between them.
+fn values(text: &str, place: Span, problems: &mut Problems) -> Vec<Node> {
+    let parts = pieces(place.of(text)).into_iter();
+    let parts: Vec<Span> = parts
+        .map(|range| trimmed(place.inside(range), text))
+        .collect();
+    // One is enough: whoever types `,,,,` need not read it four times.
+    if let Some(empty) = parts.iter().find(|part| part.of(text).is_empty()) {
+        problems.add(Problem::NoValue, *empty);
+    }
+    parts
+        .into_iter()
+        .filter(|part| !part.of(text).is_empty())
+        .map(|part| value(part.of(text), part, problems))
+        .collect()
+}
+
+/// The pieces of a text between its commas. Those in quotes and brackets do not count, as long as these are closed.
+fn pieces(text: &str) -> Vec<std::ops::Range<usize>> {
+    let mut cuts = Vec::new();
+    let (mut depth, mut quote, mut escaped) = (0usize, None, false);
+    // Whether nothing but white space stands before, so that a quote begins a string: not that of `it's`.
+    let mut begins = true;
+    for (at, character) in text.char_indices() {
+        match (quote, character) {
+            (Some('"'), _) if escaped => escaped = false,
+            (Some('"'), '\\') => escaped = true,
+            (Some(open), _) => quote = quote.filter(|_| character != open),
+            (None, '"' | '\'') if begins || depth > 0 => quote = Some(character),
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => depth = depth.saturating_sub(1),
+            (None, ',') if depth == 0 => cuts.push(at),
+            _ => {}
         }
-        NodeValue::Table(entries) => NodeValue::Table(
-            entries
-                .into_iter()
-                .map(|(key, node)| {
-                    let key = Located {
-                        value: key.value,
-                        span,
-                    };
-                    (key, relocate(node, span))
-                })
-                .collect(),
-        ),
-        scalar => scalar,
-    };
-    Located { value, span }
+        begins = character == ',' || (begins && character.is_whitespace());
+    }
+    if depth > 0 || quote.is_some() {
+        cuts = text.match_indices(',').map(|(at, _)| at).collect();
+    }
+    let starts = std::iter::once(0).chain(cuts.iter().map(|at| at + 1));
+    let ends = cuts.iter().copied().chain([text.len()]);
+    starts.zip(ends).map(|(start, end)| start..end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<serde_json::Value> {
+        let (mut sources, mut problems) = Default::default();
+        let (_, values) = list(text, &mut sources, &mut problems).unwrap();
+        assert!(problems.is_empty(), "{text}");
+        values.iter().map(|value| value.value.json()).collect()
+    }
+
+    #[test]
+    fn commas_part_values_unless_they_belong_to_one() {
+        let read = |text| serde_json::Value::from(read(text)).to_string();
+        assert_eq!(read("x=0.8,0.9"), "[0.8,0.9]");
+        assert_eq!(read("x=[1, 2]"), "[1,2]");
+        assert_eq!(read("x=[1,2],[3]"), "[[1,2],[3]]");
+        assert_eq!(read("x = {a=1,b=2}, {a=3}"), r#"[{"a":1,"b":2},{"a":3}]"#);
+        assert_eq!(read(r#"x="a,b",c"#), r#"["a,b","c"]"#);
+        assert_eq!(read(r#"x="a\",b","c,d""#), r#"["a\",b","c,d"]"#);
+        assert_eq!(read("x=it's,7"), r#"["it's",7]"#);
+        assert_eq!(read("x=[1,2"), r#"["[1",2]"#);
+        assert_eq!(read("x="), "[]");
+    }
 }

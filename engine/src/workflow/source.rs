@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The texts: the workflow file, and one for each `--set`.
+/// The texts: the workflow file, what it includes, and one for each option that is laid over it.
 #[derive(Debug, Default)]
 pub struct Sources {
     texts: Vec<(String, String)>,
@@ -92,5 +92,19 @@ impl Span {
     /// The bytes inside the text.
     pub fn range(self) -> Range<usize> {
         self.start..self.end
+    }
+
+    /// A part of this place, by bytes from its beginning.
+    pub(super) fn inside(self, range: Range<usize>) -> Self {
+        Span {
+            start: self.start + range.start,
+            end: self.start + range.end,
+            ..self
+        }
+    }
+
+    /// What stands at this place of its text.
+    pub(super) fn of(self, text: &str) -> &str {
+        &text[self.range()]
     }
 }

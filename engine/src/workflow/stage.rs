@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::node::{Located, Node, NodeValue};
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 use super::reader::Reader;
-use super::{Action, Origin, Reference, Resources, Stage};
+use super::{Action, Origin, Reference, Resources, Stage, Template};
 
 impl Reader<'_> {
     pub fn stage(&mut self, name: Located<String>, node: Node) -> Option<Stage> {
@@ -227,47 +227,30 @@ impl Reader<'_> {
             self.problems
                 .add(Problem::EmptyAxis { axis: axis_name }, axis.span);
         }
-        for (i, value) in values.iter().enumerate() {
-            self.plain(value);
-            if values[..i]
-                .iter()
-                .any(|v| v.value.json() == value.value.json())
-            {
-                let problem = Problem::RepeatedValue {
-                    axis: axis.value.clone(),
-                    value: value.value.text(),
-                };
-                self.problems.add(problem, value.span);
-            }
-        }
-        Some(values)
+        values.iter().for_each(|value| self.plain(value));
+        self.distinct(&axis.value, &values);
+        // An axis without values would leave the stage without instances; that it has none is said.
+        Some(values).filter(|values| !values.is_empty())
     }
 
-    fn outputs(&mut self, node: Node) -> Vec<(Located<String>, Located<String>)> {
-        let mut outputs: Vec<(Located<String>, Located<String>)> = Vec::new();
+    fn outputs(&mut self, node: Node) -> Vec<(Located<String>, Located<Template>)> {
+        let mut outputs = Vec::new();
+        let mut plain = Vec::new();
         for (role, node) in self.table("`outputs`", node) {
             self.name(&role);
-            let Some(file) = self.string("an output's file name", node) else {
+            let text = self.string("an output's file name", node);
+            let Some(file) = text.and_then(|text| self.template(text)) else {
                 continue;
             };
-            let plain = Path::new(&file.value)
-                .components()
-                .all(|part| matches!(part, Component::Normal(_)));
-            if file.value.is_empty() || !plain {
-                let name = file.value.clone();
-                self.problems
-                    .add(Problem::OutputEscapes { name }, file.span);
-            }
-            // One output inside another would make a file a folder.
-            if outputs.iter().any(|(_, other)| {
-                let (a, b) = (Path::new(&other.value), Path::new(&file.value));
-                a.starts_with(b) || b.starts_with(a)
-            }) {
-                let name = file.value.clone();
-                self.problems.add(Problem::SameOutput { name }, file.span);
+            // What names refer to is known later.
+            if file.value.names().next().is_none() {
+                let name = file.value.plain();
+                let span = file.span;
+                plain.push(Located { value: name, span });
             }
             outputs.push((role, file));
         }
+        check_outputs(&plain, self.problems);
         outputs
     }
 
@@ -338,6 +321,7 @@ impl Reader<'_> {
                         name.span,
                     );
                 }
+                self.no_reference("a variable's name", &name);
                 names.push(name.value);
             }
         }
@@ -345,4 +329,25 @@ impl Reader<'_> {
         names.dedup();
         names
     }
+}
+
+/// Notes names of output files that lie outside the stage's folder, or in each other; says whether all are right.
+pub(crate) fn check_outputs(files: &[Located<String>], problems: &mut Problems) -> bool {
+    let mut sound = true;
+    for (i, file) in files.iter().enumerate() {
+        let name = || file.value.clone();
+        let path = Path::new(&file.value);
+        let mut parts = path.components();
+        if file.value.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
+            problems.add(Problem::OutputEscapes { name: name() }, file.span);
+            sound = false;
+        }
+        // One output inside another would make a file a folder.
+        let mut others = files[..i].iter().map(|other| Path::new(&other.value));
+        if others.any(|other| other.starts_with(path) || path.starts_with(other)) {
+            problems.add(Problem::SameOutput { name: name() }, file.span);
+            sound = false;
+        }
+    }
+    sound
 }

@@ -70,6 +70,14 @@ impl Template {
         })
     }
 
+    /// The string where it refers to nothing: as written, but for doubled dollars.
+    pub fn plain(&self) -> String {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) | Piece::Name(text) => text.as_str(),
+        });
+        pieces.collect()
+    }
+
     /// The string with each name replaced by what `value` gives for it.
     pub fn render<E>(&self, mut value: impl FnMut(&str) -> Result<String, E>) -> Result<String, E> {
         let mut text = String::new();

@@ -158,9 +158,23 @@ impl Head {
             return vec![first];
         };
         let reader = &mut Reader { problems };
-        let NodeValue::Array(items) = &node.value else {
-            let count = reader.integer("`seeds`", &node, 1, MOST).unwrap_or(1);
-            return (0..count.unsigned_abs()).map(|i| first + i).collect();
+        let items = match &node.value {
+            NodeValue::Array(items) => items,
+            NodeValue::Integer(count) if (1..=MOST).contains(count) => {
+                return (0..count.unsigned_abs()).map(|i| first + i).collect();
+            }
+            NodeValue::Integer(count) => {
+                let (found, most) = (*count, MOST);
+                reader
+                    .problems
+                    .add(Problem::SeedCount { found, most }, node.span);
+                return vec![first];
+            }
+            other => {
+                let wanted = "a number of seeds, or a list of them";
+                reader.wrong_type("`seeds`", wanted, other, node.span);
+                return vec![first];
+            }
         };
         let mut seeds = Vec::new();
         for item in items {
@@ -168,15 +182,9 @@ impl Head {
             let Some(seed) = seed.map(i64::unsigned_abs) else {
                 continue;
             };
-            if seeds.contains(&seed) {
-                let problem = Problem::RepeatedValue {
-                    axis: "seeds".into(),
-                    value: seed.to_string(),
-                };
-                reader.problems.add(problem, item.span);
-            }
             seeds.push(seed);
         }
+        reader.distinct("seeds", items);
         if items.is_empty() {
             let axis = "seeds".into();
             reader.problems.add(Problem::EmptyAxis { axis }, node.span);

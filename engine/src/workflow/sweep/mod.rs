@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::assign::{assign, in_stages};
 use super::compose::{Composer, find};
 use super::node::{Located, Node, NodeValue};
 use super::problem::Problem;
-use super::reader::Entries;
+use super::reader::{Entries, Reader};
+use super::set::{self, Setting};
 use super::source::Span;
-use super::{DEFAULT_SEED, Overrides, Template, Workflow, set};
+use super::{DEFAULT_SEED, Overrides, Template, Workflow};
 use head::Head;
 
 /// A sweep: its axes, and the workflow (or its tree) at each combination of their values.
@@ -111,7 +113,7 @@ pub(super) struct Ground<'a> {
     /// `--variant`: groups and names.
     pub chosen: Vec<(String, Located<String>)>,
     /// `--set`.
-    pub settings: Vec<(Located<String>, Node)>,
+    pub settings: Vec<Setting>,
 }
 
 /// What an axis varies.
@@ -172,7 +174,7 @@ pub(super) fn sweep(
         }
     }
     if let Some(text) = &overrides.seeds {
-        head.seeds = set::seeds(text, composer.sources, composer.problems);
+        head.seeds = Some(set::seeds(text, composer.sources, composer.problems));
     }
     let seeds = head.seeds(ground.seed(), composer.problems);
     let goal = head.goal(ground.root, composer.problems);
@@ -250,15 +252,10 @@ impl Ground<'_> {
                 .add(Problem::EmptyAxis { axis }, name.span);
             return None;
         }
-        for (i, value) in values.iter().enumerate() {
-            if values[..i].iter().any(|v| v.value == value.value) {
-                let problem = Problem::RepeatedValue {
-                    axis: name.value.clone(),
-                    value: value.value.json().to_string(),
-                };
-                composer.problems.add(problem, value.span);
-            }
-        }
+        let reader = &mut Reader {
+            problems: composer.problems,
+        };
+        reader.distinct(&name.value, &values);
         Some(Axis {
             name,
             target,
@@ -341,17 +338,24 @@ impl Ground<'_> {
                 composer.choose(group, &name, self.variants, &mut tree);
             }
         }
-        for (axis, value) in values() {
-            if let (Target::Setting(path), Some(value)) = (&axis.target, value) {
+        let swept = values().filter_map(|(axis, value)| match &axis.target {
+            Target::Setting(path) => {
                 let path = Located {
                     value: path.clone(),
                     span: axis.name.span,
                 };
-                composer.assign(&path, value.clone(), &mut tree);
+                Some((path, Some(value.clone()?)))
             }
-        }
-        for (path, value) in &self.settings {
-            composer.assign(path, value.clone(), &mut tree);
+            Target::Variant(_) => None,
+        });
+        let mut settings: Vec<Setting> = swept.chain(self.settings.iter().cloned()).collect();
+        settings.sort_by_key(|(path, _)| in_stages(&path.value));
+        for (path, value) in settings {
+            match assign(&mut tree, &path, value) {
+                // What is taken away need not be there at every point: a variant may have no such parameter.
+                Ok(()) | Err(Problem::NothingSet { .. }) => {}
+                Err(problem) => composer.problems.add(problem, path.span),
+            }
         }
         let same = |(axis, value): (&Axis, &Option<Node>)| {
             self.base(axis).map(|node| node.value) == value.as_ref().map(|node| node.value.clone())

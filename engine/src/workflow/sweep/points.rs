@@ -9,7 +9,7 @@ use super::{Axis, Combination, Ground, Mode, Row};
 use crate::workflow::compose::Composer;
 use crate::workflow::node::{Located, Node};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::reader::Entries;
+use crate::workflow::reader::{Entries, Reader};
 use crate::workflow::reference;
 
 /// More combinations than this are refused, before `where` and `random` choose from them.
@@ -163,10 +163,20 @@ fn listed(
     let points = std::mem::take(&mut head.points);
     for (name, value) in points.iter().flat_map(|point| &point.value) {
         match axes.iter_mut().find(|a| a.name.value == name.value) {
-            Some(axis) if axis.values.iter().any(|v| v.value == value.value) => {}
+            Some(axis)
+                if axis
+                    .values
+                    .iter()
+                    .any(|v| v.value.json() == value.value.json()) => {}
             Some(axis) => axis.values.push(value.clone()),
             None => axes.extend(ground.axis(name.clone(), vec![value.clone()], composer)),
         }
+    }
+    let reader = &mut Reader {
+        problems: composer.problems,
+    };
+    for axis in axes.iter() {
+        reader.distinct(&axis.name.value, &axis.values);
     }
     let mut rows: Vec<Row> = Vec::new();
     for Located { value: point, span } in points {
@@ -289,13 +299,36 @@ pub(super) fn choose(
         }
         if chosen.iter().map(BTreeSet::len).sum::<usize>() == before {
             let point = text.clone();
-            composer.problems.add(Problem::NoSuchPoint { point }, span);
+            let known = combinations.iter().flat_map(|c| labels(c, axes)).collect();
+            let problem = Problem::NoSuchPoint { point, known };
+            composer.problems.add(problem, span);
         }
     }
     for (combination, chosen) in combinations.iter_mut().zip(&chosen) {
         combination.seeds.retain(|seed| chosen.contains(seed));
     }
     combinations.retain(|combination| !combination.seeds.is_empty());
+}
+
+/// The points of a combination as `--point` names them.
+fn labels(combination: &Combination<Entries>, axes: &[Axis]) -> Vec<String> {
+    let part = |axis: &Axis| {
+        let name = &axis.name.value;
+        let value = combination
+            .coordinates
+            .get(name)
+            .map_or_else(String::new, plain);
+        format!("{name}={value}")
+    };
+    let parts: Vec<String> = axes.iter().map(part).collect();
+    if combination.seeds.len() == 1 && !parts.is_empty() {
+        return vec![parts.join(",")];
+    }
+    let with_seed = |seed: &u64| {
+        let seed = format!("seed={seed}");
+        [&parts[..], &[seed]].concat().join(",")
+    };
+    combination.seeds.iter().map(with_seed).collect()
 }
 
 /// A value as a point names it: strings without quotes.
