@@ -7,7 +7,8 @@ use flow_cache::Digest;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::{duration, long_columns, plain};
+use super::excerpt::toml;
+use super::{duration, layout, plain};
 use crate::run::past::{PastRun, StageLine};
 use crate::run::provenance::{Action, Source};
 
@@ -48,7 +49,7 @@ pub fn runs(runs: &[PastRun]) -> String {
             plain(&command(&run.overrides())),
         ]);
     }
-    long_columns(rows)
+    layout::list(rows)
 }
 
 /// One run as JSON.
@@ -144,7 +145,7 @@ pub fn run(run: &PastRun, stages: &[StageLine]) -> String {
             plain(&what),
         ]
     });
-    lines.push(long_columns(rows));
+    lines.push(layout::lines(rows, 0));
     lines.join("\n")
 }
 
@@ -315,13 +316,13 @@ fn machine(host: Option<&str>, platform: Option<&str>, flow: &str) -> String {
 fn values(values: &Map<String, Value>) -> String {
     let values = values
         .iter()
-        .map(|(name, value)| format!("{name} = {value}"));
+        .map(|(name, value)| format!("{name} = {}", toml(value)));
     values.collect::<Vec<_>>().join(", ")
 }
 
 /// Digests by their first digits.
 fn short(text: &str) -> String {
-    super::status::short(text)
+    super::excerpt::short(text)
 }
 
 /// A command line that a shell reads as these arguments.
@@ -343,12 +344,12 @@ fn local_time(time: &str) -> String {
 }
 
 fn table(facts: &[(&str, String)]) -> Vec<String> {
-    facts
-        .iter()
-        .map(|(name, value)| {
-            format!("  {name:<11} {}", plain(value))
-                .trim_end()
-                .to_string()
-        })
-        .collect()
+    let facts = facts.iter().map(|(name, value)| match *name {
+        // Commands are there to be copied.
+        "again" | "called as" | "command" => {
+            format!("  {name:<11} {}", plain(value)).trim_end().into()
+        }
+        _ => layout::fact(name, &plain(value)),
+    });
+    facts.collect()
 }

@@ -13,9 +13,9 @@ use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::Catalogue;
 use crate::run::key;
 use crate::run::provenance::{Action, Source};
+use crate::view::excerpt::short;
 use crate::view::plain;
 use crate::view::provenance::command;
-use crate::view::status::short;
 
 /// Lines of a log that are shown.
 const LINES: usize = 40;

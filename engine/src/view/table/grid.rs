@@ -14,6 +14,8 @@ const NAMED: usize = 3;
 #[derive(Debug)]
 pub(super) struct Grid {
     pub columns: Vec<Column>,
+    /// How many of them are axes: the first.
+    pub axes: usize,
     pub rows: Vec<Vec<Entry>>,
     /// Sentences.
     pub notes: Vec<String>,
@@ -145,6 +147,7 @@ impl Grid {
         });
         Grid {
             rows: rows.collect(),
+            axes: table.axes.len(),
             columns,
             notes: notes(table, &constant),
         }
