@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::document::{Details, Document, Input, Log, Made, Stage};
 use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::Catalogue;
-use crate::run::key;
 use crate::run::provenance::{Action, Source};
+use crate::run::{figures, key};
 use crate::view::excerpt::short;
 use crate::view::plain;
 use crate::view::provenance::command;
@@ -89,7 +89,10 @@ impl Known<'_> {
             finished: record.map(|record| record.finished.clone()),
             by: text("run"),
             key: self.key,
-            metrics: record.map_or_else(Map::new, |record| record.metrics.clone()),
+            metrics: record.map_or_else(Map::new, |record| {
+                let figures = figures::own(&record.metrics).into_iter();
+                figures.map(|(name, value)| (name, value.clone())).collect()
+            }),
             shows,
             progress: None,
             curves: None,

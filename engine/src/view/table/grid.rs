@@ -201,6 +201,15 @@ fn is_constant(table: &Table, metric: &str) -> bool {
 
 fn notes(table: &Table, constant: &[&String]) -> Vec<String> {
     let mut notes = Vec::new();
+    if table.metrics.is_empty() {
+        let complete = table.rows.iter().any(|row| row.status == Status::Complete);
+        notes.push(match complete {
+            true => {
+                "No stage has written a figure: a metrics file is a JSON object of numbers.".into()
+            }
+            false => "Which figures there are is known once the stages have run.".into(),
+        });
+    }
     let cells = || table.rows.iter().flat_map(|row| row.cells.values());
     if cells().any(|cell| cell.half_width.is_some()) {
         let seeds: Vec<String> = table.seeds.iter().map(u64::to_string).collect();
