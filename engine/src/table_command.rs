@@ -147,10 +147,7 @@ fn cell(
         .iter()
         .zip(actions)
         .map(|(value, action)| Made {
-            again: Again {
-                command: command(session, arguments, row, column, value.seed),
-                changed: false,
-            },
+            again: Again::new(command(session, arguments, row, column, value.seed)),
             value: value.clone(),
             action,
         })

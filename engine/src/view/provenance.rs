@@ -156,6 +156,24 @@ pub struct Again {
     pub command: Vec<String>,
     /// Whether the workflow file is another than in that run.
     pub changed: bool,
+    /// Whether it is gone: then there is no such command.
+    pub gone: bool,
+}
+
+impl Again {
+    /// A command of a workflow that is as it was.
+    pub fn new(command: Vec<String>) -> Again {
+        Again {
+            command,
+            changed: false,
+            gone: false,
+        }
+    }
+
+    /// The command, where it works.
+    fn command(&self) -> Option<&[String]> {
+        (!self.gone).then_some(&self.command)
+    }
 }
 
 /// One action: what it is, what it was made from, where and when.
@@ -241,8 +259,15 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
         facts.extend(log.map(|log| ("log", log.display().to_string())));
     }
     if let Some(again) = again {
-        facts.push(("again", command(&again.command)));
-        if again.changed {
+        if let Some(arguments) = again.command() {
+            facts.push(("again", command(arguments)));
+        }
+        if again.gone {
+            facts.push((
+                "again",
+                "the workflow file is gone; its run keeps a copy of it".into(),
+            ));
+        } else if again.changed {
             facts.push(("", "the workflow file has changed since".into()));
         }
     }
@@ -278,7 +303,7 @@ pub fn action_json(action: &Action, again: Option<&Again>) -> Value {
         "provenance": record.provenance,
         "seconds": record.seconds,
         "finished": record.finished,
-        "again": again.map(|again| &again.command),
+        "again": again.and_then(Again::command),
         "workflow_changed": again.map(|again| again.changed),
     })
 }
