@@ -46,7 +46,7 @@ fn what_failed_last_time_is_said_first() {
         .stdout_has("\nvalue `b`  1 ")
         .check()
         .flow("status flow.toml --set a=2 --set b=14")
-        .stdout_has("will run    two   value `b` 1 → 14\n")
+        .stdout_has("will run  two   value `b` 1 → 14\n")
         .check();
 }
 
@@ -93,8 +93,8 @@ fn the_nearest_record_is_one_of_the_same_instance() {
     let test = test
         .flow("status flow.toml --set a=2")
         .stdout_has(
-            "m[s=A]  failed last time: it ended with exit status 1; since its last result: value `a` 1 → 2, its file `bad` \
-             changed\n",
+            "m[s=A]  failed last time: it ended with exit status 1; since its last result: value `a` 1 → 2, its\n                    \
+             file `bad` changed\n",
         )
         .check();
     // An instance that never ran is compared with another, by name.
@@ -111,7 +111,7 @@ fn the_nearest_record_is_one_of_the_same_instance() {
         .anyhow()
         .check()
         .flow("status flow.toml --set a=3 --set b=2")
-        .stdout_has("two     compared with two[a=3]: value `b` 1 → 2\n")
+        .stdout_has("two   compared with two[a=3]: value `b` 1 → 2\n")
         .check();
 }
 
@@ -176,8 +176,8 @@ fn many_predecessors_are_counted() {
         .flow("status flow.toml")
         .stdout(
             "will run  part ×60  no earlier result\n\
-             may run   all       once part[n=0], part[n=1], part[n=2], part[n=3], part[n=4] and 55 more have run, unless they\n                    \
-             give the same bytes\n\n\
+             may run   all       once part[n=0], part[n=1], part[n=2], part[n=3], part[n=4] and 55 more have run, unless\n                    \
+             they give the same bytes\n\n\
              0 up to date, 60 will run, 1 may run; how long that takes is not known yet",
         )
         .check()

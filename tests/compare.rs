@@ -64,7 +64,7 @@ fn two_runs_differ_in_parameters_figures_and_artifacts() {
         .stdout_has("line 1: `x` → `y`\n")
         .stdout_has("\nb\n  input `a`  other content\n")
         .stdout_has("one: line 1: `x` → `y`\n")
-        .stdout_has("  figure clusters     1 → 3 (+2)\n")
+        .stdout_has("  figure clusters  1 → 3 (+2)\n")
         .stdout_has("/clusters: 1 → 3\n")
         .stdout_has("\n3 stages differ, 0 the same\n")
         .check();
@@ -200,7 +200,7 @@ fn points_of_a_sweep_are_compared_stage_by_stage() {
             .flow("compare")
             .arg(a)
             .arg(b)
-            .stdout_has("\nparams\n  n  1 → 2\n\nn\n  value `n`  1 → 2\n")
+            .stdout_has("\nparams\n  n  1 → 2\n\nn\n  value `n`        1 → 2\n")
             .stdout_has("\n1 stage differs, 4 the same")
             .check();
     }

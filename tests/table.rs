@@ -668,7 +668,7 @@ outputs = { metrics = "metrics.json" }
         .stderr_has(&warned("txt", "note (a text)"))
         .stdout_has("test.top.5   test.x\n")
         .stdout_has("raw         0.7500   0.5000\n")
-        .stdout_has("  even      0.2500\n")
+        .stdout_has("  even     0.2500\n")
         .check();
     let (test, table) = table(test, "");
     let columns = [
@@ -716,13 +716,13 @@ with = { keep = "${keep}" }
         .anyhow()
         .check();
     let shown = &test.last().stdout;
-    assert!(shown.contains("last        0.9030   0.0970"), "{shown}");
+    assert!(shown.contains("last       0.9030   0.0970"), "{shown}");
     assert!(!shown.contains("first"), "{shown}");
     let (test, table) = table(test, "");
     assert_eq!(table["metrics"], json!(["last.accuracy", "last.loss"]));
     // Of a part of the workflow, the last of that part; so too of a sweep.
     let test = test.flow("run flow.toml --until first").anyhow().check();
-    assert!(test.last().stdout.contains("first       0.9030   0.0970"));
+    assert!(test.last().stdout.contains("first      0.9030   0.0970"));
     let test = test
         .flow("run flow.toml --sweep keep=0.8,0.9 --seeds 2")
         .anyhow()

@@ -280,8 +280,14 @@ impl Figures {
         };
         let mut table = Table::new();
         table.load_style(RULED).set_header(of(&self.header));
-        for row in &self.rows {
-            table.add_row(of(row));
+        for row in self.rows.iter().map(of) {
+            // A part of a stage that has none of the block's figures.
+            let figures = row.get(self.names..).unwrap_or_default();
+            let part = row.first().is_some_and(|name| name.starts_with(' '));
+            let says_nothing = part && figures.iter().all(String::is_empty);
+            if !says_nothing {
+                table.add_row(row);
+            }
         }
         let natural = self.widths();
         let before: usize = columns

@@ -99,9 +99,8 @@ pub(super) fn reason(plan: &Plan, survey: &Survey, history: &History, node: Node
             }
         }
         Some(Standing::MayRun) | None => {
-            let waits: Vec<&str> = plan
-                .sources(node)
-                .filter(|source| survey.record(*source).is_none())
+            let waits: Vec<&str> = pending(plan, survey, node)
+                .into_iter()
                 .map(|source| plan.graph[source].label.as_str())
                 .collect();
             let (has, that) = match waits.len() {
@@ -117,6 +116,13 @@ pub(super) fn reason(plan: &Plan, survey: &Survey, history: &History, node: Node
             format!("once {waits} {has} run, unless {that} the same bytes")
         }
     }
+}
+
+/// The instances without a result that one reads from, as they were planned.
+pub(super) fn pending(plan: &Plan, survey: &Survey, node: NodeIndex) -> BTreeSet<NodeIndex> {
+    let sources = plan.sources(node);
+    let pending = sources.filter(|source| survey.record(*source).is_none());
+    pending.collect()
 }
 
 /// The first two differences in words, and how many more there are.

@@ -6,7 +6,7 @@ use flow_cache::Record;
 use petgraph::graph::NodeIndex;
 
 use super::excerpt::{pair, short};
-use super::status::{changes, reason};
+use super::status::{self, changes, reason};
 use super::{duration, layout, plain};
 use crate::plan::{Origin, Plan};
 use crate::run::explain::{Difference, History, Nearest, differences};
@@ -145,8 +145,8 @@ impl Explainer<'_> {
     ) {
         let indent = "  ".repeat(depth);
         let mut told: BTreeMap<&str, usize> = BTreeMap::new();
-        for source in self.plan.sources(node) {
-            if self.survey.record(source).is_some() || !seen.insert(source) {
+        for source in status::pending(self.plan, self.survey, node) {
+            if !seen.insert(source) {
                 continue;
             }
             let instance = &self.plan.graph[source];
