@@ -98,10 +98,10 @@ fn a_dry_run_runs_nothing() {
     let test = chain()
         .flow("run flow.toml --dry-run")
         .stdout(
-            "will run  a  never run\n\
+            "will run  a  no earlier result\n\
              may run   b  once a has run, unless that gives the same bytes\n\
              may run   c  once b has run, unless that gives the same bytes\n\
-             will run  d  never run\n\
+             will run  d  no earlier result\n\
              \n\
              0 up to date, 2 will run, 2 may run; how long that takes is not known yet\n",
         )

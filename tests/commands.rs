@@ -68,7 +68,7 @@ fn status_names_the_first_reason_of_each_stage_and_collapses_instances() {
         .file("text.txt", "one\ntwo\n")
         .flow("status flow.toml")
         .stdout(
-            "will run  a     never run\n\
+            "will run  a     no earlier result\n\
              may run   b     once a has run, unless that gives the same bytes\n\
              may run   c ×2  once b has run, unless that gives the same bytes\n\n\
              0 up to date, 1 will run, 3 may run; how long that takes is not known yet",
@@ -93,7 +93,7 @@ fn status_names_the_first_reason_of_each_stage_and_collapses_instances() {
         .ran("a")
         .check()
         .flow("status flow.toml --set word=y")
-        .stdout_has("will run    b     parameter `values` {\"word\":\"x\"} → {\"word\":\"y\"}, input `a` changed: `a` gives other bytes\n")
+        .stdout_has("will run    b     value `word` \"x\" → \"y\", input `a` changed: `a` gives other bytes\n")
         .check();
 }
 

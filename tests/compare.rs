@@ -59,12 +59,12 @@ fn two_runs_differ_in_parameters_figures_and_artifacts() {
         .stdout_has(
             "A  run RUN of flow: ok\nB  run RUN of flow: ok\n\n\
              params\n  n     1 → 3\n  word  x → y\n\n\
-             a\n  parameter `values`  {\"word\":\"x\"} → {\"word\":\"y\"}\n",
+             a\n  value `word`  \"x\" → \"y\"\n",
         )
         .stdout_has("line 1: `x` → `y`\n")
         .stdout_has("\nb\n  input `a`  other content\n")
         .stdout_has("one: line 1: `x` → `y`\n")
-        .stdout_has("  figure clusters     1 → 3 (+2)\n")
+        .stdout_has("  figure clusters  1 → 3 (+2)\n")
         .stdout_has("/clusters: 1 → 3\n")
         .stdout_has("\n3 stages differ, 0 the same\n")
         .check();
@@ -200,12 +200,12 @@ fn points_of_a_sweep_are_compared_stage_by_stage() {
             .flow("compare")
             .arg(a)
             .arg(b)
-            .stdout_has("\nparams\n  n  1 → 2\n\nn\n  parameter `values`  {\"n\":1} → {\"n\":2}\n")
+            .stdout_has("\nparams\n  n  1 → 2\n\nn\n  value `n`        1 → 2\n")
             .stdout_has("\n1 stage differs, 4 the same")
             .check();
     }
     test.flow("compare flow.toml[n=1,word=x] flow.toml[n=1,word=y]")
-        .stdout_has("\na\n  parameter `values`  {\"word\":\"x\"} → {\"word\":\"y\"}\n")
+        .stdout_has("\na\n  value `word`  \"x\" → \"y\"\n")
         .stdout_has("\n2 stages differ, 1 the same")
         .check()
         .flow("compare flow.toml[n=7] flow.toml[n=1]")

@@ -1,5 +1,6 @@
 //! `flow runs` and `flow show`: which runs there were, and how results came to be.
 
+use std::fs;
 use std::path::Path;
 
 use flow_tests::{Signal, Test, store};
@@ -405,5 +406,56 @@ fn what_a_workflow_includes_is_kept_with_the_run() {
     let test = running.finish();
     test.flow("runs --json")
         .stdout_has("\"status\":\"cancelled\"")
+        .check();
+}
+
+#[test]
+fn of_two_workflows_that_made_the_same_bytes_the_given_one_comes_first() {
+    let stage = |name: &str, seed: u32| {
+        format!(
+            "[stages.{name}]\nrun = 'echo one; echo {seed} > /dev/null; echo one > ${{outputs.o}}'\noutputs = {{ o = 'o.txt' }}\n"
+        )
+    };
+    let test = Test::new()
+        .file("a.toml", stage("ours", 1))
+        .file("b.toml", stage("theirs", 2))
+        .file("o.txt", "one\n")
+        .flow("run a.toml")
+        .anyhow()
+        .check();
+    next_second();
+    let test = test.flow("run b.toml").anyhow().check();
+    let test = test
+        .flow("show a.toml o.txt")
+        .stdout_has(") is o of ours\n")
+        .stdout_has("  again       flow run a.toml --until ours\n")
+        .stdout_has("\nThe same content is o of theirs, with the key ")
+        .check()
+        .flow("show b.toml o.txt")
+        .stdout_has(") is o of theirs\n")
+        .check();
+    // The newer one's file is gone.
+    fs::remove_file(test.path("b.toml")).unwrap();
+    let test = test
+        .flow("show o.txt")
+        .stdout_has(") is o of ours\n")
+        .check();
+    fs::remove_file(test.path("a.toml")).unwrap();
+    let test = test
+        .flow("show o.txt")
+        .stdout_has("  again       the workflow file is gone; its run keeps a copy of it\n")
+        .check()
+        .flow("show o.txt --json")
+        .stdout_has("\"again\":null")
+        .check();
+    // One action of two workflows, whose record names the first.
+    test.file("b.toml", stage("theirs", 2))
+        .file("c.toml", stage("renamed", 2))
+        .flow("run c.toml")
+        .anyhow()
+        .check()
+        .flow("show c.toml o.txt")
+        .stdout_has(") is o of renamed\n")
+        .stdout_has("  again       flow run c.toml --until renamed\n")
         .check();
 }

@@ -124,7 +124,7 @@ fn people_read_the_price_before_they_pay_it() {
     swept("axes = { keep = [0.8, 0.9], size = [1, 2] }")
         .flow("run flow.toml --dry-run")
         .stdout(
-            "will run  base     never run\n\
+            "will run  base     no earlier result\n\
              may run   mid ×2   once base has run, unless that gives the same bytes\n\
              may run   leaf ×4  leaf[keep=0.8,size=1]: once mid[keep=0.8] has run, unless that gives the same bytes, …\n\
              \n\

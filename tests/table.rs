@@ -626,3 +626,121 @@ axes = { keep = [0.8, 0.9] }
         .stdout_has("1 up to date, 0 will run, 0 may run")
         .check();
 }
+
+#[test]
+fn figures_inside_objects_are_called_by_their_path() {
+    let test = Test::new()
+        .workflow(
+            r#"
+[stages.raw]
+run = ["cp", "${inputs.from}", "${outputs.metrics}"]
+inputs = { from = { path = "raw.json" } }
+outputs = { metrics = "metrics.json" }
+[stages.grp]
+run = ["cp", "${inputs.from}", "${outputs.metrics}"]
+inputs = { from = { path = "grp.json" } }
+outputs = { metrics = "metrics.json" }
+[stages.txt]
+run = ["cp", "${inputs.from}", "${outputs.metrics}"]
+inputs = { from = { path = "txt.json" } }
+outputs = { metrics = "metrics.json" }
+"#,
+        )
+        .file(
+            "raw.json",
+            r#"{"test": {"x": 0.5, "top": {"5": 0.75}}, "runs": [1, 2], "note": "good"}"#,
+        )
+        .file(
+            "grp.json",
+            r#"{"groups": {"even": {"accuracy": 0.25}, "odd": {"accuracy": 0.125}}}"#,
+        )
+        .file("txt.json", r#"{"note": "good"}"#);
+    // What is no figure is said when it is made, with its path.
+    let warned = |stage: &str, what: &str| {
+        format!(
+            "warning: {stage}: its output `metrics` has values that are no figures: {what}; tables show numbers, and null for one \
+             that is not finite"
+        )
+    };
+    let test = test
+        .flow("run flow.toml --jobs 1")
+        .stderr_has(&warned("raw", "note (a text), runs (a list)"))
+        .stderr_has(&warned("txt", "note (a text)"))
+        .stdout_has("test.top.5   test.x\n")
+        .stdout_has("raw         0.7500   0.5000\n")
+        .stdout_has("  even     0.2500\n")
+        .check();
+    let (test, table) = table(test, "");
+    let columns = [
+        "raw.test.top.5",
+        "raw.test.x",
+        "grp.even.accuracy",
+        "grp.odd.accuracy",
+    ];
+    assert_eq!(table["metrics"], json!(columns));
+    let (test, table) = self::table(test, "--metric raw.test.x --metric grp.odd.accuracy");
+    let cells = &table["rows"][0]["cells"];
+    assert_eq!(cells["raw.test.x"]["mean"], 0.5);
+    assert_eq!(cells["grp.odd.accuracy"]["mean"], 0.125);
+    test.flow("table flow.toml --metric raw.x")
+        .status(2)
+        .stderr("error: `raw.x`: `raw` has no figure `x`; it has test.top.5, test.x")
+        .check()
+        .flow("table flow.toml --metric txt.note")
+        .status(2)
+        .stderr_has("error: `txt.note`: the results of `txt` have no figures: ")
+        .check();
+}
+
+#[test]
+fn where_no_kind_has_a_headline_the_last_figures_are_shown() {
+    let plugin = MEASURE.replace(r#""headline": ["accuracy", "loss", "never"],"#, "");
+    let workflow = r#"
+[plugins]
+mine = "plugin"
+[params]
+keep = 0.9
+[stages.first]
+uses = "measure"
+[stages.last]
+uses = "measure"
+inputs = { from = "first" }
+with = { keep = "${keep}" }
+"#;
+    let test = Test::new().executable("plugin", &plugin).workflow(workflow);
+    let test = test
+        .flow("table flow.toml")
+        .stdout_has("Which figures there are is known once the stages have run.")
+        .check()
+        .flow("run flow.toml")
+        .anyhow()
+        .check();
+    let shown = &test.last().stdout;
+    assert!(shown.contains("last       0.9030   0.0970"), "{shown}");
+    assert!(!shown.contains("first"), "{shown}");
+    let (test, table) = table(test, "");
+    assert_eq!(table["metrics"], json!(["last.accuracy", "last.loss"]));
+    // Of a part of the workflow, the last of that part; so too of a sweep.
+    let test = test.flow("run flow.toml --until first").anyhow().check();
+    assert!(test.last().stdout.contains("first      0.9030   0.0970"));
+    let test = test
+        .flow("run flow.toml --sweep keep=0.8,0.9 --seeds 2")
+        .anyhow()
+        .check();
+    assert!(
+        test.last().stdout.contains("accuracy"),
+        "{}",
+        test.last().stdout
+    );
+    // A program that writes figures is where they are looked for first.
+    let count = "[stages.count]\nrun = 'echo \"{\\\"n\\\": 3}\" > ${outputs.metrics}'\noutputs = { metrics = 'metrics.json' }\n";
+    let (_, table) = self::table(test.workflow(&format!("{workflow}{count}")), "");
+    assert_eq!(table["rows"][0]["status"], "missing");
+    // Nothing that has figures: then it says so, and how to have some.
+    Test::new()
+        .workflow("[stages.a]\nrun = 'echo > ${outputs.o}'\noutputs = { o = 'o' }")
+        .flow("table flow.toml")
+        .status(2)
+        .stderr_has("error: no stage of this workflow has figures; ")
+        .check();
+}

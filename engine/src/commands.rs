@@ -36,11 +36,17 @@ fn history(session: &Session, survey: &Survey, nodes: &[NodeIndex]) -> Result<Hi
     let stages = stale
         .map(|&node| session.plan.graph[node].stage.as_str())
         .collect();
-    Ok(History::of(&session.store, &stages)?)
+    let history = History::of(&session.store, &stages)?;
+    Ok(history.with_failures(&session.store, &session.plan, survey)?)
 }
 
 /// `flow why`.
-pub fn why(arguments: &WorkflowArguments, stage: &str, output: bool) -> Result<ExitCode, Failure> {
+pub fn why(
+    arguments: &WorkflowArguments,
+    stage: &str,
+    output: bool,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let mut session = Session::open(arguments)?;
     let nodes = session.named("why", &[stage.to_string()])?;
     let targets = session.in_order(&nodes);
@@ -57,6 +63,14 @@ pub fn why(arguments: &WorkflowArguments, stage: &str, output: bool) -> Result<E
         .iter()
         .map(|&node| session.plan.graph[node].stage.as_str());
     let history = History::of(&session.store, &stages.collect())?;
+    let history = history.with_failures(&session.store, &session.plan, &survey)?;
+    if json {
+        for &node in &targets {
+            let line = view::status::line(&session.plan, &survey, &history, node);
+            view::print(&line.unwrap_or_default())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let texts: Vec<String> = targets
         .iter()
         .map(|&node| explain(&session.plan, &survey, &history, node))

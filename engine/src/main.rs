@@ -100,6 +100,9 @@ enum Command {
         /// Compare its outputs with those of its record before, instead of its key.
         #[arg(long)]
         output: bool,
+        /// Print one JSON object a line: what differs, with whole values.
+        #[arg(long, conflicts_with = "output")]
+        json: bool,
     },
     /// Shows the DAG with each stage's standing.
     #[command(
@@ -371,7 +374,8 @@ fn main() -> ExitCode {
             workflow,
             stage,
             output,
-        } => commands::why(&workflow, &stage, output),
+            json,
+        } => commands::why(&workflow, &stage, output, json),
         Command::Get {
             workflow,
             artifact,

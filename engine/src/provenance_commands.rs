@@ -1,11 +1,11 @@
 //! `flow show` and `flow runs`: how results came to be, and which runs there were.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use flow_cache::{Record, Store};
+use flow_cache::{Key, Record, Store};
 use flow_engine::run::past::{self, PastRun};
 use flow_engine::run::provenance::{self, Found};
 use flow_engine::view;
@@ -73,8 +73,10 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
         {
             return show_stage(session, &workflow, &reference, arguments);
         }
+        let own = own(session, &workflow);
+        return show_content(arguments, &own);
     }
-    show_content(arguments)
+    show_content(arguments, &Own::default())
 }
 
 impl ShowArguments {
@@ -139,10 +141,7 @@ fn show_stage(
         &workflow.overrides().options(),
         label,
     );
-    let again = Again {
-        command,
-        changed: false,
-    };
+    let again = Again::new(command);
     let made = &record.outputs[&output];
     let title = format!("{} is {output} of {label}", made.digest);
     show_record(
@@ -154,8 +153,40 @@ fn show_stage(
     )
 }
 
-/// A file, a folder, or the first digits of a digest or key.
-fn show_content(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+/// What a workflow has made, as far as it is up to date: by its key, the instance and the command that makes it.
+#[derive(Default)]
+struct Own {
+    instances: BTreeMap<Key, (String, Vec<String>)>,
+    /// The workflow file, whatever of it is up to date.
+    path: Option<PathBuf>,
+}
+
+/// What of the given workflow is up to date; nothing where its inputs are not there.
+fn own(mut session: Session, workflow: &WorkflowArguments) -> Own {
+    let mut own = Own {
+        instances: BTreeMap::new(),
+        path: workflow.workflow.canonicalize().ok(),
+    };
+    let all: BTreeSet<_> = session.plan.order.iter().copied().collect();
+    let survey = session.externals(&all);
+    let survey = survey.and_then(|externals| session.survey(&all, &BTreeSet::new(), &externals));
+    let Ok(survey) = survey else {
+        return own;
+    };
+    let options = workflow.overrides().options();
+    for node in all {
+        if let Some(record) = survey.record(node) {
+            let label = session.plan.graph[node].label.clone();
+            let command = again(&session.store, &workflow.workflow, &options, &label);
+            own.instances.insert(record.key, (label, command));
+        }
+    }
+    own
+}
+
+/// A file, a folder, or the first digits of a digest or key. Of several that made the content the given workflow's `own`
+/// come first.
+fn show_content(arguments: &ShowArguments, own: &Own) -> Result<ExitCode, Failure> {
     let what = arguments.what.as_str();
     let store = arguments.place().open()?;
     let path = Path::new(what);
@@ -171,7 +202,10 @@ fn show_content(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     } else {
         return Err(unknown(arguments));
     };
-    let (found, readers) = provenance::find(&store, &digits)?;
+    let (mut found, readers) = provenance::find(&store, &digits)?;
+    if found.len() > 1 {
+        prefer(&mut found, &store, own)?;
+    }
     let contents: BTreeSet<String> = found.iter().map(|f| f.digest.to_string()).collect();
     if contents.len() > 1 {
         let contents: Vec<String> = contents.into_iter().collect();
@@ -207,11 +241,14 @@ fn show_content(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
         view::print(&text)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let again = again_as_then(&store, &first.record)?;
+    let again = match own.instances.get(&first.record.key) {
+        Some((_, command)) => Some(Again::new(command.clone())),
+        None => again_as_then(&store, &first.record)?,
+    };
     let title = format!(
         "{} is {}",
         named(what, &first.digest.to_string()),
-        place(first)
+        place(first, own)
     );
     let status = show_record(
         &store,
@@ -223,11 +260,33 @@ fn show_content(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     for other in found.iter().skip(1).filter(|_| !arguments.json) {
         view::print(&format!(
             "\nThe same content is {}, with the key {}",
-            place(other),
+            place(other, own),
             other.record.key
         ))?;
     }
     Ok(status)
+}
+
+/// Puts first what is up to date in the given workflow, then what it made before, then what a workflow made whose file is
+/// there. Otherwise the order stays.
+fn prefer(found: &mut [Found], store: &Store, own: &Own) -> Result<(), Failure> {
+    let mut places: BTreeMap<Key, (bool, bool, bool)> = BTreeMap::new();
+    for record in found.iter().map(|found| &found.record) {
+        let run = record.provenance["run"].as_str();
+        let run = run
+            .map(|id| PastRun::open(store, id))
+            .transpose()?
+            .flatten();
+        let path = run.map(|run| run.head.path);
+        let place = (
+            !own.instances.contains_key(&record.key),
+            own.path.is_none() || path != own.path,
+            !path.is_some_and(|path| path.is_file()),
+        );
+        places.insert(record.key, place);
+    }
+    found.sort_by_key(|found| places.get(&found.record.key).copied());
+    Ok(())
 }
 
 fn unknown(arguments: &ShowArguments) -> Failure {
@@ -256,8 +315,11 @@ fn named(what: &str, digest: &str) -> String {
     }
 }
 
-fn place(found: &Found) -> String {
-    let label = found.record.provenance["label"].as_str().unwrap_or("?");
+fn place(found: &Found, own: &Own) -> String {
+    let label = match own.instances.get(&found.record.key) {
+        Some((label, _)) => label,
+        None => found.record.provenance["label"].as_str().unwrap_or("?"),
+    };
     let text = match (&found.output, &found.file) {
         (None, _) => format!("the key of {label}"),
         (Some(output), None) => format!("{output} of {label}"),
@@ -310,5 +372,6 @@ fn again_as_then(store: &Store, record: &Record) -> Result<Option<Again>, Failur
     Ok(Some(Again {
         command: again(store, path, &run.overrides(), label),
         changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
+        gone: !run.head.path.exists(),
     }))
 }

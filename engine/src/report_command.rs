@@ -192,7 +192,7 @@ fn of_workflow(arguments: &WorkflowArguments) -> Result<(Document, Store), Failu
 
 /// The results as `flow table --json` prints them; none where there are no figures.
 fn table(source: &Source<'_>, survey: &Survey) -> Result<Option<Value>> {
-    let made = match Columns::choose(source, &[]) {
+    let made = match Columns::choose(source, &[], |_| true) {
         Ok(columns) => Table::of(source, &columns, survey),
         Err(_) => return Ok(None),
     };

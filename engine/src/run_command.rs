@@ -184,8 +184,13 @@ fn name(arguments: &RunArguments) -> Option<Digest> {
     let choices = [&arguments.only, &arguments.until, &arguments.force];
     let all = choices.iter().all(|names| names.is_empty());
     let workflow = &arguments.workflow;
-    (all && !arguments.dry_run && arguments.check.is_none())
-        .then(|| settled::name(&workflow.workflow, &workflow.overrides()))?
+    (all && !arguments.dry_run && arguments.check.is_none()).then(|| {
+        settled::name(
+            &workflow.workflow,
+            &workflow.overrides(),
+            view::layout::width(),
+        )
+    })?
 }
 
 /// Does what the last run did, where that found all its work done and all is as it was; says whether it is so.

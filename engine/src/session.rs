@@ -144,7 +144,7 @@ impl Session {
             let nodes = self.plan.find(&reference).map_err(|known| {
                 wrong(format!(
                     "{option} {name}: there is no such stage; there is {}",
-                    known.join(", ")
+                    view::some(&known, view::MANY)
                 ))
             })?;
             found.extend(nodes);
@@ -178,7 +178,7 @@ impl Session {
         let nodes = self.plan.find(reference).map_err(|known| {
             wrong(format!(
                 "{written}: there is no such stage; there is {}",
-                known.join(", ")
+                view::some(&known, view::MANY)
             ))
         })?;
         let [node] = nodes[..] else {
@@ -188,7 +188,7 @@ impl Session {
                 .collect();
             return Err(wrong(format!(
                 "`{written}` is several: name one of {}",
-                labels.join(", ")
+                view::some(&labels, view::MANY)
             )));
         };
         let instance = &self.plan.graph[node];

@@ -75,7 +75,7 @@ pub fn table(arguments: &TableArguments) -> Result<ExitCode, Failure> {
 
 /// The table of the figures that are chosen, or of those that people want to see first.
 pub fn gather(session: &mut Session, chosen: &[String]) -> Result<(Columns, Table), Failure> {
-    let columns = Columns::choose(&source(session), chosen).map_err(wrong)?;
+    let columns = Columns::choose(&source(session), chosen, |_| true).map_err(wrong)?;
     let nodes: Vec<_> = columns.nodes().into_iter().collect();
     let involved = session.plan.with_ancestors(&nodes);
     let externals = session.externals(&involved)?;
@@ -97,7 +97,7 @@ pub fn columns(
     let Some(sweep) = &session.plan.sweep else {
         return Ok(None);
     };
-    match Columns::choose(&source(session), &[]) {
+    match Columns::choose(&source(session), &[], |node| wanted.contains(&node)) {
         Err(Wrong::NoFigures) if sweep.goal.is_none() => Ok(None),
         columns => {
             let mut columns = columns.map_err(wrong)?;
@@ -147,10 +147,7 @@ fn cell(
         .iter()
         .zip(actions)
         .map(|(value, action)| Made {
-            again: Again {
-                command: command(session, arguments, row, column, value.seed),
-                changed: false,
-            },
+            again: Again::new(command(session, arguments, row, column, value.seed)),
             value: value.clone(),
             action,
         })

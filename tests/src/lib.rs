@@ -13,7 +13,7 @@
 //! ```
 //!
 //! What a test does not state is expected not to be: the exit status is 0, stdout and stderr are empty. A call gets an
-//! environment without `FLOW_…` and a cache folder of the tests' own. `FLOW_TEST_KEEP=1` keeps the folders and prints
+//! environment without `FLOW_…` and `COLUMNS`, and a cache folder of the tests' own. `FLOW_TEST_KEEP=1` keeps the folders and prints
 //! their paths; `FLOW_TEST_BIN` names a folder with other binaries than those of this build.
 //!
 //! - [`binaries`]: where the binaries under test are.
@@ -291,7 +291,8 @@ impl Test {
         let (stdout, stderr) = (printed("stdout"), printed("stderr"));
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FLOW_") {
+            // Tables are as wide as COLUMNS says.
+            if name.to_string_lossy().starts_with("FLOW_") || name == "COLUMNS" {
                 command.env_remove(name);
             }
         }

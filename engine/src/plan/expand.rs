@@ -533,9 +533,11 @@ impl<'a> Expander<'a> {
             let outputs = &k.description.outputs;
             outputs.iter().all(|o| o.artifact == ArtifactType::Folder)
         };
-        let shows = |kind: &Option<&Kind>| {
-            kind.is_none_or(|k| !k.description.headline.is_empty() || folders(k))
+        let figures = |k: &Kind| {
+            let mut outputs = k.description.outputs.iter();
+            outputs.any(|o| o.artifact == ArtifactType::Metrics)
         };
+        let shows = |kind: &Option<&Kind>| kind.is_none_or(|k| figures(k) || folders(k));
         // A program's outputs, figures and folders are what a workflow is for. Without any of these, all ends are.
         let read = |stage: &Stage| wiring.read.contains(stage.name.value.as_str());
         if !stages().any(|(stage, kind)| shows(kind) && !read(stage)) {

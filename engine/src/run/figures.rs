@@ -1,71 +1,167 @@
-//! The figures of a stage: what its metrics file held, as its record keeps it. Which of them people want to see first, and
-//! any of them by its name.
+//! The figures of a stage: the numbers of its metrics file, as its record keeps them. A number inside objects is called by its
+//! path: `a.b`. Which of them people want to see first, and any of them by its name.
+
+use std::collections::BTreeSet;
 
 use flow_stage::ArtifactType;
+use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
-use crate::plan::{Instance, Task};
+use crate::plan::{Instance, Plan, Task};
 use crate::plugin::Catalogue;
 
 /// Under this name lie the same figures for parts of the data.
 pub const GROUPS: &str = "groups";
 
-/// Whether a stage has figures that people want to see.
-pub fn has_headline(instance: &Instance, catalogue: &Catalogue) -> bool {
-    let written = instance.outputs.iter();
-    let mut written = written.filter(|output| output.artifact == ArtifactType::Metrics);
-    written.next().is_some()
-        && match &instance.task {
-            Task::Kind { kind, .. } => catalogue
-                .get(kind)
-                .is_some_and(|kind| !kind.description.headline.is_empty()),
-            Task::Command { .. } => true,
-        }
+/// The figures in what a metrics file holds, with the objects that they lie in; and the paths of all else, which is none.
+pub fn read(metrics: Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
+    let mut others = Vec::new();
+    let figures = kept(metrics, "", &mut others);
+    (figures, others)
 }
 
-/// The names of the figures that people want to see first: of a kind, what it calls its headline; of a program, all that
-/// it wrote.
+fn kept(object: Map<String, Value>, path: &str, others: &mut Vec<String>) -> Map<String, Value> {
+    let mut figures = Map::new();
+    for (name, value) in object {
+        let path = format!("{path}{name}");
+        match value {
+            Value::Object(members) => {
+                let inside = kept(members, &format!("{path}."), others);
+                if !inside.is_empty() {
+                    figures.insert(name, Value::Object(inside));
+                }
+            }
+            value if is_figure(&value) => {
+                figures.insert(name, value);
+            }
+            other => {
+                let what = match other {
+                    Value::Array(_) => "a list",
+                    Value::Bool(_) => "true or false",
+                    _ => "a text",
+                };
+                others.push(format!("{path} ({what})"));
+            }
+        }
+    }
+    figures
+}
+
+/// The instances among some whose figures people want to see: those whose kind has a headline, and programs that have figures.
+/// Where there is none of either, the last ones that have figures: no other reads from them that has some.
+pub fn shown(
+    plan: &Plan,
+    catalogue: &Catalogue,
+    among: impl Fn(NodeIndex) -> bool,
+) -> BTreeSet<NodeIndex> {
+    let nodes = plan.order.iter().copied();
+    let with_figures: BTreeSet<NodeIndex> = nodes
+        .filter(|&node| among(node) && has_figures(&plan.graph[node]))
+        .collect();
+    let first = with_figures.iter().copied();
+    let first = first.filter(|&node| match &plan.graph[node].task {
+        Task::Kind { kind, .. } => !of_kind(kind, catalogue).is_empty(),
+        Task::Command { .. } => true,
+    });
+    let first: BTreeSet<NodeIndex> = first.collect();
+    if !first.is_empty() {
+        return first;
+    }
+    // Those that something with figures reads from, directly or not.
+    let mut before: BTreeSet<NodeIndex> = BTreeSet::new();
+    for &node in plan.order.iter().rev() {
+        let mut readers = plan.readers(node);
+        if readers.any(|reader| with_figures.contains(&reader) || before.contains(&reader)) {
+            before.insert(node);
+        }
+    }
+    with_figures.difference(&before).copied().collect()
+}
+
+/// Whether an instance writes metrics.
+pub fn has_figures(instance: &Instance) -> bool {
+    let mut written = instance.outputs.iter();
+    written.any(|output| output.artifact == ArtifactType::Metrics)
+}
+
+/// The names of the figures that people want to see first: what a kind calls its headline; where it calls none, and of a
+/// program, all that there are, those that only groups have among them.
 pub fn headline(
     instance: &Instance,
     catalogue: &Catalogue,
     figures: &Map<String, Value>,
 ) -> Vec<String> {
-    match &instance.task {
-        Task::Kind { kind, .. } => catalogue
-            .get(kind)
-            .map_or_else(Vec::new, |kind| kind.description.headline.clone()),
-        Task::Command { .. } => figures
-            .iter()
-            .filter(|(_, value)| is_figure(value))
-            .map(|(name, _)| name.clone())
-            .collect(),
+    if let Task::Kind { kind, .. } = &instance.task {
+        let headline = of_kind(kind, catalogue);
+        if !headline.is_empty() {
+            return headline.to_vec();
+        }
     }
+    let mut names: Vec<String> = own(figures).into_iter().map(|(name, _)| name).collect();
+    for (_, group) in groups(figures) {
+        for (name, _) in own(group) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+fn of_kind<'a>(kind: &str, catalogue: &'a Catalogue) -> &'a [String] {
+    let kind = catalogue.get(kind);
+    kind.map_or(&[], |kind| &kind.description.headline)
 }
 
 /// A figure by its name: `NAME`, or `GROUP.NAME` for that of a group. Null stands for one that is not finite.
 pub fn find<'a>(figures: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    if let Some(value) = figures.get(name).filter(|value| is_figure(value)) {
+    let own = within(figures, name);
+    own.or_else(|| within(figures.get(GROUPS)?.as_object()?, name))
+}
+
+/// A figure by its path. Names may have points in them.
+fn within<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(value) = object.get(path).filter(|value| is_figure(value)) {
         return Some(value);
     }
-    let groups = figures.get(GROUPS)?.as_object()?;
-    // A group is called by any text, with points in it perhaps.
-    name.match_indices('.').find_map(|(at, _)| {
-        let group = groups.get(&name[..at])?;
-        group.get(&name[at + 1..]).filter(|value| is_figure(value))
+    path.match_indices('.').find_map(|(at, _)| {
+        let inside = object.get(&path[..at])?.as_object()?;
+        within(inside, &path[at + 1..])
     })
+}
+
+/// The figures that are not those of groups.
+pub fn own(figures: &Map<String, Value>) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    let own = figures.iter();
+    let own = own.filter(|(name, value)| *name != GROUPS || !value.is_object());
+    for (name, value) in own {
+        match value {
+            Value::Object(inside) => {
+                let inside = self::own(inside).into_iter();
+                found.extend(inside.map(|(path, value)| (format!("{name}.{path}"), value)));
+            }
+            value if is_figure(value) => found.push((name.clone(), value)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The groups, with the figures of each.
+pub fn groups(
+    figures: &Map<String, Value>,
+) -> impl Iterator<Item = (&String, &Map<String, Value>)> {
+    let groups = figures.get(GROUPS).and_then(Value::as_object);
+    let groups = groups.into_iter().flatten();
+    groups.filter_map(|(name, group)| Some((name, group.as_object()?)))
 }
 
 /// All figures, those of groups as `GROUP.NAME` after the others.
 pub fn all(figures: &Map<String, Value>) -> Vec<(String, &Value)> {
-    let mut all: Vec<(String, &Value)> = figures
-        .iter()
-        .filter(|(_, value)| is_figure(value))
-        .map(|(name, value)| (name.clone(), value))
-        .collect();
-    let groups = figures.get(GROUPS).and_then(Value::as_object);
-    for (group, figures) in groups.into_iter().flatten() {
-        let figures = figures.as_object().into_iter().flatten();
-        let figures = figures.filter(|(_, value)| is_figure(value));
+    let mut all = own(figures);
+    for (group, figures) in groups(figures) {
+        let figures = own(figures).into_iter();
         all.extend(figures.map(|(name, value)| (format!("{group}.{name}"), value)));
     }
     all
@@ -114,5 +210,27 @@ mod tests {
                 "v1.5 dogs.accuracy"
             ]
         );
+    }
+
+    #[test]
+    fn figures_inside_objects_are_called_by_their_path() {
+        let written = json!({
+            "test": {"accuracy": 0.9, "by": {"class.one": 0.8}, "note": "x"},
+            "groups": {"even": {"top": {"5": 0.7}, "list": [1]}},
+            "empty": {}, "ok": true,
+        });
+        let (figures, others) = read(written.as_object().unwrap().clone());
+        let names: Vec<String> = all(&figures).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["test.accuracy", "test.by.class.one", "even.top.5"]);
+        for (name, value) in all(&figures) {
+            assert_eq!(find(&figures, &name), Some(value), "{name}");
+        }
+        let expected = [
+            "groups.even.list (a list)",
+            "ok (true or false)",
+            "test.note (a text)",
+        ];
+        assert_eq!(others, expected);
+        assert!(!figures.contains_key("empty"));
     }
 }

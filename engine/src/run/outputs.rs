@@ -12,6 +12,7 @@ use flow_stage::view::{self, Coordinates, Item, View};
 use serde_json::{Map, Value};
 
 use super::event::Event;
+use super::figures;
 use crate::plan::{Instance, Output, Task};
 
 /// Checks the declared outputs and reads the figures out of the metrics among them.
@@ -26,7 +27,14 @@ pub(super) fn collect(
         let path = folder.join(&output.file);
         check(output, &path, matches!(instance.task, Task::Kind { .. }))?;
         if output.artifact == ArtifactType::Metrics {
-            metrics.extend(figures(&output.role, &path)?);
+            let (figures, others) = figures::read(json(&output.role, &path)?);
+            metrics.extend(figures);
+            // Kinds know what they write; who writes a program counts on all of it.
+            if !others.is_empty() && matches!(instance.task, Task::Command { .. }) {
+                let message = no_figures(&output.role, &others);
+                let label = Some(instance.label.clone());
+                tell(Event::Warning { label, message });
+            }
         }
         if output.artifact == ArtifactType::View
             && let Some(problem) = problem(&path)
@@ -126,10 +134,25 @@ fn problem(folder: &Path) -> Option<String> {
     check().err()
 }
 
-/// The numbers of a metrics file, those that are not finite among them, and its `groups`.
-fn figures(role: &str, path: &Path) -> Result<Map<String, Value>> {
+/// What is said of the values of a metrics file that are no figures.
+fn no_figures(role: &str, others: &[String]) -> String {
+    const NAMED: usize = 5;
+    let named = others.iter().take(NAMED).cloned().collect::<Vec<_>>();
+    let more = match others.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "its output `{role}` has values that are no figures: {}{more}; tables show numbers, and null for one that is not \
+         finite",
+        named.join(", ")
+    )
+}
+
+/// The object that a metrics file holds.
+fn json(role: &str, path: &Path) -> Result<Map<String, Value>> {
     let text = fs::read(path).with_context(|| format!("its output `{role}` can't be read"))?;
-    let value: Map<String, Value> = serde_json::from_slice(&text).with_context(|| {
+    serde_json::from_slice(&text).with_context(|| {
         let odd = ["NaN", "Infinity"].iter().any(|word| {
             let mut places = text.windows(word.len());
             places.any(|bytes| bytes == word.as_bytes())
@@ -140,14 +163,7 @@ fn figures(role: &str, path: &Path) -> Result<Map<String, Value>> {
             ""
         };
         format!("its output `{role}` is not a JSON object{hint}")
-    })?;
-    Ok(value
-        .into_iter()
-        .filter(|(name, value)| {
-            // Null stands for a number that is not finite.
-            value.is_number() || value.is_null() || (name == "groups" && value.is_object())
-        })
-        .collect())
+    })
 }
 
 #[cfg(test)]

@@ -238,32 +238,48 @@ impl PastRun {
     }
 }
 
-/// How the actions with these keys failed, where they did, in the newest run that tells of it.
+/// How the actions with these keys failed, where the newest run that tells of one says that it failed.
 ///
 /// # Errors
 /// Where the runs can't be read.
 pub fn failures(store: &Store, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, StageLine>> {
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<Key, (usize, StageLine)> = BTreeMap::new();
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let mut runs = PastRun::all(store)?;
     // Names have whole seconds, and say nothing of two runs within one.
     runs.sort_by_key(|run| Reverse(run.head.started.parse::<jiff::Timestamp>().ok()));
-    for run in runs {
+    // A run that has no end may have failures all the same.
+    let may_have = |run: &PastRun| run.end.as_ref().is_none_or(|end| end.failed > 0);
+    for (age, run) in runs.iter().enumerate().filter(|(_, run)| may_have(run)) {
         if found.len() == keys.len() {
             break;
-        }
-        // One that has no end may have failures all the same.
-        if run.end.as_ref().is_some_and(|end| end.failed == 0) {
-            continue;
         }
         for line in run.stages()? {
             if let Some(key) = line.key.filter(|key| keys.contains(key))
                 && line.failure.is_some()
             {
-                found.entry(key).or_insert(line);
+                found.entry(key).or_insert((age, line));
             }
         }
     }
-    Ok(found)
+    // What ended well since did not fail last, though its result may be gone.
+    let oldest = found.values().map(|(age, _)| *age).max().unwrap_or(0);
+    for (age, run) in runs.iter().enumerate().take(oldest) {
+        for line in run.stages()? {
+            let well = line.status == "ran" || line.status == "cached";
+            if let Some(key) = line.key.filter(|_| well)
+                && found.get(&key).is_some_and(|(failed, _)| age < *failed)
+            {
+                found.remove(&key);
+            }
+        }
+    }
+    Ok(found
+        .into_iter()
+        .map(|(key, (_, line))| (key, line))
+        .collect())
 }
 
 /// Whether a process holds the lock that a run holds.

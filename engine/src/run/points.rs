@@ -66,7 +66,7 @@ impl Points {
         };
         let goal = sweep.goal.as_ref().and_then(|goal| {
             let (node, name) = sweep.metric(plan, point, &goal.metric)?;
-            metrics(node)?.get(name)?.as_f64()
+            super::figures::find(metrics(node)?, name)?.as_f64()
         });
         Some(PointEnd {
             point: point.coordinates.clone(),

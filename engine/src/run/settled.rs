@@ -46,15 +46,16 @@ pub struct Settled {
     results: Vec<(Key, i64, Vec<Output>)>,
 }
 
-/// The name of what is remembered of runs of one workflow file with one set of overrides, by this build of flow.
-pub fn name(workflow: &Path, overrides: &Overrides) -> Option<Digest> {
+/// The name of what is remembered of runs of one workflow file with one set of overrides, by this build of flow, on a screen
+/// of this `width`: tables are remembered as they were shown.
+pub fn name(workflow: &Path, overrides: &Overrides, width: Option<usize>) -> Option<Digest> {
     let workflow = workflow.canonicalize().ok()?;
     let program = fs::metadata(std::env::current_exe().ok()?).ok()?;
     let build = (program.size(), program.mtime(), program.mtime_nsec());
     let params = overrides.params.as_ref().map(std::path::absolute);
     let params = params.transpose().ok()?;
     let rest = overrides.options();
-    let text = format!("{FORMAT} {build:?} {workflow:?} {params:?} {rest:?}");
+    let text = format!("{FORMAT} {build:?} {workflow:?} {params:?} {rest:?} {width:?}");
     Some(Digest::of_bytes(text.as_bytes()))
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::excerpt::pair;
 use super::{duration, plain};
 use crate::run::check::{Again, CheckEnd, Checked, Verdict};
 use crate::run::compare::{Difference, Elements, How};
@@ -185,12 +186,9 @@ pub(super) fn elements(found: &Elements) -> String {
 }
 
 fn then_and_now(stored: Option<String>, made: Option<String>) -> String {
-    let shown = |text: Option<String>| {
-        text.map_or("not there".into(), |text| {
-            super::status::short(&plain(&text))
-        })
-    };
-    format!("{}, stored {}", shown(made), shown(stored))
+    let shown = |text: Option<String>| text.map_or("not there".into(), |text| plain(&text));
+    let (made, stored) = pair(&shown(made), &shown(stored));
+    format!("{made}, stored {stored}")
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::check::{NAMED, elements, made};
-use super::status::short;
-use super::{long_columns, plain};
+use super::excerpt::{pair, short};
+use super::{layout, plain};
 use crate::run::compare::{Difference, How};
 use crate::run::contrast::{Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers};
 
@@ -28,12 +28,14 @@ pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
     }
     for (side, stages) in [("A", only_a), ("B", only_b)] {
         if !stages.is_empty() {
-            blocks.push(format!("only {side} has {}", stages.join(", ")));
+            let only = format!("only {side} has {}", stages.join(", "));
+            blocks.push(layout::sentence(only));
         }
     }
     if !contrast.without.is_empty() {
         let names: Vec<String> = contrast.without.iter().map(|name| plain(name)).collect();
-        blocks.push(format!("neither has a result of {}", names.join(", ")));
+        let neither = format!("neither has a result of {}", names.join(", "));
+        blocks.push(layout::sentence(neither));
     }
     let stages = |count: usize| format!("{count} stage{}", if count == 1 { "" } else { "s" });
     blocks.push(if contrast.is_empty() {
@@ -57,12 +59,8 @@ pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
 }
 
 fn block(title: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
-    let rows = rows.map(|row| {
-        let mut cells: Vec<String> = row.iter().map(|cell| plain(cell)).collect();
-        cells[0].insert_str(0, "  ");
-        cells
-    });
-    format!("{title}\n{}", long_columns(rows))
+    let rows = rows.map(|row| row.iter().map(|cell| plain(cell)).collect());
+    format!("{title}\n{}", layout::lines(rows, 2))
 }
 
 fn stage(differs: &StageDiffers, a: &Stage, b: &Stage) -> String {
@@ -125,10 +123,10 @@ fn input(part: &Changed) -> String {
 fn changed(what: &str, changed: &Changed) -> Vec<String> {
     let side = |value: &Option<Value>| match value {
         None => "-".to_string(),
-        Some(Value::String(text)) => short(text),
+        Some(Value::String(text)) => text.clone(),
         // Null stands for a figure that is not finite.
         Some(Value::Null) if !what.is_empty() => "NaN".into(),
-        Some(value) => short(&value.to_string()),
+        Some(value) => value.to_string(),
     };
     let rounded = |value: &Option<Value>| match value.as_ref().filter(|value| value.is_f64()) {
         Some(value) => format!("{:.6}", value.as_f64().unwrap_or(f64::NAN)),
@@ -136,7 +134,7 @@ fn changed(what: &str, changed: &Changed) -> Vec<String> {
     };
     let (mut a, mut b) = (rounded(&changed.a), rounded(&changed.b));
     if what.is_empty() || a == b {
-        (a, b) = (side(&changed.a), side(&changed.b));
+        (a, b) = pair(&side(&changed.a), &side(&changed.b));
     }
     let mut text = format!("{a} → {b}");
     let number = |value: &Option<Value>| value.as_ref().and_then(Value::as_f64);
@@ -184,11 +182,10 @@ fn difference(difference: &Difference) -> String {
         "" => String::new(),
         file => format!("{file}: "),
     };
-    let value =
-        |value: &Option<Value>| value.as_ref().map_or("-".into(), |v| short(&v.to_string()));
+    let value = |value: &Option<Value>| value.as_ref().map_or("-".into(), Value::to_string);
     let line = |text: &Option<String>| {
         let text = text.as_ref();
-        text.map_or("-".into(), |text| format!("`{}`", short(text)))
+        text.map_or("-".into(), |text| format!("`{text}`"))
     };
     let how = match &difference.how {
         How::Gone => "only A has it".into(),
@@ -197,14 +194,16 @@ fn difference(difference: &Difference) -> String {
         How::Form { stored, made } => format!("{stored} → {made}"),
         How::Value { at, stored, made } => {
             let at = if at.is_empty() { "the value" } else { at };
-            format!("{at}: {} → {}", value(stored), value(made))
+            let (a, b) = pair(&value(stored), &value(made));
+            format!("{at}: {a} → {b}")
         }
         How::Line {
             line: at,
             stored,
             made,
         } => {
-            format!("line {at}: {} → {}", line(stored), line(made))
+            let (a, b) = pair(&line(stored), &line(made));
+            format!("line {at}: {a} → {b}")
         }
         How::Byte { at, .. } => format!("the first byte that differs is that at {at}"),
     };

@@ -138,7 +138,7 @@ fn text(boxes: &[Shape]) -> String {
         vec![format!("{} {}", one.state.sign(), one.label), from]
     });
     let legend = "✓ up to date   → will run   ? may run";
-    let table = format!("{}\n\n{legend}", super::columns(rows, 0));
+    let table = format!("{}\n\n{legend}", super::layout::prose(rows, 0));
     let states = [State::UpToDate, State::WillRun, State::MayRun];
     states.iter().fold(table, |text, state| {
         let sign = format!("{} ", state.sign());

@@ -15,14 +15,17 @@
 //! - [`ro_crate`]: a run as a Workflow Run RO-Crate.
 //! - [`schema`]: for editors.
 //! - [`pages`]: what stage kinds there are.
+//! - [`layout`]: columns that fit the screen; `excerpt`: values that fit a line.
 
 pub mod cell;
 mod check;
 pub mod contrast;
+mod excerpt;
 pub mod figures;
 pub mod graph;
 pub mod hearing;
 pub mod json;
+pub mod layout;
 pub mod lines;
 pub mod live;
 pub mod pages;
@@ -35,13 +38,14 @@ pub mod status;
 pub mod table;
 pub mod why;
 
+pub use excerpt::{MANY, some};
+
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use anstyle::AnsiColor;
 use bytesize::ByteSize;
-use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::run::event::{Failure, PointEnd, RunEnd, StageEnd};
 use crate::run::{Event, Status, log};
@@ -284,34 +288,6 @@ fn progress_text(
         text += &format!(", {message}");
     }
     text
-}
-
-/// As wide as text is set, wherever it goes: a page looks the same in a pipe.
-const WIDTH: u16 = 110;
-
-/// Columns without lines: two spaces between them, `indent` before the first.
-fn columns(rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
-    let mut table = Table::new();
-    table
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
-    fill(table, rows, indent)
-}
-
-/// The same, each row on one line however long.
-fn long_columns(rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    fill(Table::new(), rows, 0)
-}
-
-fn fill(mut table: Table, rows: impl IntoIterator<Item = Vec<String>>, indent: u16) -> String {
-    table.load_style(presets::NOTHING);
-    for row in rows {
-        table.add_row(row);
-    }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((if i == 0 { indent } else { 0 }, 2));
-    }
-    table.trim_fmt()
 }
 
 /// The pace of one running stage.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use flow_stage::protocol::KindDescription;
 use serde_json::Value;
 
-use super::columns;
+use super::excerpt::toml;
+use super::layout::{prose, sentence};
 use crate::plugin::{Catalogue, Kind, type_text};
 
 /// A line for each kind.
@@ -14,20 +15,20 @@ pub fn list(catalogue: &Catalogue) -> String {
         let description = &kind.description;
         vec![description.name.clone(), description.summary.clone()]
     });
-    columns(rows, 0)
+    prose(rows, 0)
 }
 
 /// The page of one kind.
 pub fn page(kind: &Kind) -> String {
     let description = &kind.description;
-    let mut text = format!("{}: {}\n", description.name, description.summary);
-    let _ = writeln!(
-        text,
-        "\nfrom {} ({}), version {}",
+    let title = format!("{}: {}", description.name, description.summary);
+    let origin = format!(
+        "from {} ({}), version {}",
         kind.plugin,
         kind.program.display(),
         kind.version
     );
+    let mut text = format!("{}\n\n{}\n", sentence(title), sentence(origin));
     for (title, ports) in [
         ("inputs", &description.inputs),
         ("outputs", &description.outputs),
@@ -40,7 +41,7 @@ pub fn page(kind: &Kind) -> String {
             let name = format!("{}{mark}", port.name);
             vec![name, port.artifact.to_string(), port.summary.clone()]
         });
-        let _ = writeln!(text, "\n{title}\n{}", columns(rows, 2));
+        let _ = writeln!(text, "\n{title}\n{}", prose(rows, 2));
     }
     let required = description
         .parameters
@@ -56,7 +57,7 @@ pub fn page(kind: &Kind) -> String {
             let default = match schema.get("default") {
                 _ if needed => "required".to_string(),
                 Some(Value::Null) | None => "optional".to_string(),
-                Some(value) => format!("default {value}"),
+                Some(value) => format!("default {}", toml(value)),
             };
             let text = schema
                 .get("description")
@@ -65,7 +66,7 @@ pub fn page(kind: &Kind) -> String {
             let text = text.replace('\n', " ");
             vec![name.clone(), type_text(schema), default, text]
         });
-        let _ = writeln!(text, "\nwith\n{}", columns(rows, 2));
+        let _ = writeln!(text, "\nwith\n{}", prose(rows, 2));
     }
     let _ = writeln!(text, "\nexample\n{}", example(description));
     let mut notes = vec![match description.resources.cpus {
@@ -94,7 +95,7 @@ pub fn page(kind: &Kind) -> String {
             names.join(", ")
         ));
     }
-    let _ = write!(text, "\n{}", notes.join("; "));
+    let _ = write!(text, "\n{}", sentence(notes.join("; ")));
     text
 }
 

@@ -7,7 +7,8 @@ use flow_cache::Digest;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::{duration, long_columns, plain};
+use super::excerpt::toml;
+use super::{duration, layout, plain};
 use crate::run::past::{PastRun, StageLine};
 use crate::run::provenance::{Action, Source};
 
@@ -48,7 +49,7 @@ pub fn runs(runs: &[PastRun]) -> String {
             plain(&command(&run.overrides())),
         ]);
     }
-    long_columns(rows)
+    layout::list(rows)
 }
 
 /// One run as JSON.
@@ -144,7 +145,7 @@ pub fn run(run: &PastRun, stages: &[StageLine]) -> String {
             plain(&what),
         ]
     });
-    lines.push(long_columns(rows));
+    lines.push(layout::lines(rows, 0));
     lines.join("\n")
 }
 
@@ -155,6 +156,24 @@ pub struct Again {
     pub command: Vec<String>,
     /// Whether the workflow file is another than in that run.
     pub changed: bool,
+    /// Whether it is gone: then there is no such command.
+    pub gone: bool,
+}
+
+impl Again {
+    /// A command of a workflow that is as it was.
+    pub fn new(command: Vec<String>) -> Again {
+        Again {
+            command,
+            changed: false,
+            gone: false,
+        }
+    }
+
+    /// The command, where it works.
+    fn command(&self) -> Option<&[String]> {
+        (!self.gone).then_some(&self.command)
+    }
 }
 
 /// One action: what it is, what it was made from, where and when.
@@ -240,8 +259,15 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
         facts.extend(log.map(|log| ("log", log_text(&log))));
     }
     if let Some(again) = again {
-        facts.push(("again", command(&again.command)));
-        if again.changed {
+        if let Some(arguments) = again.command() {
+            facts.push(("again", command(arguments)));
+        }
+        if again.gone {
+            facts.push((
+                "again",
+                "the workflow file is gone; its run keeps a copy of it".into(),
+            ));
+        } else if again.changed {
             facts.push(("", "the workflow file has changed since".into()));
         }
     }
@@ -277,7 +303,7 @@ pub fn action_json(action: &Action, again: Option<&Again>) -> Value {
         "provenance": record.provenance,
         "seconds": record.seconds,
         "finished": record.finished,
-        "again": again.map(|again| &again.command),
+        "again": again.and_then(Again::command),
         "workflow_changed": again.map(|again| again.changed),
     })
 }
@@ -327,13 +353,13 @@ fn machine(host: Option<&str>, platform: Option<&str>, flow: &str) -> String {
 fn values(values: &Map<String, Value>) -> String {
     let values = values
         .iter()
-        .map(|(name, value)| format!("{name} = {value}"));
+        .map(|(name, value)| format!("{name} = {}", toml(value)));
     values.collect::<Vec<_>>().join(", ")
 }
 
 /// Digests by their first digits.
 fn short(text: &str) -> String {
-    super::status::short(text)
+    super::excerpt::short(text)
 }
 
 /// A command line that a shell reads as these arguments.
@@ -355,12 +381,12 @@ fn local_time(time: &str) -> String {
 }
 
 fn table(facts: &[(&str, String)]) -> Vec<String> {
-    facts
-        .iter()
-        .map(|(name, value)| {
-            format!("  {name:<11} {}", plain(value))
-                .trim_end()
-                .to_string()
-        })
-        .collect()
+    let facts = facts.iter().map(|(name, value)| match *name {
+        // Commands are there to be copied.
+        "again" | "called as" | "command" => {
+            format!("  {name:<11} {}", plain(value)).trim_end().into()
+        }
+        _ => layout::fact(name, &plain(value)),
+    });
+    facts.collect()
 }

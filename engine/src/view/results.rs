@@ -1,18 +1,12 @@
-//! The tables at the end of a run: each stage's figures, by what its kind says a person wants to see first; of a program,
-//! all that it wrote.
+//! The tables at the end of a run: the figures of each stage that people want to see first.
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
+use super::layout::Figures;
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
 use crate::run::figures;
-
-/// A line under the header, and one at the end.
-pub(super) const STYLE: TableStyle = TableStyle::new()
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// A stage or group, and its figures.
 type Row<'a> = (String, &'a Map<String, Value>);
@@ -25,7 +19,8 @@ pub fn tables<'m>(
     metrics: impl Fn(NodeIndex) -> Option<&'m Map<String, Value>>,
 ) -> Vec<String> {
     let mut sets: Vec<(Vec<String>, Vec<Row<'_>>)> = Vec::new();
-    for &node in &plan.order {
+    let shown = figures::shown(plan, catalogue, |node| metrics(node).is_some());
+    for &node in plan.order.iter().filter(|node| shown.contains(node)) {
         let instance = &plan.graph[node];
         let Some(figures) = metrics(node) else {
             continue;
@@ -43,16 +38,8 @@ pub fn tables<'m>(
             });
         let rows = &mut sets[at].1;
         rows.push((instance.label.clone(), figures));
-        for (name, group) in figures
-            .get(figures::GROUPS)
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
-            if let Some(group) = group.as_object() {
-                rows.push((format!("  {name}"), group));
-            }
-        }
+        let groups = figures::groups(figures);
+        rows.extend(groups.map(|(name, group)| (format!("  {name}"), group)));
     }
     sets.into_iter()
         .filter_map(|(names, rows)| table(&names, &rows))
@@ -63,7 +50,10 @@ pub fn tables<'m>(
 fn table(names: &[String], rows: &[Row<'_>]) -> Option<String> {
     let shown: Vec<&String> = names
         .iter()
-        .filter(|name| rows.iter().any(|(_, figures)| figures.contains_key(*name)))
+        .filter(|name| {
+            rows.iter()
+                .any(|(_, figures)| figures::find(figures, name).is_some())
+        })
         .collect();
     if shown.is_empty() {
         return None;
@@ -71,37 +61,33 @@ fn table(names: &[String], rows: &[Row<'_>]) -> Option<String> {
     let columns: Vec<(&String, bool)> = shown
         .iter()
         .map(|&name| {
-            let float = |(_, figures): &Row<'_>| figures.get(name).is_some_and(Value::is_f64);
+            let float =
+                |(_, figures): &Row<'_>| figures::find(figures, name).is_some_and(Value::is_f64);
             (name, rows.iter().any(float))
         })
         .collect();
     // A group without any of the figures has nothing to say.
     let rows = rows.iter().filter(|(label, figures)| {
-        !label.starts_with(' ') || shown.iter().any(|name| figures.contains_key(*name))
+        !label.starts_with(' ')
+            || shown
+                .iter()
+                .any(|name| figures::find(figures, name).is_some())
     });
-    let mut table = Table::new();
-    table.load_style(STYLE);
     let mut header = vec!["stage".to_string()];
     header.extend(shown.iter().map(|name| name.replace('_', " ")));
-    table.set_header(header);
-    for (label, figures) in rows {
-        let mut row = vec![label.clone()];
-        row.extend(
-            columns
-                .iter()
-                .map(|(name, float)| number(figures.get(*name), *float)),
-        );
-        table.add_row(row);
-    }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        if i == 0 {
-            column.set_padding((0, 0));
-        } else {
-            column.set_padding((2, 0));
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    Some(table.trim_fmt())
+    let rows = rows.map(|(label, figures)| {
+        let cells = columns
+            .iter()
+            .map(|(name, float)| number(figures::find(figures, name), *float));
+        std::iter::once(label.clone()).chain(cells).collect()
+    });
+    let figures = Figures {
+        rows: rows.collect(),
+        numeric: (0..header.len()).map(|i| i > 0).collect(),
+        header,
+        names: 1,
+    };
+    Some(figures.text())
 }
 
 /// Counts as they are, everything else with four digits: a column holds one or the other.

@@ -7,9 +7,10 @@ use petgraph::graph::NodeIndex;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Tone;
+use super::excerpt::{pair, some};
+use super::{Tone, layout, plain};
 use crate::plan::{Instance, Origin, Plan};
-use crate::run::explain::{Difference, History};
+use crate::run::explain::{Difference, History, Nearest};
 use crate::run::{Cause, Standing, Survey};
 
 /// One instance's standing, as `--json` prints it.
@@ -21,6 +22,32 @@ struct Line<'a> {
     status: &'static str,
     key: Option<Key>,
     reason: String,
+    /// How it failed, where that was the last that it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
+    /// What differs from the nearest earlier record, whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<Beside<'a>>,
+}
+
+/// An earlier record, and what differs from it.
+#[derive(Debug, Serialize)]
+struct Beside<'a> {
+    key: Key,
+    finished: &'a str,
+    label: &'a str,
+    differences: Vec<Difference>,
+}
+
+impl<'a> Beside<'a> {
+    fn of(instance: &'a Instance, nearest: Nearest<'a>) -> Beside<'a> {
+        Beside {
+            key: nearest.record.key,
+            finished: &nearest.record.finished,
+            label: nearest.other.unwrap_or(&instance.label),
+            differences: nearest.differences,
+        }
+    }
 }
 
 fn words(standing: &Standing) -> (&'static str, Option<Key>) {
@@ -30,6 +57,9 @@ fn words(standing: &Standing) -> (&'static str, Option<Key>) {
         Standing::MayRun => ("may run", None),
     }
 }
+
+/// As many of the stages that an instance waits for are named.
+const FEW: usize = 5;
 
 /// Why an instance stands as it does, in a phrase.
 pub(super) fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
@@ -47,31 +77,52 @@ pub(super) fn reason(plan: &Plan, survey: &Survey, history: &History, node: Node
             format!("its result can't be used: {why}")
         }
         Some(Standing::WillRun {
+            key,
             manifest,
             cause: None,
-            ..
-        }) => match history.nearest(&instance.stage, manifest) {
-            None => "never run".into(),
-            Some(nearest) => changes(plan, instance, &nearest.differences),
-        },
-        Some(Standing::MayRun) | None => {
-            let waits: Vec<&str> = plan
-                .sources(node)
-                .filter(|source| survey.record(*source).is_none())
-                .map(|source| plan.graph[source].label.as_str())
-                .collect();
-            match &waits[..] {
-                [rest @ .., last] if !rest.is_empty() => format!(
-                    "once {} and {last} have run, unless they give the same bytes",
-                    rest.join(", ")
-                ),
-                _ => format!(
-                    "once {} has run, unless that gives the same bytes",
-                    waits.concat()
-                ),
+        }) => {
+            let failed = history.failure(key);
+            let failed =
+                failed.map(|failure| format!("failed last time: {}", plain(&failure.message)));
+            let nearest = history.nearest(instance, manifest).map(|nearest| {
+                let changes = changes(plan, instance, &nearest.differences);
+                match nearest.other {
+                    Some(other) => format!("compared with {}: {changes}", plain(other)),
+                    None if failed.is_some() => format!("since its last result: {changes}"),
+                    None => changes,
+                }
+            });
+            let told: Vec<String> = failed.into_iter().chain(nearest).collect();
+            match told.is_empty() {
+                true => "no earlier result".into(),
+                false => told.join("; "),
             }
         }
+        Some(Standing::MayRun) | None => {
+            let waits: Vec<&str> = pending(plan, survey, node)
+                .into_iter()
+                .map(|source| plan.graph[source].label.as_str())
+                .collect();
+            let (has, that) = match waits.len() {
+                1 => ("has", "that gives"),
+                _ => ("have", "they give"),
+            };
+            let waits = match &waits[..] {
+                [rest @ .., last] if (1..FEW).contains(&rest.len()) => {
+                    format!("{} and {last}", rest.join(", "))
+                }
+                waits => some(waits, FEW),
+            };
+            format!("once {waits} {has} run, unless {that} the same bytes")
+        }
     }
+}
+
+/// The instances without a result that one reads from, as they were planned.
+pub(super) fn pending(plan: &Plan, survey: &Survey, node: NodeIndex) -> BTreeSet<NodeIndex> {
+    let sources = plan.sources(node);
+    let pending = sources.filter(|source| survey.record(*source).is_none());
+    pending.collect()
 }
 
 /// The first two differences in words, and how many more there are.
@@ -111,21 +162,12 @@ fn phrase(plan: &Plan, instance: &Instance, difference: &Difference) -> String {
                 _ => format!("{part} changed"),
             }
         }
-        (Some(then), Some(now)) => format!("{part} {} → {}", short(then), short(now)),
+        (Some(then), Some(now)) => {
+            let (then, now) = pair(then, now);
+            format!("{part} {then} → {now}")
+        }
         (None, _) => format!("{part} is new"),
         (_, None) => format!("{part} is gone"),
-    }
-}
-
-/// A value that fits into a line: digests by their first digits, long values cut.
-pub(super) fn short(value: &str) -> String {
-    let is_digest = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
-    if is_digest {
-        value[..12].into()
-    } else if value.chars().count() > 60 {
-        value.chars().take(59).chain(['…']).collect()
-    } else {
-        value.into()
     }
 }
 
@@ -142,20 +184,36 @@ pub fn json(plan: &Plan, survey: &Survey, history: &History, nodes: &[NodeIndex]
         })
         .ok()
     });
-    let lines = nodes.iter().filter_map(|&node| {
-        let instance = &plan.graph[node];
-        let (status, key) = words(survey.get(node)?);
-        serde_json::to_string(&Line {
-            event: "standing",
-            stage: &instance.stage,
-            instance: &instance.coordinates,
-            status,
-            key,
-            reason: reason(plan, survey, history, node),
-        })
-        .ok()
-    });
+    let lines = nodes
+        .iter()
+        .filter_map(|&node| line(plan, survey, history, node));
     lines.chain(price).collect()
+}
+
+/// The JSON object of an instance, with whole values.
+pub fn line(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> Option<String> {
+    let instance = &plan.graph[node];
+    let standing = survey.get(node)?;
+    let (status, key) = words(standing);
+    let (failure, nearest) = match standing {
+        Standing::WillRun {
+            key,
+            manifest,
+            cause: None,
+        } => (history.failure(key), history.nearest(instance, manifest)),
+        _ => (None, None),
+    };
+    serde_json::to_string(&Line {
+        event: "standing",
+        stage: &instance.stage,
+        instance: &instance.coordinates,
+        status,
+        key,
+        reason: reason(plan, survey, history, node),
+        failure: failure.map(|failure| failure.message.as_str()),
+        nearest: nearest.map(|nearest| Beside::of(instance, nearest)),
+    })
+    .ok()
 }
 
 /// Instances that stand alike, on one line.
@@ -200,7 +258,7 @@ pub fn table(
         }
     }
     let cells = rows.iter().map(|row| cells(plan, survey, history, row));
-    let table = super::columns(cells, 0);
+    let table = layout::prose(cells, 0);
     let painted: Vec<String> = table.lines().map(paint).collect();
     let count = |status| counts.get(status).copied().unwrap_or(0);
     let (up_to_date, will, may) = (count("up to date"), count("will run"), count("may run"));
@@ -211,14 +269,17 @@ pub fn table(
         (seconds, unknown) => time(seconds, &unknown),
     };
     let price = price(plan, survey, nodes).map_or(String::new(), |price| {
-        format!(
-            "{} points: {} stages as separate runs, {} distinct\n",
+        let price = format!(
+            "{} points: {} stages as separate runs, {} distinct",
             price.points, price.separate, price.distinct
-        )
+        );
+        layout::sentence(price) + "\n"
     });
+    let counts = format!("{up_to_date} up to date, {will} will run, {may} may run{time}");
     format!(
-        "{}\n\n{price}{up_to_date} up to date, {will} will run, {may} may run{time}",
-        painted.join("\n")
+        "{}\n\n{price}{}",
+        painted.join("\n"),
+        layout::sentence(counts)
     )
 }
 

@@ -1,12 +1,13 @@
 //! `flow why`: a stage's key part by part beside the nearest earlier record, and the chain of causes up to the edits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flow_cache::Record;
 use petgraph::graph::NodeIndex;
 
-use super::duration;
-use super::status::{changes, reason, short};
+use super::excerpt::{pair, short};
+use super::status::{self, changes, reason};
+use super::{duration, layout, plain};
 use crate::plan::{Origin, Plan};
 use crate::run::explain::{Difference, History, Nearest, differences};
 use crate::run::{Standing, Survey, key};
@@ -35,10 +36,20 @@ pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> 
             cause,
         }) => {
             text += &format!("will run\nkey {key}\n");
-            match (cause, history.nearest(&instance.stage, manifest)) {
+            if let Some(failure) = history.failure(key) {
+                text += &format!(
+                    "failed last time: {}\n  whole log: {}\n",
+                    plain(&failure.message),
+                    failure.log.display()
+                );
+            }
+            match (cause, history.nearest(instance, manifest)) {
                 (Some(_), _) => text += &reason(plan, survey, history, node),
                 (None, None) => text += "no earlier record of this stage is in the store",
                 (None, Some(nearest)) => {
+                    if let Some(other) = nearest.other {
+                        text += &format!("compared with {}, which is nearest:\n", plain(other));
+                    }
                     text += &parts(&nearest);
                     let mut seen = BTreeSet::new();
                     explainer.origins(node, nearest.manifest, manifest, 0, &mut seen, &mut text);
@@ -61,20 +72,22 @@ fn when(record: &Record) -> String {
 
 /// The parts that differ, then and now.
 fn parts(nearest: &Nearest<'_>) -> String {
-    let missing = || "-".to_string();
     let mut rows = vec![vec![
         "part".into(),
         format!("then ({})", when(nearest.record)),
         "now".into(),
     ]];
     rows.extend(nearest.differences.iter().map(|d| {
-        vec![
-            d.part.clone(),
-            d.then.as_deref().map_or_else(missing, short),
-            d.now.as_deref().map_or_else(missing, short),
-        ]
+        let (then, now) = match (&d.then, &d.now) {
+            (Some(then), Some(now)) => pair(then, now),
+            (then, now) => {
+                let one = |side: &Option<String>| side.as_deref().map_or("-".into(), short);
+                (one(then), one(now))
+            }
+        };
+        vec![d.part.clone(), then, now]
     }));
-    super::columns(rows, 0)
+    layout::table(rows)
 }
 
 /// Which outputs of an instance differ from those of the record before, and where the wave stopped.
@@ -86,7 +99,7 @@ pub fn outputs(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex)
             "{label}: not up to date, so its outputs are not known yet; without --output this command says why"
         );
     };
-    let Some(earlier) = history.before(&instance.stage, record) else {
+    let Some(earlier) = history.before(instance, record) else {
         return format!("{label}: there is no earlier record to compare its outputs with");
     };
     let mut rows = vec![vec![
@@ -109,8 +122,11 @@ pub fn outputs(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex)
             verdict.into(),
         ]);
     }
-    format!("{label}\n{}", super::columns(rows, 0))
+    format!("{label}\n{}", layout::table(rows))
 }
+
+/// As many instances of one stage are told of, where another reads them all.
+const MOST: usize = 5;
 
 struct Explainer<'a> {
     plan: &'a Plan,
@@ -127,20 +143,27 @@ impl Explainer<'_> {
         seen: &mut BTreeSet<NodeIndex>,
         text: &mut String,
     ) {
-        for source in self.plan.sources(node) {
-            if self.survey.record(source).is_some() || !seen.insert(source) {
+        let indent = "  ".repeat(depth);
+        let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+        for source in status::pending(self.plan, self.survey, node) {
+            if !seen.insert(source) {
                 continue;
             }
-            let label = &self.plan.graph[source].label;
-            let indent = "  ".repeat(depth);
+            let instance = &self.plan.graph[source];
+            let count = told.entry(&instance.stage).or_default();
+            *count += 1;
+            if *count > MOST {
+                continue;
+            }
+            let label = &instance.label;
             match self.survey.get(source) {
                 Some(Standing::WillRun {
                     manifest, cause, ..
                 }) => {
                     let why = reason(self.plan, self.survey, self.history, source);
                     *text += &format!("\n{indent}{label} will run: {why}");
-                    let stage = &self.plan.graph[source].stage;
-                    if let (None, Some(nearest)) = (cause, self.history.nearest(stage, manifest)) {
+                    let nearest = self.history.nearest(instance, manifest);
+                    if let (None, Some(nearest)) = (cause, nearest) {
                         self.origins(source, nearest.manifest, manifest, depth, seen, text);
                     }
                 }
@@ -149,6 +172,9 @@ impl Explainer<'_> {
                     self.pending(source, depth + 1, seen, text);
                 }
             }
+        }
+        for (stage, count) in told.into_iter().filter(|(_, count)| *count > MOST) {
+            *text += &format!("\n{indent}and {} more of {stage}", count - MOST);
         }
     }
 

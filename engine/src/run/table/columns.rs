@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use super::Source;
 use super::points::Points;
+use crate::plan::Plan;
 use crate::plan::sweep::Goal;
-use crate::plan::{Instance, Plan};
 use crate::run::{Survey, figures};
 use crate::workflow::Reference;
 
@@ -82,6 +82,17 @@ pub enum Wrong {
         /// What it could have named.
         known: Vec<String>,
     },
+    /// The results are there, and hold no figure.
+    #[error(
+        "`{written}`: the results of `{stage}` have no figures: its `metrics` has to be a JSON object of numbers, which may lie \
+         in objects"
+    )]
+    Empty {
+        /// As written.
+        written: String,
+        /// The instance.
+        stage: String,
+    },
     /// One column was wanted.
     #[error("`{written}` is several: name one of {}", .known.join(", "))]
     Several {
@@ -93,20 +104,21 @@ pub enum Wrong {
 }
 
 impl Columns {
-    /// The columns that are `chosen` (`STAGE.METRIC`), or, where none is, the figures that people want to see first; and
-    /// always the goal.
+    /// The columns that are `chosen` (`STAGE.METRIC`), or, where none is, the figures that people want to see first of the
+    /// instances `among`; and always the goal.
     ///
     /// # Errors
     /// Where a stage that is named is none, or none has figures.
-    pub fn choose(source: &Source<'_>, chosen: &[String]) -> Result<Columns, Wrong> {
+    pub fn choose(
+        source: &Source<'_>,
+        chosen: &[String],
+        among: impl Fn(NodeIndex) -> bool,
+    ) -> Result<Columns, Wrong> {
         let mut columns = Columns {
             points: Points::of(source.workflow, source.plan),
             wanted: Vec::new(),
             goal: None,
         };
-        let with_headline = columns.instances(source.plan, |instance| {
-            figures::has_headline(instance, source.catalogue)
-        });
         if let Some(goal) = source
             .plan
             .sweep
@@ -124,7 +136,9 @@ impl Columns {
             columns.wanted.extend(named);
         }
         if chosen.is_empty() {
-            let all = with_headline.into_iter().map(|name| (name, None));
+            let shown = figures::shown(source.plan, source.catalogue, among);
+            let all = columns.instances(source.plan, |node| shown.contains(&node));
+            let all = all.into_iter().map(|name| (name, None));
             columns.wanted.extend(all);
         }
         if columns.wanted.is_empty() && columns.goal.is_none() {
@@ -195,13 +209,13 @@ impl Columns {
             }
         };
         if let Some((instance, metric, _)) = &self.goal {
-            self.check(source, survey, instance, metric)?;
+            self.check(survey, instance, metric)?;
             add(Column::new(instance, metric));
         }
         for (instance, metric) in &self.wanted {
             match metric {
                 Some(metric) => {
-                    self.check(source, survey, instance, metric)?;
+                    self.check(survey, instance, metric)?;
                     add(Column::new(instance, metric));
                 }
                 None => {
@@ -251,21 +265,30 @@ impl Columns {
                 }
             }
         }
-        names.retain(|name| {
-            let has = |figures: &&Map<String, Value>| figures::find(figures, name).is_some();
-            results.is_empty() || results.iter().any(has)
-        });
-        names
+        let mut found: Vec<String> = Vec::new();
+        let mut add = |name: String| {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        };
+        for name in names {
+            let has = |figures: &&Map<String, Value>| figures::find(figures, &name).is_some();
+            if results.is_empty() || results.iter().any(has) {
+                add(name);
+                continue;
+            }
+            // Groups without a total.
+            for (group, figures) in results.iter().flat_map(|figures| figures::groups(figures)) {
+                if figures::find(figures, &name).is_some() {
+                    add(format!("{group}.{name}"));
+                }
+            }
+        }
+        found
     }
 
     /// A figure that none of the results has is a mistake; while there is no result, nobody can tell.
-    fn check(
-        &self,
-        source: &Source<'_>,
-        survey: &Survey,
-        instance: &str,
-        metric: &str,
-    ) -> Result<(), Wrong> {
+    fn check(&self, survey: &Survey, instance: &str, metric: &str) -> Result<(), Wrong> {
         let mut known: Vec<String> = Vec::new();
         let mut results = 0;
         for node in self.nodes_of(instance) {
@@ -286,11 +309,9 @@ impl Columns {
             return Ok(());
         }
         if known.is_empty() {
-            let names = self.instances(source.plan, |i| figures::has_headline(i, source.catalogue));
-            return Err(Wrong::Stage {
+            return Err(Wrong::Empty {
                 written: format!("{instance}.{metric}"),
                 stage: instance.into(),
-                known: names,
             });
         }
         Err(Wrong::Figure {
@@ -308,20 +329,17 @@ impl Columns {
     }
 
     /// The names within a point of the instances that `of` is true for, in the plan's order.
-    fn instances(&self, plan: &Plan, of: impl Fn(&Instance) -> bool) -> Vec<String> {
+    fn instances(&self, plan: &Plan, of: impl Fn(NodeIndex) -> bool) -> Vec<String> {
         let mut seen = BTreeSet::new();
-        let nodes = plan.order.iter().filter(|node| of(&plan.graph[**node]));
+        let nodes = plan.order.iter().filter(|node| of(**node));
         let names = nodes.filter_map(|node| self.points.names.get(node));
         names.filter(|name| seen.insert(*name)).cloned().collect()
     }
 
     /// The instances that `STAGE.METRIC` means, and the figure.
     fn several(&self, source: &Source<'_>, written: &str) -> Result<(Vec<String>, String), Wrong> {
-        let known = self.instances(source.plan, |instance| {
-            instance
-                .outputs
-                .iter()
-                .any(|output| output.artifact == flow_stage::ArtifactType::Metrics)
+        let known = self.instances(source.plan, |node| {
+            figures::has_figures(&source.plan.graph[node])
         });
         let Some(first) = known.first() else {
             return Err(Wrong::NoFigures);

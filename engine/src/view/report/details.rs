@@ -12,10 +12,10 @@ use super::document::{Details, Document, Input, Log, Made, Stage};
 use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::Catalogue;
 use crate::run::provenance::{Action, Source};
-use crate::run::{key, log};
+use crate::run::{figures, key, log};
+use crate::view::excerpt::short;
 use crate::view::plain;
 use crate::view::provenance::command;
-use crate::view::status::short;
 
 /// Lines of a log that are shown.
 const LINES: usize = 40;
@@ -89,7 +89,10 @@ impl Known<'_> {
             finished: record.map(|record| record.finished.clone()),
             by: text("run"),
             key: self.key,
-            metrics: record.map_or_else(Map::new, |record| record.metrics.clone()),
+            metrics: record.map_or_else(Map::new, |record| {
+                let figures = figures::own(&record.metrics).into_iter();
+                figures.map(|(name, value)| (name, value.clone())).collect()
+            }),
             shows,
             progress: None,
             curves: None,

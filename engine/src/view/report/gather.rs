@@ -1,6 +1,6 @@
 //! The document of a workflow as the store has it now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -14,7 +14,6 @@ use super::{layout, sweep};
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
 use crate::run::explain::History;
-use crate::run::past::{self, StageLine};
 use crate::run::provenance::{self, Action};
 use crate::run::{Standing, Survey, journal};
 use crate::view::status::reason;
@@ -62,8 +61,7 @@ pub fn document(subject: &Subject<'_>) -> Result<Document> {
         .iter()
         .filter(|node| survey.record(**node).is_none());
     let stages: BTreeSet<&str> = stale.map(|&node| plan.graph[node].stage.as_str()).collect();
-    let history = History::of(store, &stages)?;
-    let failures = failures(store, plan, survey)?;
+    let history = History::of(store, &stages)?.with_failures(store, plan, survey)?;
     let mut document = Document {
         workflow: subject.workflow.name.clone(),
         seed: Some(subject.workflow.seed),
@@ -81,13 +79,13 @@ pub fn document(subject: &Subject<'_>) -> Result<Document> {
             Some(Standing::WillRun { key, .. }) => ("will run", Some(*key)),
             Some(Standing::MayRun) | None => ("may run", None),
         };
-        let failure = key.and_then(|key| failures.get(&key));
+        let failure = key.and_then(|key| history.failure(&key));
         let sources: BTreeSet<usize> = plan.sources(node).map(|source| places[&source]).collect();
         let known = Known {
             label: instance.label.clone(),
             stage: instance.stage.clone(),
             status: if failure.is_some() { "failed" } else { status },
-            reason: match failure.and_then(|line| line.failure.as_ref()) {
+            reason: match failure {
                 Some(failure) => Some(failure.message.clone()),
                 None if action.is_some() => None,
                 None => Some(reason(plan, survey, &history, node)),
@@ -98,7 +96,7 @@ pub fn document(subject: &Subject<'_>) -> Result<Document> {
             action,
             sources: sources.into_iter().collect(),
             log: match failure {
-                Some(line) => line.failure.as_ref().map(|failure| failure.log.clone()),
+                Some(failure) => Some(failure.log.clone()),
                 None => action.and_then(|action| log_of(store, action)),
             },
             again: Some((subject.again)(&instance.label)),
@@ -134,18 +132,6 @@ pub(super) fn actions(
     Ok(found
         .filter_map(|((node, _), action)| Some((*node, action?)))
         .collect())
-}
-
-/// How instances that are to run failed when that was tried last, by their key.
-fn failures(store: &Store, plan: &Plan, survey: &Survey) -> Result<BTreeMap<Key, StageLine>> {
-    let nodes = plan.order.iter();
-    let keys: BTreeSet<Key> = nodes
-        .filter_map(|&node| match survey.get(node)? {
-            Standing::WillRun { key, .. } => Some(*key),
-            _ => None,
-        })
-        .collect();
-    past::failures(store, &keys)
 }
 
 /// The log of the run that made a result, if it is there.

@@ -14,6 +14,8 @@ const NAMED: usize = 3;
 #[derive(Debug)]
 pub(super) struct Grid {
     pub columns: Vec<Column>,
+    /// How many of them are axes: the first.
+    pub axes: usize,
     pub rows: Vec<Vec<Entry>>,
     /// Sentences.
     pub notes: Vec<String>,
@@ -145,6 +147,7 @@ impl Grid {
         });
         Grid {
             rows: rows.collect(),
+            axes: table.axes.len(),
             columns,
             notes: notes(table, &constant),
         }
@@ -198,6 +201,15 @@ fn is_constant(table: &Table, metric: &str) -> bool {
 
 fn notes(table: &Table, constant: &[&String]) -> Vec<String> {
     let mut notes = Vec::new();
+    if table.metrics.is_empty() {
+        let complete = table.rows.iter().any(|row| row.status == Status::Complete);
+        notes.push(match complete {
+            true => {
+                "No stage has written a figure: a metrics file is a JSON object of numbers.".into()
+            }
+            false => "Which figures there are is known once the stages have run.".into(),
+        });
+    }
     let cells = || table.rows.iter().flat_map(|row| row.cells.values());
     if cells().any(|cell| cell.half_width.is_some()) {
         let seeds: Vec<String> = table.seeds.iter().map(u64::to_string).collect();

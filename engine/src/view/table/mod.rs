@@ -9,12 +9,11 @@ mod latex;
 mod numbers;
 
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table as TextTable};
 use serde_json::Value;
 
 use self::grid::{Entry, Grid};
-use super::results::STYLE;
-use super::{WIDTH, long_columns, plain};
+use super::layout::{self, Figures};
+use super::plain;
 use crate::plan::plain_text;
 use crate::run::table::{Row, Status, Table};
 
@@ -49,8 +48,6 @@ pub fn print(table: &Table, format: Format, folded: bool) -> anyhow::Result<Stri
 }
 
 fn text(grid: &Grid) -> String {
-    let mut table = TextTable::new();
-    table.load_style(STYLE);
     let header = grid.columns.iter().map(|column| {
         let name = &column.name;
         match column.stage {
@@ -59,37 +56,16 @@ fn text(grid: &Grid) -> String {
             None => plain(name),
         }
     });
-    table.set_header(header.collect::<Vec<_>>());
-    for row in &grid.rows {
-        table.add_row(row.iter().map(entry).collect::<Vec<_>>());
-    }
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((if i == 0 { 0 } else { 2 }, 0));
-        if grid.columns[i].numeric {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut text = table.trim_fmt();
-    let width = text.lines().map(|line| line.chars().count()).max();
-    if let [row] = &grid.rows[..]
-        && width > Some(usize::from(WIDTH))
-    {
-        // A row that no screen is wide enough for is easier to read from top to bottom.
-        let names = grid
-            .columns
-            .iter()
-            .map(|column| match column.name.as_str() {
-                "" => "status".to_string(),
-                name => plain(name),
-            });
-        text = long_columns(
-            names
-                .zip(row.iter().map(entry))
-                .map(|(name, entry)| vec![name, entry]),
-        );
-    }
+    let rows = grid.rows.iter();
+    let figures = Figures {
+        header: header.collect(),
+        rows: rows.map(|row| row.iter().map(entry).collect()).collect(),
+        numeric: grid.columns.iter().map(|column| column.numeric).collect(),
+        names: grid.axes,
+    };
+    let mut text = figures.text();
     for note in &grid.notes {
-        text += &format!("\n{}", plain(note));
+        text += &format!("\n{}", layout::sentence(plain(note)));
     }
     text
 }
