@@ -1,6 +1,6 @@
 //! `pca`: dimension reduction by principal components, each coarse class by itself.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use flow_stage::protocol::Resources;
 use flow_stage::{ArtifactType, Context, Port, Stage, array};
 use ndarray::{Array2, s};
@@ -75,19 +75,27 @@ impl Stage for Pca {
         let classes = classes::of(context, "features", n, |row| {
             classes::finite(&features, row)
         })?;
+        let columns = features.ncols();
+        if columns < wanted {
+            context.warning(format!(
+                "n_components is {wanted}, and the features have {columns} column(s): the columns beyond are 0"
+            ));
+        }
         let parts = classes::each(context, &classes, |class, step| {
-            let points = classes::take(&features, class);
-            let possible = points.nrows().min(points.ncols()).max(1);
-            if possible < wanted {
+            let points = classes::take(&features, &class.rows)?;
+            let (rows, possible) = (points.nrows(), wanted.min(columns));
+            if rows < possible {
                 context.warning(format!(
-                    "class {}: {} row(s) of {} feature(s) have {possible} components; the others are 0",
-                    class.name,
-                    points.nrows(),
-                    points.ncols()
+                    "class {}: n_components is {wanted}, and it has {rows} row(s): the columns beyond are 0",
+                    class.name
                 ));
             }
-            let k = wanted.min(possible);
+            let k = rows.min(possible);
             let found = crate::Pca::new(k).whiten(self.whiten).fit(points.view())?;
+            ensure!(
+                found.scores.iter().all(|x| x.is_finite()),
+                "a component goes beyond 3.4e38, where f32 ends: scale the features, in NumPy x / numpy.nanmax(numpy.abs(x))"
+            );
             context.log(format!(
                 "class {}: {:.1} % of the variance",
                 class.name,

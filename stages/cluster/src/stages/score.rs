@@ -72,7 +72,7 @@ impl Stage for Score {
         let n = labels.len();
         let embedding = match context.optional_input("embedding") {
             Some(path) => {
-                let embedding = classes::read_points(path)?;
+                let embedding = array::read_matrix_f64(path)?;
                 classes::same_rows("labels", n, "embedding", embedding.nrows())?;
                 Some(embedding)
             }
@@ -146,7 +146,7 @@ impl Score {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let points = embedding.select(Axis(0), &rows);
+        let points = classes::take(embedding, &rows)?;
         let labels = labels.select(Axis(0), &rows);
         let found = report::silhouette(points.view(), labels.view(), self.silhouette_rows, step)?;
         Ok(found.to_vec())

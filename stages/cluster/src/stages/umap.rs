@@ -119,6 +119,18 @@ impl Stage for Umap {
                 Knn::Approximate => crate::Search::Approximate,
             })
             .seed(context.seed());
+        let columns = features.ncols();
+        if columns < self.n_components as usize {
+            context.warning(format!(
+                "n_components is {}, and the features have {columns} column(s): more of them tell no more",
+                self.n_components
+            ));
+        }
+        if columns == 1 && matches!(self.metric, Metric::Cosine) {
+            context.warning(
+                "metric is \"cosine\", and the features have 1 column: only their signs differ",
+            );
+        }
         let bytes = |class: &classes::Class| {
             // The rows themselves are copied for the class.
             let own = 4 * class.rows.len() * features.ncols();
@@ -127,7 +139,7 @@ impl Stage for Umap {
         // While one class waits for its tasks another may begin: all of them at once is the most.
         memory::check(context, classes.iter().map(bytes).sum())?;
         let parts = classes::each(context, &classes, |class, step| {
-            let points = classes::take(&features, class);
+            let points = classes::take(&features, &class.rows)?;
             let embedding = umap.fit_with(points.view(), step)?;
             for warning in embedding.warnings {
                 context.warning(format!("class {}: {warning}", class.name));
