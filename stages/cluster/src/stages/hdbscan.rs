@@ -73,6 +73,7 @@ impl Stage for Hdbscan {
     const NAME: &'static str = "hdbscan";
     const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by soft HDBSCAN";
+    const HEADLINE: &'static [&'static str] = &["clusters", "silhouette", "noise", "persistence"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
@@ -230,15 +231,11 @@ impl Hdbscan {
             let both = 2 * least;
             return format!(": two clusters of min_cluster_size {least} take {both}");
         }
-        let mut ways = vec![format!("a min_cluster_size below {least}")];
-        if self.cluster_selection_epsilon > 0.0 {
-            let epsilon = self.cluster_selection_epsilon;
-            ways.push(format!("a cluster_selection_epsilon below {epsilon:?}"));
-        }
-        if !self.allow_single_cluster {
-            ways.push("allow_single_cluster".into());
-        }
-        format!(" ({} may find some)", ways.join(", or "))
+        let single = match self.allow_single_cluster {
+            true => "",
+            false => ", or allow_single_cluster,",
+        };
+        format!(" (a min_cluster_size below {least}{single} may find some)")
     }
 
     fn parameters(&self) -> crate::Hdbscan {
@@ -348,7 +345,7 @@ fn write(
     views::labels(context, points, classes, &discovered)?;
     Report::new(groups)
         .total("clusters", clusters as f64)
-        .silhouette()
+        .estimate("silhouette", "silhouette_error")
         .mean("noise")
         .mean("persistence")
         .write(context)

@@ -70,6 +70,7 @@ impl Stage for KMeans {
     const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by k-means";
     const SEEDED: bool = true;
+    const HEADLINE: &'static [&'static str] = &["clusters", "silhouette", "inertia"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
@@ -195,7 +196,7 @@ impl Stage for KMeans {
                 "clusters",
                 parts.iter().map(|part| part.1).sum::<usize>() as f64,
             )
-            .silhouette()
+            .estimate("silhouette", "silhouette_error")
             .total("inertia", whole)
             .write(context)
     }

@@ -7,7 +7,9 @@ use ndarray::{Array2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::report::{self, Group, Report};
 use super::{all_cores, classes};
+use crate::Metric;
 use crate::views;
 
 /// Reduces features to the directions of greatest variance.
@@ -35,6 +37,7 @@ impl Stage for Pca {
     const VERSION: u32 = 3;
     const SUMMARY: &'static str =
         "Reduces the features of each coarse class to principal components";
+    const HEADLINE: &'static [&'static str] = &["explained_variance_ratio", "trustworthiness"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
@@ -55,6 +58,11 @@ impl Stage for Pca {
                 "embedding",
                 ArtifactType::Array,
                 "f32 [n, n_components]; NaN in rows that are left out",
+            ),
+            Port::new(
+                "metrics",
+                ArtifactType::Metrics,
+                "explained_variance_ratio: the part of the features' variance that the components have, trustworthiness: how far the 15 nearest in the embedding are near among the features, 1 at best (and trustworthiness_error where that is an estimate); the same by coarse class",
             ),
             Port::new(
                 "view",
@@ -81,7 +89,7 @@ impl Stage for Pca {
                 "n_components is {wanted}, and the features have {columns} column(s): the columns beyond are 0"
             ));
         }
-        let parts = classes::each(context, &classes, |class, step| {
+        let found = classes::each(context, &classes, |class, step| {
             let points = classes::take(&features, &class.rows)?;
             let (rows, possible) = (points.nrows(), wanted.min(columns));
             if rows < possible {
@@ -96,10 +104,11 @@ impl Stage for Pca {
                 found.scores.iter().all(|x| x.is_finite()),
                 "a component goes beyond 3.4e38, where f32 ends: scale the features, in NumPy x / numpy.nanmax(numpy.abs(x))"
             );
+            let explained = found.variance_ratio.sum();
             context.log(format!(
                 "class {}: {:.1} % of the variance",
                 class.name,
-                100.0 * found.variance_ratio.sum()
+                100.0 * explained
             ));
             let mut padded = Array2::zeros((points.nrows(), wanted));
             padded.slice_mut(s![.., ..k]).assign(&found.scores);
@@ -111,10 +120,26 @@ impl Stage for Pca {
                     }
                 }
             }
+            let mut numbers = vec![("explained_variance_ratio", Some(explained))];
+            numbers.extend(report::trustworthiness(
+                &points,
+                &padded,
+                Metric::Euclidean,
+            )?);
+            let group = Group {
+                name: class.name.clone(),
+                rows,
+                numbers,
+            };
             step(1.0);
-            Ok(padded)
+            Ok((padded, group))
         })?;
+        let (parts, groups): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         classes::write_rows(context, "embedding", n, wanted, &classes, &parts)?;
-        views::embedding(context, &features, &classes, &parts)
+        views::embedding(context, &features, &classes, &parts)?;
+        Report::new(groups)
+            .mean("explained_variance_ratio")
+            .estimate("trustworthiness", "trustworthiness_error")
+            .write(context)
     }
 }

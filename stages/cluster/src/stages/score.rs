@@ -110,15 +110,12 @@ impl Stage for Score {
             .iter()
             .flat_map(|c| c.rows.iter().map(|&row| labels[row]))
             .collect();
-        let truths: f64 = (groups.iter().flat_map(|group| &group.numbers))
-            .filter_map(|&(name, value)| value.filter(|_| name == "true_classes"))
-            .sum();
         let report = Report::new(groups)
             .total("clusters", used.len() as f64)
-            .silhouette();
+            .estimate("silhouette", "silhouette_error");
         let report = match fine {
             Some(_) => report
-                .total("true_classes", truths)
+                .sum("true_classes")
                 .mean("accuracy")
                 .mean("ari")
                 .mean("nmi")

@@ -114,7 +114,11 @@ impl Exact for bool {
 }
 
 /// Reads the elements that follow a header, in the order of the file.
-pub(super) fn elements<T: Exact>(header: &Header, reader: impl Read, path: &Path) -> Result<Vec<T>> {
+pub(super) fn elements<T: Exact>(
+    header: &Header,
+    reader: impl Read,
+    path: &Path,
+) -> Result<Vec<T>> {
     let (order, sort) = header.descr.split_at_checked(1).unwrap_or_default();
     let from = Elements {
         header,
@@ -141,7 +145,8 @@ pub(super) fn elements<T: Exact>(header: &Header, reader: impl Read, path: &Path
             header.type_name(),
             match sort.chars().next() {
                 Some('c') => "x.real, x.imag or numpy.abs(x)",
-                Some('O') => "numpy.array(x.tolist(), dtype=\"float32\"), where all rows have one length",
+                Some('O') =>
+                    "numpy.array(x.tolist(), dtype=\"float32\"), where all rows have one length",
                 _ => "x.astype(\"float32\")",
             }
         ),

@@ -109,21 +109,31 @@ fn every_type_of_number_is_converted_exactly() {
     }
     // Half precision has subnormals, infinities and NaN.
     let half = matrix("'<f2'", "(1, 3)", &[1, 0, 0, 0x7c, 0, 0x7e]).unwrap();
-    assert_eq!((half[[0, 0]], half[[0, 1]]), (2f32.powi(-24), f32::INFINITY));
+    assert_eq!(
+        (half[[0, 0]], half[[0, 1]]),
+        (2f32.powi(-24), f32::INFINITY)
+    );
     assert!(half[[0, 2]].is_nan());
     let (_folder, path) = file(&npy("'|u1'", true, "(2, 3)", &[1, 2, 3, 4, 5, 6]));
-    assert_eq!(read_matrix(&path).unwrap(), array![[1., 3., 5.], [2., 4., 6.]]);
+    assert_eq!(
+        read_matrix(&path).unwrap(),
+        array![[1., 3., 5.], [2., 4., 6.]]
+    );
 }
 
 #[test]
 fn a_number_that_does_not_fit_is_named_with_its_place() {
-    let bytes = |numbers: &[i64]| -> Vec<u8> {
-        numbers.iter().flat_map(|i| i.to_le_bytes()).collect()
-    };
+    let bytes =
+        |numbers: &[i64]| -> Vec<u8> { numbers.iter().flat_map(|i| i.to_le_bytes()).collect() };
     let odd = bytes(&[0, 1 << 24, 0, (1 << 24) + 1]);
     let error = "x.npy: row 1, column 1 holds 16777217, which f32 can't hold exactly. In NumPy: x.astype(\"float32\")";
     says(matrix("'<i8'", "(2, 2)", &odd), error);
-    let (_folder, path) = file(&npy("'<i8'", true, "(2, 2)", &bytes(&[0, (1 << 24) + 1, 0, 0])));
+    let (_folder, path) = file(&npy(
+        "'<i8'",
+        true,
+        "(2, 2)",
+        &bytes(&[0, (1 << 24) + 1, 0, 0]),
+    ));
     says(read_matrix(&path), "row 1, column 0 holds 16777217");
     says(
         matrix("'<u8'", "(1, 1)", &[255; 8]),
@@ -137,16 +147,26 @@ fn a_number_that_does_not_fit_is_named_with_its_place() {
 
     let (_folder, path) = file(b"");
     write(&path, &array![[0.0], [f64::NEG_INFINITY], [-1e300]]).unwrap();
-    let error = "row 2 holds -1e300, which f32 can't hold: it ends at 3.4e38. Scale the values first";
+    let error =
+        "row 2 holds -1e300, which f32 can't hold: it ends at 3.4e38. Scale the values first";
     says(read_matrix(&path), error);
     assert_eq!(read_matrix_f64(&path).unwrap()[[2, 0]], -1e300);
 
     write(&path, &array![0.0, 3.0, 2.5]).unwrap();
-    says(read_labels(&path), "row 2 holds 2.5, and labels are 0, 1, 2, …");
-    says(read_mask(&path), "row 1 holds 3.0, and a mask holds true and false");
+    says(
+        read_labels(&path),
+        "row 2 holds 2.5, and labels are 0, 1, 2, …",
+    );
+    says(
+        read_mask(&path),
+        "row 1 holds 3.0, and a mask holds true and false",
+    );
     for label in [-2, 1 << 31, i64::MIN] {
         write(&path, &array![label]).unwrap();
-        says(read_labels(&path), &format!("row 0 holds {label}, and labels"));
+        says(
+            read_labels(&path),
+            &format!("row 0 holds {label}, and labels"),
+        );
     }
     write(&path, &array![f64::NAN, 1e300]).unwrap();
     says(read_labels(&path), "row 0 holds NaN");
@@ -176,12 +196,32 @@ fn other_dimensions_are_told_with_the_way_to_mend_them() {
 #[test]
 fn what_is_no_array_of_numbers_is_refused() {
     for (descr, size, text) in [
-        ("'<c8'", 8, "x.npy holds complex64 (`<c8`), which is not read. In NumPy: x.real"),
-        ("'<U1'", 4, "x.npy holds text (`<U1`), which is not read. In NumPy: x.astype(\"float32\")"),
-        ("'|O'", 5, "holds Python objects (`|O`), which is not read. In NumPy: numpy.array(x.tolist()"),
-        ("'|V2'", 2, "holds elements of the type `|V2`, which is not read"),
+        (
+            "'<c8'",
+            8,
+            "x.npy holds complex64 (`<c8`), which is not read. In NumPy: x.real",
+        ),
+        (
+            "'<U1'",
+            4,
+            "x.npy holds text (`<U1`), which is not read. In NumPy: x.astype(\"float32\")",
+        ),
+        (
+            "'|O'",
+            5,
+            "holds Python objects (`|O`), which is not read. In NumPy: numpy.array(x.tolist()",
+        ),
+        (
+            "'|V2'",
+            2,
+            "holds elements of the type `|V2`, which is not read",
+        ),
         ("'<f16'", 16, "holds float128 (`<f16`), which is not read"),
-        ("[('a', '<i4')]", 4, "x.npy is not a .npy array of numbers: it holds records"),
+        (
+            "[('a', '<i4')]",
+            4,
+            "x.npy is not a .npy array of numbers: it holds records",
+        ),
     ] {
         says(matrix(descr, "(1, 1)", &vec![0; size]), text);
     }
@@ -197,8 +237,14 @@ fn what_is_no_array_of_numbers_is_refused() {
     says(matrix("'<f4'", &huge, &[]), "no file can have the shape");
     for bytes in [&b""[..], b"epoch,loss\n1,2\n3,4\n", b"PK\x03\x04 and so on"] {
         let (_folder, path) = file(bytes);
-        says(read_matrix(&path), "x.npy is not a .npy array of numbers: it does not begin as one");
-        says(read::<u8, ndarray::Ix1>(&path), "is not a .npy array of numbers");
+        says(
+            read_matrix(&path),
+            "x.npy is not a .npy array of numbers: it does not begin as one",
+        );
+        says(
+            read::<u8, ndarray::Ix1>(&path),
+            "is not a .npy array of numbers",
+        );
     }
     says(read_matrix(Path::new("/nowhere/x.npy")), "can't be opened");
     let nested = [b"\x93NUMPY\x01\0\xff\x0f".as_slice(), &[b'('; 4095]].concat();
