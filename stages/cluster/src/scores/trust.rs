@@ -131,12 +131,23 @@ mod tests {
             squares += ((found.mean - exact.mean) / found.standard_error).powi(2) / 50.0;
         }
         assert!((0.5..2.0).contains(&squares), "{squares}");
-        // Rows of other lengths are the same by their angle.
-        let scale = |i: usize| 1.0 + (i % 9) as f32;
-        let scaled = Array2::from_shape_fn((600, 6), |(i, j)| points[[i, j]] * scale(i));
-        let angles = sampled_trustworthiness(scaled.view(), plane, 5, Metric::Cosine, 600, 0);
-        let of_points = sampled(600, 0, Metric::Cosine);
-        assert!((angles.unwrap().mean - of_points.mean).abs() < 1e-3);
-        assert!((of_points.mean - exact.mean).abs() > 0.01);
+    }
+
+    #[test]
+    fn the_metric_is_that_of_the_points() {
+        // Around a circle, at many distances from its middle: by their angles they are what the embedding says.
+        let angle = |i: usize| (i as f32 + 0.3 * (i as f32).sin()) * std::f32::consts::TAU / 100.0;
+        let circle = Array2::from_shape_fn((100, 2), |(i, axis)| match axis {
+            0 => angle(i).cos(),
+            _ => angle(i).sin(),
+        });
+        let points = Array2::from_shape_fn((100, 2), |(i, axis)| {
+            circle[[i, axis]] * (1 + i % 9 * 5) as f32
+        });
+        let trust = |metric| {
+            sampled_trustworthiness(points.view(), circle.view(), 5, metric, 100, 0).unwrap()
+        };
+        assert!(trust(Metric::Cosine).mean > 0.999);
+        assert!(trust(Metric::Euclidean).mean < 0.95);
     }
 }
