@@ -1,5 +1,7 @@
 //! What can be wrong with parameters and arrays.
 
+use std::fmt::Debug;
+
 use ndarray::ArrayView2;
 
 /// Why a computation was refused.
@@ -27,7 +29,8 @@ pub enum Error {
     },
     /// An array holds NaN, infinity, or a number whose square is not finite.
     #[error(
-        "row {row} holds {value}; leave out rows with values that are not finite or beyond ±1e150"
+        "row {row} holds {value:?}; values have to be finite and within ±1e150, so that f64 holds their squares: scale them, in NumPy \
+         x / numpy.nanmax(numpy.abs(x)), or leave the row out"
     )]
     NotFinite {
         /// The first such row.
@@ -48,10 +51,11 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn parameter(name: &'static str, value: impl ToString, rule: &'static str) -> Self {
+    pub(crate) fn parameter(name: &'static str, value: impl Debug, rule: &'static str) -> Self {
         Error::Parameter {
             name,
-            value: value.to_string(),
+            // Which gives large and small numbers an exponent.
+            value: format!("{value:?}"),
             rule,
         }
     }

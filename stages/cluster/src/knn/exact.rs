@@ -4,11 +4,11 @@
 //! the rounding of the products could have hidden a neighbour the row is searched again by brute force. So the result
 //! is exact, and the same on machines whose products round differently.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::{Array2, Axis};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 use super::{Neighbours, squared_distance};
@@ -46,15 +46,12 @@ pub(super) fn nearest(
             let (left, right) = (rows(a), rows(b));
             let (m, w) = (left.len(), right.len());
             let products = &mut products[..m * w];
-            matmul(
-                MatMut::from_row_major_slice_mut(products, m, w),
-                Accum::Replace,
-                MatRef::from_row_major_slice(&centred[left.start * d..left.end * d], m, d),
-                MatRef::from_row_major_slice(&centred[right.start * d..right.end * d], w, d)
-                    .transpose(),
-                1.0,
-                Par::Seq,
-            );
+            let part = |rows: &Range<usize>| {
+                let values = &centred[rows.start * d..rows.end * d];
+                ArrayView2::from_shape((d, rows.len()), values).expect("d values a row")
+            };
+            let mut into = ArrayViewMut2::from_shape((m, w), &mut *products).expect("m w values");
+            general_mat_mul(1.0, &part(&left).t(), &part(&right), 0.0, &mut into);
             let lock = |block: usize| blocks[block].lock().unwrap_or_else(|e| e.into_inner());
             vectorize(
                 #[inline(always)]
@@ -245,7 +242,8 @@ fn by_distance_and_row(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
 }
 
 /// Moves each column's median to 0 and scales by a power of two into -1..1, for small rounding in the product whatever
-/// the data's place, outliers and size. Returns the points, their squared lengths, and the scale of squared distances.
+/// the data's place, outliers and size. Returns the points, their squared lengths, and the scale of squared distances. The
+/// points of each block lie column by column: a product reads them in that order.
 fn centre(points: &Array2<f32>) -> (Vec<f32>, Vec<f32>, f64) {
     let (n, d) = points.dim();
     let median: Vec<f32> = (0..d)
@@ -270,17 +268,19 @@ fn centre(points: &Array2<f32>) -> (Vec<f32>, Vec<f32>, f64) {
     }
     let mut centred = vec![0f32; n * d];
     let mut norms = vec![0f32; n];
-    (centred
-        .par_chunks_mut(d)
-        .zip(&mut norms)
-        .zip(points.axis_iter(Axis(0)).into_par_iter()))
-    .for_each(|((into, norm), row)| {
-        let mut sum = 0.0;
-        for ((into, &x), &m) in into.iter_mut().zip(row).zip(&median) {
-            *into = (difference(x, m) * scale) as f32;
-            sum += f64::from(*into) * f64::from(*into);
-        }
-        *norm = sum as f32;
-    });
+    (centred.par_chunks_mut(BLOCK * d))
+        .zip(norms.par_chunks_mut(BLOCK))
+        .zip(points.axis_chunks_iter(Axis(0), BLOCK).into_par_iter())
+        .for_each(|((into, norms), rows)| {
+            for (i, (norm, row)) in norms.iter_mut().zip(rows.outer_iter()).enumerate() {
+                let mut sum = 0.0;
+                let places = into[i..].iter_mut().step_by(rows.nrows());
+                for ((into, &x), &m) in places.zip(row).zip(&median) {
+                    *into = (difference(x, m) * scale) as f32;
+                    sum += f64::from(*into) * f64::from(*into);
+                }
+                *norm = sum as f32;
+            }
+        });
     (centred, norms, scale * scale)
 }

@@ -50,11 +50,6 @@ pub(crate) struct Neighbours {
     pub distance: Vec<f64>,
 }
 
-/// Finds the `k` nearest others of each row of finite points `[n, d]`, exactly; `k` is at most n - 1.
-pub(crate) fn nearest(points: ArrayView2<f32>, k: usize, metric: Metric) -> Neighbours {
-    search(points, k, metric, Search::Exact, 0, &|_| {}).0
-}
-
 /// Finds the `k` nearest others of each row of finite points `[n, d]`; `k` is at most n - 1. An approximate search draws
 /// from `seed`, and its recall, measured on a sample, is returned beside; none after an exact one that was not preceded
 /// by it. `progress` is called with each further part of the work that is done, all of it being about 1.
@@ -131,7 +126,7 @@ fn recall(points: &Array2<f32>, found: &Neighbours, seed: u64) -> f64 {
 
 /// Rows of length 1, with one more column that is 1 for rows of zeros alone: half the squared distance of two rows is
 /// then their cosine distance, in every case.
-fn unit_rows(points: ArrayView2<f32>) -> Array2<f32> {
+pub(crate) fn unit_rows(points: ArrayView2<f32>) -> Array2<f32> {
     let (n, d) = points.dim();
     let mut unit = Array2::zeros((n, d + 1));
     for (mut into, row) in unit.outer_iter_mut().zip(points.outer_iter()) {
@@ -174,6 +169,10 @@ pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
 mod tests {
     use super::*;
     use ndarray::{Array2, array};
+
+    fn nearest(points: ArrayView2<f32>, k: usize, metric: Metric) -> Neighbours {
+        search(points, k, metric, Search::Exact, 0, &|_| {}).0
+    }
 
     fn brute(points: &Array2<f32>, k: usize) -> Vec<u32> {
         let n = points.nrows();

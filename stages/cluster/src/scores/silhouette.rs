@@ -3,6 +3,7 @@
 use ndarray::{Array1, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
+use super::sample::{Estimate, draw};
 use crate::error::{Error, Result, check_length, check_points};
 use crate::random::Stream;
 use crate::simd::vectorize;
@@ -14,17 +15,6 @@ use crate::simd::vectorize;
 pub fn silhouette(points: ArrayView2<f64>, labels: ArrayView1<i32>) -> Result<Option<f64>> {
     let found = sampled_silhouette(points, labels, usize::MAX, 0, &|_| {})?;
     Ok(found.map(|found| found.mean))
-}
-
-/// A mean silhouette, and how far it may be off.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Silhouette {
-    /// The mean over the drawn rows.
-    pub mean: f64,
-    /// The standard error of the mean for the sampling of rows; 0 where all rows count.
-    pub standard_error: f64,
-    /// Rows that were drawn.
-    pub rows: usize,
 }
 
 /// The mean silhouette as estimated from `rows` rows, drawn by `seed` without repeats; from all where there are no more
@@ -39,7 +29,7 @@ pub fn sampled_silhouette(
     rows: usize,
     seed: u64,
     progress: &(dyn Fn(f64) + Sync),
-) -> Result<Option<Silhouette>> {
+) -> Result<Option<Estimate>> {
     if rows < 2 {
         let rule = "a sample has at least 2 rows";
         return Err(Error::parameter("the number of rows", rows, rule));
@@ -50,26 +40,9 @@ pub fn sampled_silhouette(
         progress(1.0);
         return Ok(None);
     }
-    let mut chosen: Vec<usize> = (0..n).collect();
-    if rows < n {
-        let mut random = Stream::new(seed, 6);
-        for i in 0..rows {
-            chosen.swap(i, i + random.below(n - i));
-        }
-        chosen.truncate(rows);
-        chosen.sort_unstable();
-    }
+    let chosen = draw(n, rows, &mut Stream::new(seed, 6));
     let values = groups.silhouettes(points, &chosen, progress);
-    let m = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / m;
-    let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
-    // A sample without repeats misses less the larger a part it is of the whole.
-    let missed = 1.0 - m / n as f64;
-    Ok(Some(Silhouette {
-        mean,
-        standard_error: (squares / (m - 1.0) / m * missed).sqrt(),
-        rows: values.len(),
-    }))
+    Ok(Some(Estimate::of(&values, n)))
 }
 
 /// The silhouette of each row `[n]`: (b - a) / max(a, b), with a the mean distance to the others of its own label, and b

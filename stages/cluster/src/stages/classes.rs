@@ -9,6 +9,8 @@ use flow_stage::{ArtifactType, Context, Port, array};
 use ndarray::{Array1, Array2, Axis};
 use rayon::prelude::*;
 
+use crate::error::{Error, check_points};
+
 /// One coarse class and its rows, ascending.
 pub(crate) struct Class {
     pub name: String,
@@ -121,14 +123,6 @@ pub(crate) fn same_rows(what: &str, n: usize, other: &str, rows: usize) -> Resul
     Ok(())
 }
 
-/// Reads an input matrix `[n, d]` of f32 or f64 as f64.
-pub(crate) fn read_points(path: &Path) -> Result<Array2<f64>> {
-    match array::read::<f64, _>(path) {
-        Ok(points) => Ok(points),
-        Err(_) => Ok(array::read_matrix(path)?.mapv(f64::from)),
-    }
-}
-
 /// Whether a row holds finite numbers alone.
 pub(crate) fn finite<A: Copy + Into<f64>>(points: &Array2<A>, row: usize) -> bool {
     points.row(row).iter().all(|&x| x.into().is_finite())
@@ -171,9 +165,20 @@ pub(crate) fn each<T: Send>(
     found
 }
 
-/// The rows of a class as an array of their own.
-pub(crate) fn take<A: Copy>(points: &Array2<A>, class: &Class) -> Array2<A> {
-    points.select(Axis(0), &class.rows)
+/// Some rows as an array of their own.
+///
+/// # Errors
+/// Where a value is too large to compute with; the row that is named is that of `points`.
+pub(crate) fn take<A: Copy + Into<f64>>(points: &Array2<A>, rows: &[usize]) -> Result<Array2<A>> {
+    let taken = points.select(Axis(0), rows);
+    check_points(taken.view()).map_err(|error| match error {
+        Error::NotFinite { row, value } => Error::NotFinite {
+            row: rows[row],
+            value,
+        },
+        other => other,
+    })?;
+    Ok(taken)
 }
 
 /// Writes the classes' arrays `[rows, k]` as one array `[n, k]`, NaN in the rows of none.

@@ -73,6 +73,7 @@ impl Stage for Hdbscan {
     const NAME: &'static str = "hdbscan";
     const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by soft HDBSCAN";
+    const HEADLINE: &'static [&'static str] = &["clusters", "silhouette", "noise", "persistence"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
@@ -137,25 +138,42 @@ impl Stage for Hdbscan {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let points = classes::read_points(context.input("embedding")?)?;
+        let points = array::read_matrix_f64(context.input("embedding")?)?;
         let n = points.nrows();
         let classes = classes::of(context, "embedding", n, |row| classes::finite(&points, row))?;
         let parameters = self.parameters();
+        if let Some(warning) = self.contradiction() {
+            context.warning(warning);
+        }
         let found = classes::each(context, &classes, |class, step| {
-            let points = classes::take(&points, class);
+            let points = classes::take(&points, &class.rows)?;
             let clusters = parameters.fit_with(points.view(), &|part| step(0.6 * part))?;
             let membership = clusters.membership(points.view())?;
             step(0.1);
+            let (name, rows) = (&class.name, class.rows.len());
+            if let Some(k) = self.min_samples.filter(|&k| k as usize >= rows) {
+                let most = rows - 1;
+                context.warning(format!(
+                    "class {name}: min_samples is cut from {k} to {most}, the other rows of its {rows}"
+                ));
+            }
             let (labels, count) = match clusters.clusters() {
                 0 => {
+                    let why = self.no_cluster(rows);
                     context.warning(format!(
-                        "class {}: no cluster among {} rows; the class is one fine label (a smaller min_cluster_size, or allow_single_cluster, may find some)",
-                        class.name,
-                        class.rows.len()
+                        "class {name}: no cluster among {rows} rows{why}; the class is one fine label"
                     ));
-                    (Array1::zeros(class.rows.len()), 1)
+                    (Array1::zeros(rows), 1)
                 }
-                count => (hdbscan::soft_labels(membership.view()), count),
+                count => {
+                    if rows < self.min_cluster_size as usize {
+                        let least = self.min_cluster_size;
+                        context.warning(format!(
+                            "class {name}: min_cluster_size is {least}, and it has {rows} row(s): they are one cluster"
+                        ));
+                    }
+                    (hdbscan::soft_labels(membership.view()), count)
+                }
             };
             let silhouette = report::silhouette(
                 points.view(),
@@ -185,6 +203,41 @@ impl Stage for Hdbscan {
 }
 
 impl Hdbscan {
+    /// What two parameters say against each other.
+    fn contradiction(&self) -> Option<String> {
+        let (least, most) = (self.min_cluster_size, self.max_cluster_size);
+        if most == 0 {
+            None
+        } else if matches!(self.cluster_selection_method, Method::Leaf) {
+            Some(format!(
+                "max_cluster_size is {most}, and cluster_selection_method = \"leaf\" takes no notice of it"
+            ))
+        } else if most < least {
+            Some(format!(
+                "max_cluster_size is {most} and min_cluster_size {least}: no cluster is small enough to be chosen"
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// Why a class of so many rows has no cluster, or what may find some; to be read after "no cluster".
+    fn no_cluster(&self, rows: usize) -> String {
+        let least = self.min_cluster_size as usize;
+        if rows < least {
+            return format!(": min_cluster_size is {least}");
+        }
+        if !self.allow_single_cluster && rows < 2 * least {
+            let both = 2 * least;
+            return format!(": two clusters of min_cluster_size {least} take {both}");
+        }
+        let single = match self.allow_single_cluster {
+            true => "",
+            false => ", or allow_single_cluster,",
+        };
+        format!(" (a min_cluster_size below {least}{single} may find some)")
+    }
+
     fn parameters(&self) -> crate::Hdbscan {
         let parameters = crate::Hdbscan::new()
             .min_cluster_size(self.min_cluster_size as usize)
@@ -292,7 +345,7 @@ fn write(
     views::labels(context, points, classes, &discovered)?;
     Report::new(groups)
         .total("clusters", clusters as f64)
-        .silhouette()
+        .estimate("silhouette", "silhouette_error")
         .mean("noise")
         .mean("persistence")
         .write(context)

@@ -43,29 +43,20 @@ fn ten() -> u32 {
 }
 
 impl KMeans {
-    /// The number for a class, cut to its rows.
-    fn count(&self, context: &Context, class: &Class) -> Result<usize> {
-        let k = match &self.k {
-            Count::Same(k) => *k as usize,
+    /// The number for a class.
+    fn count(&self, class: &Class) -> Result<usize> {
+        match &self.k {
+            Count::Same(k) => Ok(*k as usize),
             Count::ByClass(table) => match table.get(&class.name) {
-                Some(k) => *k as usize,
+                Some(k) => Ok(*k as usize),
                 None => bail!(
                     "k names no number for this class; it names {}",
                     names(table)
                 ),
             },
-        };
-        if k > class.rows.len() {
-            let rows = class.rows.len();
-            context.warning(format!(
-                "class {}: k is cut from {k} to its {rows} row(s)",
-                class.name
-            ));
         }
-        Ok(k.min(class.rows.len()))
     }
 }
-
 fn names(table: &BTreeMap<String, u32>) -> String {
     table
         .keys()
@@ -79,6 +70,7 @@ impl Stage for KMeans {
     const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Finds fine labels in each coarse class by k-means";
     const SEEDED: bool = true;
+    const HEADLINE: &'static [&'static str] = &["clusters", "silhouette", "inertia"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
@@ -118,7 +110,7 @@ impl Stage for KMeans {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let points = classes::read_points(context.input("embedding")?)?;
+        let points = array::read_matrix_f64(context.input("embedding")?)?;
         let n = points.nrows();
         let classes = classes::of(context, "embedding", n, |row| classes::finite(&points, row))?;
         if let Count::ByClass(table) = &self.k
@@ -131,18 +123,31 @@ impl Stage for KMeans {
             );
         }
         let found = classes::each(context, &classes, |class, step| {
-            let points = classes::take(&points, class);
-            let found = crate::KMeans::new(self.count(context, class)?)
+            let points = classes::take(&points, &class.rows)?;
+            let (k, rows) = (self.count(class)?, class.rows.len());
+            let found = crate::KMeans::new(k.min(rows))
                 .starts(self.n_init as usize)
                 .seed(context.seed())
                 .fit_with(points.view(), &|part| step(0.7 * part))?;
+            let clusters = found.centers.nrows();
+            if clusters == rows && k > 1 {
+                context.warning(format!(
+                    "class {}: k is {k}, and each of its {rows} row(s) is a cluster of its own",
+                    class.name
+                ));
+            } else if clusters < k {
+                context.warning(format!(
+                    "class {}: k is {k}, and its {rows} row(s) make {clusters} cluster(s): too few of them differ",
+                    class.name
+                ));
+            }
             let silhouette = report::silhouette(
                 points.view(),
                 found.labels.view(),
                 self.silhouette_rows,
                 &|part| step(0.3 * part),
             )?;
-            let mut numbers = vec![("clusters", Some(found.centers.nrows() as f64))];
+            let mut numbers = vec![("clusters", Some(clusters as f64))];
             numbers.extend(silhouette);
             numbers.push(("inertia", Some(found.inertia)));
             let group = Group {
@@ -160,7 +165,7 @@ impl Stage for KMeans {
                 nearest.into_iter().map(|i| class.rows[i]).collect()
             });
             let nearest: Vec<Vec<usize>> = nearest.collect();
-            let part = (found.labels, found.centers.nrows());
+            let part = (found.labels, clusters);
             Ok((part, found.inertia, group, nearest))
         })?;
         let mut parts = Vec::new();
@@ -191,7 +196,7 @@ impl Stage for KMeans {
                 "clusters",
                 parts.iter().map(|part| part.1).sum::<usize>() as f64,
             )
-            .silhouette()
+            .estimate("silhouette", "silhouette_error")
             .total("inertia", whole)
             .write(context)
     }

@@ -1,13 +1,15 @@
 //! `pca`: dimension reduction by principal components, each coarse class by itself.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use flow_stage::protocol::Resources;
 use flow_stage::{ArtifactType, Context, Port, Stage, array};
 use ndarray::{Array2, s};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::report::{self, Group, Report};
 use super::{all_cores, classes};
+use crate::Metric;
 use crate::views;
 
 /// Reduces features to the directions of greatest variance.
@@ -35,6 +37,7 @@ impl Stage for Pca {
     const VERSION: u32 = 3;
     const SUMMARY: &'static str =
         "Reduces the features of each coarse class to principal components";
+    const HEADLINE: &'static [&'static str] = &["explained_variance_ratio", "trustworthiness"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
@@ -57,6 +60,11 @@ impl Stage for Pca {
                 "f32 [n, n_components]; NaN in rows that are left out",
             ),
             Port::new(
+                "metrics",
+                ArtifactType::Metrics,
+                "explained_variance_ratio: the part of the features' variance that the components have, trustworthiness: how far the 15 nearest in the embedding are near among the features, 1 at best (and trustworthiness_error where that is an estimate); the same by coarse class",
+            ),
+            Port::new(
                 "view",
                 ArtifactType::View,
                 "the points of each class in two dimensions",
@@ -75,23 +83,32 @@ impl Stage for Pca {
         let classes = classes::of(context, "features", n, |row| {
             classes::finite(&features, row)
         })?;
-        let parts = classes::each(context, &classes, |class, step| {
-            let points = classes::take(&features, class);
-            let possible = points.nrows().min(points.ncols()).max(1);
-            if possible < wanted {
+        let columns = features.ncols();
+        if columns < wanted {
+            context.warning(format!(
+                "n_components is {wanted}, and the features have {columns} column(s): the columns beyond are 0"
+            ));
+        }
+        let found = classes::each(context, &classes, |class, step| {
+            let points = classes::take(&features, &class.rows)?;
+            let (rows, possible) = (points.nrows(), wanted.min(columns));
+            if rows < possible {
                 context.warning(format!(
-                    "class {}: {} row(s) of {} feature(s) have {possible} components; the others are 0",
-                    class.name,
-                    points.nrows(),
-                    points.ncols()
+                    "class {}: n_components is {wanted}, and it has {rows} row(s): the columns beyond are 0",
+                    class.name
                 ));
             }
-            let k = wanted.min(possible);
+            let k = rows.min(possible);
             let found = crate::Pca::new(k).whiten(self.whiten).fit(points.view())?;
+            ensure!(
+                found.scores.iter().all(|x| x.is_finite()),
+                "a component goes beyond 3.4e38, where f32 ends: scale the features, in NumPy x / numpy.nanmax(numpy.abs(x))"
+            );
+            let explained = found.variance_ratio.sum();
             context.log(format!(
                 "class {}: {:.1} % of the variance",
                 class.name,
-                100.0 * found.variance_ratio.sum()
+                100.0 * explained
             ));
             let mut padded = Array2::zeros((points.nrows(), wanted));
             padded.slice_mut(s![.., ..k]).assign(&found.scores);
@@ -103,10 +120,26 @@ impl Stage for Pca {
                     }
                 }
             }
+            let mut numbers = vec![("explained_variance_ratio", Some(explained))];
+            numbers.extend(report::trustworthiness(
+                &points,
+                &padded,
+                Metric::Euclidean,
+            )?);
+            let group = Group {
+                name: class.name.clone(),
+                rows,
+                numbers,
+            };
             step(1.0);
-            Ok(padded)
+            Ok((padded, group))
         })?;
+        let (parts, groups): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         classes::write_rows(context, "embedding", n, wanted, &classes, &parts)?;
-        views::embedding(context, &features, &classes, &parts)
+        views::embedding(context, &features, &classes, &parts)?;
+        Report::new(groups)
+            .mean("explained_variance_ratio")
+            .estimate("trustworthiness", "trustworthiness_error")
+            .write(context)
     }
 }

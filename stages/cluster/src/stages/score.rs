@@ -72,7 +72,7 @@ impl Stage for Score {
         let n = labels.len();
         let embedding = match context.optional_input("embedding") {
             Some(path) => {
-                let embedding = classes::read_points(path)?;
+                let embedding = array::read_matrix_f64(path)?;
                 classes::same_rows("labels", n, "embedding", embedding.nrows())?;
                 Some(embedding)
             }
@@ -110,15 +110,12 @@ impl Stage for Score {
             .iter()
             .flat_map(|c| c.rows.iter().map(|&row| labels[row]))
             .collect();
-        let truths: f64 = (groups.iter().flat_map(|group| &group.numbers))
-            .filter_map(|&(name, value)| value.filter(|_| name == "true_classes"))
-            .sum();
         let report = Report::new(groups)
             .total("clusters", used.len() as f64)
-            .silhouette();
+            .estimate("silhouette", "silhouette_error");
         let report = match fine {
             Some(_) => report
-                .total("true_classes", truths)
+                .sum("true_classes")
                 .mean("accuracy")
                 .mean("ari")
                 .mean("nmi")
@@ -146,7 +143,7 @@ impl Score {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let points = embedding.select(Axis(0), &rows);
+        let points = classes::take(embedding, &rows)?;
         let labels = labels.select(Axis(0), &rows);
         let found = report::silhouette(points.view(), labels.view(), self.silhouette_rows, step)?;
         Ok(found.to_vec())

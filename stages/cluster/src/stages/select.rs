@@ -58,14 +58,10 @@ impl Stage for Select {
     fn run(self, context: &Context) -> Result<()> {
         ensure!(
             self.keep > 0.0 && self.keep <= 1.0,
-            "keep is {}; it has to be above 0 and at most 1",
+            "keep is {:?}; it has to be above 0 and at most 1",
             self.keep
         );
-        let path = context.input("uncertainty")?;
-        let uncertainty: Array1<f64> = match array::read::<f32, _>(path) {
-            Ok(values) => values.mapv(|x: f32| f64::from(x)),
-            Err(error) => array::read(path).map_err(|_| error)?,
-        };
+        let uncertainty = array::read_vector(context.input("uncertainty")?)?;
         let n = uncertainty.len();
         let mut mask = Array1::from_elem(n, false);
         let mut cuts = Vec::new();
@@ -76,7 +72,7 @@ impl Stage for Select {
             let count = (self.keep * class.rows.len() as f64 + 1e-9).floor() as usize;
             ensure!(
                 count > 0,
-                "class {}: keep = {} of {} row(s) keeps none; raise keep",
+                "class {}: keep = {:?} of {} row(s) keeps none; raise keep",
                 class.name,
                 self.keep,
                 class.rows.len()

@@ -6,6 +6,7 @@ use flow_stage::{ArtifactType, Context, Port, Stage, array};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::report::{self, Group, Report};
 use super::{all_cores, classes, memory};
 use crate::views;
 
@@ -66,6 +67,7 @@ impl Stage for Umap {
     const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Reduces the features of each coarse class by UMAP";
     const SEEDED: bool = true;
+    const HEADLINE: &'static [&'static str] = &["trustworthiness", "parts"];
 
     fn inputs() -> Vec<Port> {
         let [data, mask] = classes::ports();
@@ -88,6 +90,11 @@ impl Stage for Umap {
                 "f32 [n, n_components]; NaN in rows that are left out",
             ),
             Port::new(
+                "metrics",
+                ArtifactType::Metrics,
+                "trustworthiness: how far the 15 nearest in the embedding are near among the features, 1 at best (and trustworthiness_error where that is an estimate), parts of the neighbourhood graph that no edge connects, recall where the search was approximate; the same by coarse class",
+            ),
+            Port::new(
                 "view",
                 ArtifactType::View,
                 "the points of each class in two dimensions",
@@ -105,20 +112,33 @@ impl Stage for Umap {
         let classes = classes::of(context, "features", n, |row| {
             classes::finite(&features, row)
         })?;
+        let metric = match self.metric {
+            Metric::Euclidean => crate::Metric::Euclidean,
+            Metric::Cosine => crate::Metric::Cosine,
+        };
         let umap = crate::Umap::new()
             .neighbors(self.n_neighbors as usize)
             .min_dist(self.min_dist)
             .components(self.n_components as usize)
-            .metric(match self.metric {
-                Metric::Euclidean => crate::Metric::Euclidean,
-                Metric::Cosine => crate::Metric::Cosine,
-            })
+            .metric(metric)
             .search(match self.knn {
                 Knn::Auto => crate::Search::Auto,
                 Knn::Exact => crate::Search::Exact,
                 Knn::Approximate => crate::Search::Approximate,
             })
             .seed(context.seed());
+        let columns = features.ncols();
+        if columns < self.n_components as usize {
+            context.warning(format!(
+                "n_components is {}, and the features have {columns} column(s): more of them tell no more",
+                self.n_components
+            ));
+        }
+        if columns == 1 && matches!(self.metric, Metric::Cosine) {
+            context.warning(
+                "metric is \"cosine\", and the features have 1 column: only their signs differ",
+            );
+        }
         let bytes = |class: &classes::Class| {
             // The rows themselves are copied for the class.
             let own = 4 * class.rows.len() * features.ncols();
@@ -126,8 +146,8 @@ impl Stage for Umap {
         };
         // While one class waits for its tasks another may begin: all of them at once is the most.
         memory::check(context, classes.iter().map(bytes).sum())?;
-        let parts = classes::each(context, &classes, |class, step| {
-            let points = classes::take(&features, class);
+        let found = classes::each(context, &classes, |class, step| {
+            let points = classes::take(&features, &class.rows)?;
             let embedding = umap.fit_with(points.view(), step)?;
             for warning in embedding.warnings {
                 context.warning(format!("class {}: {warning}", class.name));
@@ -146,8 +166,20 @@ impl Stage for Umap {
                     class.name
                 ));
             }
-            Ok(embedding.points)
+            let trust = report::trustworthiness(&points, &embedding.points, metric)?;
+            let mut numbers = trust.to_vec();
+            numbers.extend([
+                ("parts", Some(embedding.parts as f64)),
+                ("recall", embedding.recall),
+            ]);
+            let group = Group {
+                name: class.name.clone(),
+                rows: class.rows.len(),
+                numbers,
+            };
+            Ok((embedding.points, group))
         })?;
+        let (parts, groups): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         classes::write_rows(
             context,
             "embedding",
@@ -156,6 +188,11 @@ impl Stage for Umap {
             &classes,
             &parts,
         )?;
-        views::embedding(context, &features, &classes, &parts)
+        views::embedding(context, &features, &classes, &parts)?;
+        Report::new(groups)
+            .estimate("trustworthiness", "trustworthiness_error")
+            .sum("parts")
+            .mean("recall")
+            .write(context)
     }
 }

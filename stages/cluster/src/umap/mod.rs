@@ -187,6 +187,12 @@ impl Umap {
                 self.neighbors
             ));
         }
+        if start::is_small(n, self.components) {
+            notes.push(format!(
+                "n_components is {}, and there are {n} points: too few for a spectral start, they start at random places",
+                self.components
+            ));
+        }
         let epochs = if n <= 10_000 { 500 } else { 200 };
         let (found, recall) = knn::search(
             points,

@@ -27,8 +27,7 @@ pub(super) fn start(
     for (i, component) in components.iter().enumerate() {
         let centre = &centres[i * dim..(i + 1) * dim];
         let reach = reach(&centres, i, dim);
-        let small = component.len() < 2 * dim || component.len() <= dim + 1;
-        let found = if small {
+        let found = if is_small(component.len(), dim) {
             None
         } else if components.len() == 1 {
             spectral(points, graph, component, dim, &mut random, &mut warnings)
@@ -80,6 +79,11 @@ pub(super) fn start(
         }
     }
     (result, components.len(), warnings)
+}
+
+/// Whether a component of `n` points has too few for a spectral embedding in `dim` dimensions.
+pub(super) fn is_small(n: usize, dim: usize) -> bool {
+    n < 2 * dim || n <= dim + 1
 }
 
 /// The spectral embedding of one connected graph, or the first principal components of its points.

@@ -109,11 +109,11 @@ impl Folder {
                     .iter()
                     .map(|&(role, name)| (role.into(), name.into())),
             ),
-            // Every kind but `score` has a view, and that ignores what it does not know.
+            // Nearly every kind has metrics and a view, and the others ignore what they don't know.
             outputs: paths(
                 &mut outputs
                     .iter()
-                    .chain(&["view"])
+                    .chain(&["metrics", "view"])
                     .map(|&role| (role.into(), format!("{role}.out"))),
             ),
             earlier: BTreeMap::new(),

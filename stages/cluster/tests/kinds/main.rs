@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod folder;
+mod inputs;
 mod views;
 
 use std::process::Command;
 
 use flow_stage::array::{read, write};
 use folder::{Case, Folder, HDBSCAN, ROWS, TRAIN, fine};
-use ndarray::{Array1, Array2, array};
+use ndarray::{Array1, Array2};
 use serde_json::{Value, json};
 
 #[test]
@@ -40,7 +41,10 @@ fn select_keeps_the_most_certain_training_rows_of_each_class() {
     let error = folder
         .run("select", json!({"keep": 0.0}), &inputs, &["mask"])
         .unwrap_err();
-    assert!(error.contains("keep is 0; it has to be above 0"), "{error}");
+    assert!(
+        error.contains("keep is 0.0; it has to be above 0"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -213,19 +217,19 @@ fn every_stage_gives_the_same_bytes_for_any_number_of_threads() {
             "umap",
             json!({}),
             &[("features", "features.npy")],
-            &["embedding"],
+            &["embedding", "metrics"],
         ),
         (
             "umap",
             json!({"knn": "approximate", "metric": "cosine", "n_neighbors": 15}),
             &[("features", "features.npy")],
-            &["embedding"],
+            &["embedding", "metrics"],
         ),
         (
             "pca",
             json!({"n_components": 30, "whiten": true, "normalize": true}),
             &[("features", "features.npy")],
-            &["embedding"],
+            &["embedding", "metrics"],
         ),
         (
             "hdbscan",
@@ -387,106 +391,127 @@ fn score_compares_with_the_truth_inside_classes() {
 }
 
 #[test]
-fn a_bare_array_is_one_class_and_what_does_not_fit_is_refused() {
+fn reductions_tell_how_far_they_can_be_trusted() {
     let folder = Folder::new();
-    let mut embedding: Array2<f32> = read(&folder.path("embedding.npy")).unwrap();
-    embedding[[3, 1]] = f32::INFINITY;
-    write(&folder.path("bare.npy"), &embedding).unwrap();
-    let parameters = json!({"min_cluster_size": 25});
+    let inputs = [("features", "embedding.npy"), ("data", "data")];
+    let outputs = ["embedding", "metrics"];
+    // Two components of two features are the features, turned.
+    folder
+        .run("pca", json!({"n_components": 2}), &inputs, &outputs)
+        .unwrap();
+    let metrics = folder.metrics();
+    for of in [&metrics, &metrics["groups"]["flat"]] {
+        assert_eq!(of["trustworthiness"], 1);
+        let explained = of["explained_variance_ratio"].as_f64().unwrap();
+        assert!((explained - 1.0).abs() < 1e-12);
+        assert!(of.get("trustworthiness_error").is_none());
+    }
+    folder
+        .run("pca", json!({"n_components": 1}), &inputs, &outputs)
+        .unwrap();
+    let line = folder.metrics();
+    assert!(line["trustworthiness"].as_f64().unwrap() < 1.0);
+    assert!(line["explained_variance_ratio"].as_f64().unwrap() < 1.0);
     folder
         .run(
-            "hdbscan",
-            parameters.clone(),
-            &[("embedding", "bare.npy")],
-            &HDBSCAN,
+            "umap",
+            json!({"n_neighbors": 10, "n_components": 2}),
+            &inputs,
+            &outputs,
         )
         .unwrap();
-    let labels = folder.labels("labels.out");
-    assert_eq!(labels[3], -1);
-    assert!(
-        (0..ROWS)
-            .filter(|&row| row != 3)
-            .all(|row| labels[row] >= 0)
-    );
-
-    write(&folder.path("short.npy"), &array![true, false]).unwrap();
-    let inputs = [("embedding", "bare.npy"), ("mask", "short.npy")];
-    let error = folder
-        .run("hdbscan", parameters.clone(), &inputs, &HDBSCAN)
-        .unwrap_err();
-    assert!(
-        error.contains("the embedding has 250 rows and the mask has 2"),
-        "{error}"
-    );
-
-    write(&folder.path("few.npy"), &Array2::<f32>::zeros((4, 2))).unwrap();
-    let inputs = [("embedding", "few.npy"), ("data", "data")];
-    let error = folder
-        .run("hdbscan", parameters.clone(), &inputs, &HDBSCAN)
-        .unwrap_err();
-    assert!(
-        error.contains("the embedding has 4 rows and the data has 250"),
-        "{error}"
-    );
-
-    write(
-        &folder.path("nan.npy"),
-        &Array2::from_elem((4, 2), f32::NAN),
-    )
-    .unwrap();
-    let error = folder
-        .run("hdbscan", parameters, &[("embedding", "nan.npy")], &HDBSCAN)
-        .unwrap_err();
-    assert!(
-        error.contains("no row of the embedding is left to work on"),
-        "{error}"
-    );
-
-    let error = folder
-        .run(
-            "umap",
-            json!({"n_neighbors": 1}),
-            &[("features", "few.npy")],
-            &["embedding"],
-        )
-        .unwrap_err();
-    assert!(
-        error.contains("n_neighbors is 1; a neighbourhood has at least 2 points"),
-        "{error}"
-    );
-}
-
-#[test]
-fn a_small_class_has_its_neighbourhood_cut() {
-    let folder = Folder::new();
-    write(
-        &folder.path("few.npy"),
-        &array![[1f32, 2.0], [3.0, 1.0], [0.0, 0.0], [9.0, 9.0]],
-    )
-    .unwrap();
-    let warnings = folder
-        .run(
-            "umap",
-            json!({}),
-            &[("features", "few.npy")],
-            &["embedding"],
-        )
-        .unwrap();
+    let metrics = folder.metrics();
+    assert!((0.9..1.0).contains(&metrics["trustworthiness"].as_f64().unwrap()));
     assert_eq!(
-        warnings,
-        ["class all: n_neighbors is cut from 30 to 3: there are 4 points"]
+        metrics["parts"].as_i64().unwrap(),
+        ["round", "flat"]
+            .map(|class| metrics["groups"][class]["parts"].as_i64().unwrap())
+            .iter()
+            .sum::<i64>()
     );
-    let embedding: Array2<f32> = read(&folder.path("embedding.out")).unwrap();
-    assert!(embedding.iter().all(|x| x.is_finite()));
+
+    // Of many rows a sample is looked at; of very few none.
+    let draw = |i: usize| ((i as f32 * 12.9898 + 78.233).sin() * 43758.547).fract();
+    let features = Array2::from_shape_fn((600, 3), |(row, axis)| draw(row * 3 + axis));
+    write(&folder.path("many.npy"), &features).unwrap();
+    let few = features.slice(ndarray::s![..30, ..]).to_owned();
+    write(&folder.path("few.npy"), &few).unwrap();
+    folder
+        .run(
+            "pca",
+            json!({"n_components": 2}),
+            &[("features", "many.npy")],
+            &outputs,
+        )
+        .unwrap();
+    let error = folder.metrics()["trustworthiness_error"].as_f64().unwrap();
+    assert!(error > 0.0 && error < 0.05, "{error}");
+    folder
+        .run(
+            "pca",
+            json!({"n_components": 2}),
+            &[("features", "few.npy")],
+            &outputs,
+        )
+        .unwrap();
+    assert!(folder.metrics().get("trustworthiness").is_none());
 }
 
 #[test]
-fn every_page_describes_its_parameters() {
+fn every_headline_is_among_the_metrics() {
+    let folder = Folder::new();
+    let labels: Array1<i32> = (0..ROWS).map(fine).collect();
+    write(&folder.path("labels.npy"), &labels).unwrap();
+    let description = describe();
+    for kind in description["kinds"].as_array().unwrap() {
+        let name = kind["name"].as_str().unwrap();
+        let headline = kind["headline"].as_array().cloned().unwrap_or_default();
+        let parameters = match name {
+            "kmeans" => json!({"k": 2}),
+            "hdbscan" => json!({"min_cluster_size": 25}),
+            "umap" | "pca" => json!({"n_components": 2}),
+            _ => json!({}),
+        };
+        assert_eq!(headline.is_empty(), name == "select");
+        if name == "select" {
+            continue;
+        }
+        let has = |role: &str| {
+            let ports = kind["inputs"].as_array().unwrap();
+            ports.iter().any(|port| port["name"] == role)
+        };
+        let inputs = [
+            ("features", "embedding.npy"),
+            ("embedding", "embedding.npy"),
+            ("labels", "labels.npy"),
+            ("data", "data"),
+        ];
+        let inputs: Vec<_> = inputs.into_iter().filter(|input| has(input.0)).collect();
+        let outputs: Vec<&str> = (kind["outputs"].as_array().unwrap().iter())
+            .map(|port| port["name"].as_str().unwrap())
+            .collect();
+        folder.run(name, parameters, &inputs, &outputs).unwrap();
+        let metrics = folder.metrics();
+        for figure in headline {
+            let figure = figure.as_str().unwrap();
+            assert!(metrics[figure].is_number(), "{name}: {figure}");
+            let flat = &metrics["groups"]["flat"][figure];
+            assert!(flat.is_number(), "{name}: {figure} of a class");
+        }
+    }
+}
+
+fn describe() -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_flow-stages-cluster"))
         .arg("describe")
         .output()
         .unwrap();
-    let description: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn every_page_describes_its_parameters() {
+    let description = describe();
     let kinds = description["kinds"].as_array().unwrap();
     assert_eq!(
         kinds

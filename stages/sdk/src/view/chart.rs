@@ -123,7 +123,10 @@ impl Bars<'_> {
         let values = values.map(|(place, (name, &value))| {
             let mark = self.marked.filter(|&(marked, _)| marked == place);
             let word = mark.map_or("", |(_, word)| word);
-            let shown = format!("{value:.3} {word}");
+            let shown = match value.abs() < 1e6 {
+                true => format!("{value:.3} {word}"),
+                false => format!("{value:.3e} {word}"),
+            };
             json!({
                 "name": name, "value": significant(value), "shown": shown.trim_end(),
                 "mark": if word.is_empty() { "others" } else { word },
