@@ -7,12 +7,14 @@
 //!   `checkpoint`: its state on disk.
 //! - `nearest`: labels for images that were left out. `views`: what the kinds show people.
 //! - `measure`: what is measured on the test rows; `scores`: by which formulas. `tensorboard`: event files.
-//! - `tensors`: `.safetensors` files; `pickle`: PyTorch's checkpoints.
+//! - `tensors`: `.safetensors` files; `pickle`: PyTorch's checkpoints; `weights`: either, from elsewhere; `form`: what
+//!   another file is.
 //! - `runtime`: threads, device, exceptions.
 
 mod augment;
 mod checkpoint;
 mod data;
+mod form;
 mod history;
 mod measure;
 mod model;
@@ -30,6 +32,7 @@ mod tensorboard;
 mod tensors;
 mod train;
 mod views;
+mod weights;
 
 use flow_stage::Plugin;
 
