@@ -1,6 +1,6 @@
 //! One stage, from lease to commit, on a thread of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -223,7 +223,7 @@ fn run(
     }
     let started = Instant::now();
     let begun = jiff::Timestamp::now();
-    let Some(()) = watch(site, job, instance, prepared, tell)? else {
+    let Some(facts) = watch(site, job, instance, prepared, tell)? else {
         return Ok(None);
     };
     let seconds = started.elapsed().as_secs_f64();
@@ -249,6 +249,7 @@ fn run(
         "gpus": share.gpus,
         "host": journal::host(),
         "platform": journal::platform(),
+        "facts": facts,
         "flow": env!("CARGO_PKG_VERSION"),
         "continues": earlier.as_ref().map(|(record, _)| record.key),
         "started": begun.to_string(),
@@ -309,14 +310,15 @@ fn check_inputs(site: &Site<'_>, job: &Job, instance: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// Starts the process, reads what it says, waits for its end; `None` where the run was interrupted.
+/// Starts the process, reads what it says, waits for its end; gives what it says that it computes with. `None` where the
+/// run was interrupted.
 fn watch(
     site: &Site<'_>,
     job: &Job,
     instance: &Instance,
     prepared: Prepared,
     tell: &(impl Fn(Event) + Sync),
-) -> Result<Option<()>> {
+) -> Result<Option<BTreeMap<String, String>>> {
     let Prepared {
         mut command,
         request,
@@ -341,6 +343,7 @@ fn watch(
         label: &instance.label,
         log: Mutex::new(log),
         tell,
+        facts: BTreeMap::new(),
         error: None,
         garbage: None,
     };
@@ -375,7 +378,7 @@ fn watch(
             "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
             instance.timeout.unwrap_or_default().as_secs()
         ),
-        Ending::Exited(status) if status.success() => Ok(Some(())),
+        Ending::Exited(status) if status.success() => Ok(Some(listener.facts)),
         Ending::Exited(status) => match listener.error {
             Some(message) => bail!("{message}"),
             None => bail!("{}", how_it_ended(status)),
@@ -398,6 +401,8 @@ struct Listener<'a, T: Fn(Event)> {
     label: &'a str,
     log: Mutex<File>,
     tell: &'a T,
+    /// What it says that it computes with.
+    facts: BTreeMap<String, String>,
     /// Its last words.
     error: Option<String>,
     /// The first line that was no event.
@@ -435,7 +440,10 @@ impl<T: Fn(Event)> Listener<'_, T> {
                     step,
                 });
             }
-            Ok(protocol::Event::Log { message }) => self.write(&message),
+            Ok(protocol::Event::Log { message, facts }) => {
+                self.write(&message);
+                self.facts.extend(facts);
+            }
             Ok(protocol::Event::Warning { message }) => {
                 self.write(&format!("warning: {message}"));
                 (self.tell)(Event::Warning {
