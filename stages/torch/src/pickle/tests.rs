@@ -97,7 +97,7 @@ fn what_can_not_be_read_is_said() {
     // A part of another storage, as PyTorch 0.3 wrote it.
     says(
         &pickle(
-            b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00X\x03\0\0\0cpuK\x08(X\x01\0\0\01K\x00K\x04ttQ.",
+            b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x08(X\x01\0\0\x001K\x00K\x04ttQ.",
         ),
         "a storage is a part of another one, as PyTorch before 0.4 wrote it",
     );
