@@ -12,7 +12,7 @@ fn workflow(epochs: u32, more: &str) -> String {
     format!(
         "[workflow]\nname = 'training'\nseed = 7\n[stages.data]\nuses = 'digits'\n\
          [stages.coarse]\nuses = 'train'\ninputs = {{ data = 'data' }}\n\
-         with = {{ arch = 'resnet', width = 4, depth = 8, lr = 0.05, batch_size = 64, threads = 1, patience = 99, \
+         with = {{ arch = 'resnet', width = 4, depth = 8, lr = 0.05, batch_size = 64, threads = 1, patience = {epochs}, \
          epochs = {{ min = 1, max = {epochs} }}{more} }}\n"
     )
 }
@@ -109,7 +109,7 @@ fn a_longer_training_goes_on_from_a_shorter_one_with_the_bits_of_one_from_scratc
         .workflow(&workflow(5, ""))
         .flow("run flow.toml")
         .stdout_has("coarse")
-        .stderr_has("continues coarse, from epochs.max = 2\n")
+        .stderr_has("continues coarse, from epochs.max = 2, patience = 2\n")
         .stderr_has("1 ran, 1 cached")
         .check();
     let test = test.run("").cached("data coarse").check();
@@ -140,6 +140,34 @@ fn a_longer_training_goes_on_from_a_shorter_one_with_the_bits_of_one_from_scratc
             .check();
         assert!(!log(&test).contains("going on"), "{}", log(&test));
     }
+}
+
+#[test]
+fn the_provenance_names_what_libtorch_computed_with() {
+    let text = workflow(1, "") + "env = ['ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA']\n";
+    let variables = |test: Test| {
+        test.env("ATEN_CPU_CAPABILITY", "default")
+            .env("ONEDNN_MAX_CPU_ISA", "SSE41")
+    };
+    let test = variables(Test::new().workflow(&text).run(""))
+        .ran("data coarse")
+        .check();
+    let said = "computes with ATen DEFAULT, libtorch 2.13.0, ";
+    assert!(log(&test).starts_with(said), "{}", log(&test));
+    let test = variables(test.flow("show flow.toml coarse"))
+        .stdout_has("  with        ATen DEFAULT, libtorch 2.13.0, ")
+        .check();
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let named = "libtorch 2.13.0, oneDNN SSE41, processor x86_64";
+        assert!(test.last().stdout.contains(named), "{}", test.last().stdout);
+    }
+    // A kind that says nothing has no such line.
+    let test = test.flow("show flow.toml data").stdout_has("made ").check();
+    assert!(
+        !test.last().stdout.contains("  with "),
+        "{}",
+        test.last().stdout
+    );
 }
 
 /// A Python that has `safetensors` and NumPy: this machine's, or one with them from the package index; none where

@@ -1,8 +1,13 @@
-//! Lets the plugin and its tests find libtorch when they start.
+//! Lets the plugin and its tests find libtorch when they start, and ask it what torch-sys has no name for.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-changed=src/capability.cpp");
+    cc::Build::new()
+        .cpp(true)
+        .file("src/capability.cpp")
+        .compile("flow_capability");
     // Where `cargo xtask install` puts it, and then where it was linked from.
     let origin = if cfg!(target_os = "macos") {
         "@executable_path"

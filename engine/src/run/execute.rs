@@ -223,7 +223,7 @@ fn run(
     }
     let started = Instant::now();
     let begun = jiff::Timestamp::now();
-    let Some(()) = watch(site, job, instance, kind, prepared, tell)? else {
+    let Some(facts) = watch(site, job, instance, kind, prepared, tell)? else {
         return Ok(None);
     };
     let seconds = started.elapsed().as_secs_f64();
@@ -249,6 +249,7 @@ fn run(
         "gpus": share.gpus,
         "host": journal::host(),
         "platform": journal::platform(),
+        "facts": facts,
         "flow": env!("CARGO_PKG_VERSION"),
         "continues": earlier.as_ref().map(|(record, _)| record.key),
         "started": begun.to_string(),

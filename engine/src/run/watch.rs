@@ -1,5 +1,6 @@
 //! One stage's process from its start to its end: what it says, and how it ended.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +19,8 @@ use crate::plan::Instance;
 use crate::plugin::Kind;
 use crate::plugin::process::{Ending, Hearing, Lines, Process, Stream};
 
-/// Starts the process, reads what it says, waits for its end; `None` where the run was interrupted.
+/// Starts the process, reads what it says, waits for its end; gives what it says that it computes with, `None` where the run
+/// was interrupted.
 pub(super) fn watch(
     site: &Site<'_>,
     job: &Job,
@@ -26,7 +28,7 @@ pub(super) fn watch(
     kind: Option<&Kind>,
     prepared: Prepared,
     tell: &(impl Fn(Event) + Sync),
-) -> Result<Option<()>> {
+) -> Result<Option<BTreeMap<String, String>>> {
     let Prepared {
         command,
         program,
@@ -43,6 +45,7 @@ pub(super) fn watch(
         label: &instance.label,
         log,
         tell,
+        facts: BTreeMap::new(),
         error: None,
         garbage: None,
     };
@@ -78,7 +81,7 @@ pub(super) fn watch(
             "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
             instance.timeout.unwrap_or_default().as_secs()
         ),
-        Ending::Exited(status) if status.success() => Ok(Some(())),
+        Ending::Exited(status) if status.success() => Ok(Some(listener.facts)),
         Ending::Exited(status) => match listener.error {
             Some(message) => bail!("{message}"),
             None => bail!("{}", how_it_ended(status, kind)),
@@ -133,6 +136,8 @@ struct Listener<'a, T: Fn(Event)> {
     label: &'a str,
     log: Log,
     tell: &'a T,
+    /// What it says that it computes with.
+    facts: BTreeMap<String, String>,
     /// Its last words.
     error: Option<String>,
     /// The first line that was no event.
@@ -170,7 +175,10 @@ impl<T: Fn(Event)> Listener<'_, T> {
                     step,
                 });
             }
-            Ok(protocol::Event::Log { message }) => self.write(&message),
+            Ok(protocol::Event::Log { message, facts }) => {
+                self.write(&message);
+                self.facts.extend(facts);
+            }
             Ok(protocol::Event::Warning { message }) => {
                 self.write(&format!("warning: {message}"));
                 (self.tell)(Event::Warning {

@@ -246,6 +246,15 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
             machine(text("host"), text("platform"), text("flow").unwrap_or("?"))
         ),
     ));
+    let with = record.provenance["facts"].as_object();
+    let with = with.into_iter().flatten().filter_map(|(name, value)| {
+        let value = value.as_str()?;
+        Some(format!("{name} {value}"))
+    });
+    let with: Vec<String> = with.collect();
+    if !with.is_empty() {
+        facts.push(("with", with.join(", ")));
+    }
     facts.push(("key", record.key.to_string()));
     if let Some(run) = action.run() {
         let folder = runs.join(run);

@@ -1,5 +1,6 @@
 //! What a running stage is given: its inputs and outputs, its seed and threads, and a voice.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -108,6 +109,21 @@ impl Context {
     pub fn log(&self, message: impl Into<String>) {
         self.emit(&Event::Log {
             message: message.into(),
+            facts: BTreeMap::new(),
+        });
+    }
+
+    /// Says what the stage computes with, by name and value: what decides results and stands in no parameter, such as a
+    /// library's version or the instruction set that it chose. It goes into the log and into the result's provenance. To be
+    /// called before anything is computed, so that the log of a stage that crashes has it.
+    pub fn facts(&self, facts: BTreeMap<String, String>) {
+        let named: Vec<String> = facts
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        self.emit(&Event::Log {
+            message: format!("computes with {}", named.join(", ")),
+            facts,
         });
     }
 

@@ -276,6 +276,10 @@ pub enum Event {
     Log {
         /// The text.
         message: String,
+        /// What the stage computes with that decides results and stands in no parameter (versions of libraries, instruction
+        /// sets), by name: it goes into the provenance.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        facts: BTreeMap<String, String>,
     },
     /// Something that a person should know although the stage goes on.
     Warning {

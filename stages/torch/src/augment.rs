@@ -59,11 +59,19 @@ impl Augment {
         *self == Augment::default()
     }
 
-    /// Makes sure that images of `channels` can be changed so.
+    /// Makes sure that images of these channels, height and width can be changed so.
     ///
     /// # Errors
-    /// Where they can't.
-    pub fn check(&self, channels: i64) -> Result<()> {
+    /// Where they can't, or nothing of some would be left.
+    pub fn check(&self, [channels, height, width]: [i64; 3]) -> Result<()> {
+        let side = height.min(width);
+        ensure!(
+            i64::from(self.crop) < side,
+            "`augment.crop` is {} and the images are {width}x{height}: some pieces would hold nothing but the black around the \
+             image. Take {} at most; an eighth of the side is usual",
+            self.crop,
+            side - 1
+        );
         ensure!(
             self.saturation == 0.0 || channels == 3,
             "`augment.saturation` is for images in colour, and these have {channels} channel(s)"
@@ -271,7 +279,7 @@ mod tests {
             *p = (grey[i % 2] + (*p - grey[i % 2]) * f).clamp(0.0, 1.0);
         }
         close(saturated.apply(&x, 3, "0", &[0]), expected);
-        assert!(saturated.check(1).is_err() && saturated.check(3).is_ok());
+        assert!(saturated.check([1, 1, 2]).is_err() && saturated.check([3, 1, 2]).is_ok());
     }
 
     #[test]

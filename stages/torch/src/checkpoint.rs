@@ -1,7 +1,6 @@
 //! The state of a training as a file, so that one that was interrupted, and a longer one, goes on with the same bits.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::history::{Epoch, Part};
+use crate::processor;
 use crate::range::{Curve, Point};
 use crate::tensors;
 
@@ -63,8 +63,8 @@ impl Identity {
             seed: context.seed(),
             threads: tch::get_num_threads(),
             device: format!("{device:?}"),
-            cpu: cpu(),
-            plugin: crate::VERSION.into(),
+            cpu: processor::name(),
+            plugin: crate::version(),
         })
     }
 
@@ -90,18 +90,6 @@ impl Identity {
         ensure!(self == now, "it belongs to other parameters");
         Ok(())
     }
-}
-
-/// The CPU's name.
-fn cpu() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("", |(_, name)| name);
-    format!("{} {name}", std::env::consts::ARCH)
-        .trim_end()
-        .into()
 }
 
 impl Checkpoint {

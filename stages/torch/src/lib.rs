@@ -7,12 +7,14 @@
 //!   `checkpoint`: its state on disk.
 //! - `nearest`: labels for images that were left out. `views`: what the kinds show people.
 //! - `measure`: what is measured on the test rows; `scores`: by which formulas. `tensorboard`: event files.
-//! - `tensors`: `.safetensors` files; `pickle`: PyTorch's checkpoints.
-//! - `runtime`: threads, device, exceptions.
+//! - `tensors`: `.safetensors` files; `pickle`: PyTorch's checkpoints; `weights`: either, from elsewhere; `form`: what
+//!   another file is.
+//! - `runtime`: threads, device, exceptions. `processor`: what of it libtorch computes with.
 
 mod augment;
 mod checkpoint;
 mod data;
+mod form;
 mod history;
 mod measure;
 mod model;
@@ -20,6 +22,7 @@ mod nearest;
 mod net;
 mod optimise;
 mod pickle;
+mod processor;
 mod range;
 mod recipe;
 mod runtime;
@@ -30,15 +33,21 @@ mod tensorboard;
 mod tensors;
 mod train;
 mod views;
+mod weights;
 
 use flow_stage::Plugin;
 
-/// The binding builds with this libtorch alone; records name it, since other versions may round otherwise.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " with libtorch 2.13.0");
+/// The binding builds with this libtorch alone.
+const LIBTORCH: &str = "2.13.0";
+
+/// The plugin's version; records name its libtorch, since other versions may round otherwise.
+fn version() -> String {
+    format!("{} with libtorch {LIBTORCH}", env!("CARGO_PKG_VERSION"))
+}
 
 /// The plugin `flow-stages-torch`.
 pub fn plugin() -> Plugin {
-    Plugin::new(env!("CARGO_PKG_NAME"), VERSION)
+    Plugin::new(env!("CARGO_PKG_NAME"), &version())
         .stage::<stages::Train>()
         .stage::<stages::Features>()
         .stage::<stages::Uncertainty>()

@@ -14,7 +14,8 @@ use crate::data::{batches, first_maximum, shuffled};
 use crate::net::Network;
 use crate::train::Training;
 
-const STEPS: usize = 100;
+/// How many steps the test takes.
+pub const STEPS: usize = 100;
 const LOWEST: f64 = 1e-8;
 const HIGHEST: f64 = 1.0;
 /// The weight of the past in the smoothed loss.

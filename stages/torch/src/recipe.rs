@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
 use crate::optimise::Method;
+use crate::range::STEPS;
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -186,6 +187,40 @@ impl Recipe {
             );
         }
         Ok(())
+    }
+
+    /// What is allowed and makes no sense with so many training images, in words with both figures. Not the defaults of what
+    /// is counted in epochs: a short trial is no mistake.
+    pub fn doubts(&self, images: usize) -> Vec<String> {
+        let max = self.epochs.max;
+        let mut doubts = Vec::new();
+        if self.batch_size > images {
+            doubts.push(format!(
+                "`batch_size` is {} and there are {images} training images: each epoch is a single step of the optimiser",
+                self.batch_size
+            ));
+        }
+        if self.patience > max && self.patience != four() {
+            doubts.push(format!(
+                "`patience` is {} and `epochs.max` is {max}: the training never stops early",
+                self.patience
+            ));
+        }
+        if self.t0 > max && self.t0 != ten() {
+            doubts.push(format!(
+                "`t0` is {} and `epochs.max` is {max}: the training ends before the learning rate has fallen to `eta_min`",
+                self.t0
+            ));
+        }
+        let steps = images
+            .div_ceil(self.batch_size)
+            .saturating_mul(max as usize);
+        if self.rate().is_none() && steps < STEPS {
+            doubts.push(format!(
+                "the range test for `lr = \"auto\"` takes {STEPS} steps and the training {steps} at most: give `lr` a number"
+            ));
+        }
+        doubts
     }
 
     /// The learning rate; none where a range test chooses it.

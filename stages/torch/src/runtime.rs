@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
 
 use crate::net::Precision;
+use crate::processor;
 
 /// The parameters of every kind here that say where it computes, and with which numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +46,8 @@ pub fn start(
     machine: &Machine,
     work: impl FnOnce(Device) -> Result<()>,
 ) -> Result<()> {
+    // First of all: where something crashes, the log says with what.
+    context.facts(processor::facts());
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         keep_memory();

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use tch::{Kind, Tensor};
 
-use crate::pickle;
+use crate::form::{self, Form};
 
 /// Our one entry of a file's metadata. The format keeps them in no order, and files are compared by their bytes, so a
 /// second one must not be added.
@@ -42,8 +42,7 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>, text: &str) -> Res
 /// Where the file can't be read, is damaged, or was not written by [`write()`].
 pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
     let bytes = fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
-    let (_, metadata) =
-        SafeTensors::read_metadata(&bytes).with_context(|| not_safetensors(path))?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).with_context(|| wrong(path, &bytes))?;
     let Some(text) = metadata.metadata().as_ref().and_then(|m| m.get(ENTRY)) else {
         bail!(
             "{} holds tensors, but does not say what network they belong to: it was not written by flow",
@@ -51,19 +50,6 @@ pub fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
         );
     };
     Ok((parse(path, &bytes)?, text.clone()))
-}
-
-/// Reads a checkpoint from elsewhere: `.safetensors`, or what PyTorch saved (`.pth`, `.pt`).
-///
-/// # Errors
-/// Where the file can't be read or is neither.
-pub fn read_foreign(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
-    if pickle::is_checkpoint(&bytes) {
-        return pickle::read(&bytes)
-            .with_context(|| format!("{} can't be read as a checkpoint", path.display()));
-    }
-    parse(path, &bytes).context("it is no checkpoint of PyTorch's (.pth) either")
 }
 
 /// A digest of tensors, as one of four integers: of their names, types, shapes and content.
@@ -88,8 +74,12 @@ pub fn digest(tensors: &BTreeMap<String, Tensor>) -> Result<Tensor> {
     Ok(Tensor::from_slice(&words))
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
-    let wrong = || not_safetensors(path);
+/// The named tensors of a `.safetensors` file's content; those of half precision as f32, in which they are exact.
+///
+/// # Errors
+/// Where it is damaged or something else; `path` is for the message.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let wrong = || wrong(path, bytes);
     let mut tensors = BTreeMap::new();
     for (name, view) in SafeTensors::deserialize(bytes)
         .with_context(wrong)?
@@ -99,20 +89,37 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
         let kind = match view.dtype() {
             Dtype::F32 => Kind::Float,
             Dtype::F64 => Kind::Double,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
             Dtype::I64 => Kind::Int64,
+            Dtype::I32 => Kind::Int,
+            Dtype::I16 => Kind::Int16,
+            Dtype::I8 => Kind::Int8,
+            Dtype::U8 => Kind::Uint8,
+            Dtype::BOOL => Kind::Bool,
             other => bail!(
-                "{}: the tensor `{name}` is {other:?}; F32, F64 and I64 are read",
+                "{}: the tensor `{name}` holds {other:?}, which is not read; save it as F32",
                 path.display()
             ),
         };
         let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).with_context(wrong)?;
+        let tensor = match kind {
+            Kind::Half | Kind::BFloat16 => tensor.to_kind(Kind::Float),
+            _ => tensor,
+        };
         tensors.insert(name, tensor);
     }
     Ok(tensors)
 }
 
-fn not_safetensors(path: &Path) -> String {
-    format!("{} is not a .safetensors file", path.display())
+fn wrong(path: &Path, bytes: &[u8]) -> String {
+    let path = path.display();
+    if form::is_safetensors(bytes) {
+        format!("{path} is a .safetensors file that is damaged")
+    } else {
+        let Form { is, .. } = form::of(bytes);
+        format!("{path} is not a .safetensors file: it is {is}")
+    }
 }
 
 /// A tensor's content in the form that `safetensors` takes.

@@ -36,6 +36,9 @@ pub fn train(
 ) -> Result<History> {
     let identity = Identity::of(context, parameters, data.device())?;
     let training = Training::new(context, recipe, data, task, CHECKPOINT)?;
+    for doubt in recipe.doubts(task.train.len()) {
+        context.warning(doubt);
+    }
     let end = runtime::in_batches(recipe.batch_size, data.input(), || {
         training.run(net, &identity)
     })?;
@@ -74,7 +77,7 @@ impl<'a> Training<'a> {
         checkpoint: Duration,
     ) -> Result<Self> {
         recipe.check()?;
-        recipe.augment.check(data.input()[0])?;
+        recipe.augment.check(data.input())?;
         task.check()?;
         Ok(Training {
             context,

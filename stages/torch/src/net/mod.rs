@@ -12,7 +12,7 @@ mod precision;
 mod reference;
 mod resnet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::tensors;
+use crate::weights;
 use layers::{Linear, Parameters};
 pub use precision::Precision;
 use precision::channels_last;
@@ -245,21 +245,35 @@ impl Network {
     }
 
     /// Takes over a checkpoint of the same network for other images and classes: all tensors but those of the first
-    /// convolution and the heads.
+    /// convolution and the heads. Gives what was read, in words.
     ///
     /// # Errors
     /// Where the file can't be read, or is of another network.
-    pub fn begin_with(&mut self, checkpoint: &Path) -> Result<()> {
-        let tensors = tensors::read_foreign(checkpoint)?;
-        self.take(&tensors, |name| {
-            name != "conv1.weight" && !self.is_head(name)
-        })
-        .with_context(|| {
+    pub fn begin_with(&mut self, checkpoint: &Path) -> Result<String> {
+        let saved = weights::read(checkpoint)?;
+        let wanted = |name: &str| name != "conv1.weight" && !self.is_head(name);
+        let names = self.tensors().into_keys().filter(|name| wanted(name));
+        let names: BTreeSet<String> = names.collect();
+        let (tensors, prefix) = weights::without_prefix(saved.tensors, &names)
+            .with_context(|| format!("{} can't be read", checkpoint.display()))?;
+        self.take(&tensors, wanted).with_context(|| {
             format!(
                 "{} is not a checkpoint of the network that `arch` names",
                 checkpoint.display()
             )
-        })
+        })?;
+        let mut told = format!(
+            "begins with {} tensors of {}",
+            names.len(),
+            checkpoint.display()
+        );
+        if !saved.wrappers.is_empty() {
+            told += &format!(", from its `{}`", saved.wrappers.join("."));
+        }
+        if !prefix.is_empty() {
+            told += &format!(", whose names have `{prefix}` before them");
+        }
+        Ok(told)
     }
 
     /// Takes over all tensors but those of the heads.
@@ -275,21 +289,12 @@ impl Network {
         tensors: &BTreeMap<String, Tensor>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<()> {
-        for (name, mut tensor) in self.tensors() {
-            if !wanted(&name) {
-                continue;
+        let own = self.tensors();
+        weights::compare(tensors, &own, &wanted)?;
+        for (name, mut tensor) in own {
+            if wanted(&name) {
+                no_grad(|| tensor.copy_(&tensors[&name]));
             }
-            let Some(source) = tensors.get(&name) else {
-                bail!("the tensor `{name}` is missing");
-            };
-            ensure!(
-                source.size() == tensor.size() && source.kind() == Kind::Float,
-                "the tensor `{name}` is {:?} {:?}, and the network needs Float {:?}",
-                source.kind(),
-                source.size(),
-                tensor.size()
-            );
-            no_grad(|| tensor.copy_(source));
         }
         Ok(())
     }

@@ -220,7 +220,7 @@ fn a_checkpoint_of_pytorchs_is_a_beginning() {
         net.begin_with(&folder.join("pytorch.py")).unwrap_err()
     );
     assert!(
-        error.contains("pytorch.py is not a .safetensors file"),
+        error.contains("pytorch.py is a text that begins with `"),
         "{error}"
     );
 }

@@ -10,6 +10,9 @@ use tch::Kind;
 
 use super::{Storage, View};
 
+/// What makes a tensor of a storage.
+const REBUILD: &str = "torch._utils._rebuild_tensor_v2";
+
 /// A value's place.
 pub type Id = usize;
 
@@ -101,6 +104,11 @@ impl Machine {
             0x95 => drop(code.take(8)?),
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
+            b'1' => drop(self.since_mark()?),
+            b'2' => {
+                let top = *self.stack.last().context("a value is missing")?;
+                self.stack.push(top);
+            }
             b'N' => self.push(Node::None),
             0x88 => self.push(Node::Bool(true)),
             0x89 => self.push(Node::Bool(false)),
@@ -121,17 +129,45 @@ impl Machine {
                 let bytes = code.take(length.into())?;
                 self.push(long(bytes));
             }
+            0x8b => {
+                let length = code.number(4)?;
+                let bytes = code.take(usize::try_from(length)?)?;
+                self.push(long(bytes));
+            }
             b'G' => {
                 code.take(8)?;
                 self.push(Node::Opaque("float".into()));
             }
             b'X' => self.text(code, 4)?,
             0x8c => self.text(code, 1)?,
+            0x8d => self.text(code, 8)?,
             // Python 2's texts.
             b'T' => self.text(code, 4)?,
             b'U' => self.text(code, 1)?,
+            // Bytes: of 1, 4 and 8 bytes of length, and a bytearray.
+            b'C' => self.bytes(code, 1)?,
+            b'B' => self.bytes(code, 4)?,
+            0x8e | 0x96 => self.bytes(code, 8)?,
             b'}' => self.push(Node::Dict(vec![])),
             b']' => self.push(Node::List(vec![])),
+            0x8f => self.push(Node::Opaque("set".into())),
+            0x90 => {
+                let items = self.since_mark()?;
+                self.extend(&items)?;
+            }
+            0x91 => {
+                self.since_mark()?;
+                self.push(Node::Opaque("frozenset".into()));
+            }
+            b'l' => {
+                let items = self.since_mark()?;
+                self.push(Node::List(items));
+            }
+            b'd' => {
+                let items = self.since_mark()?;
+                self.push(Node::Dict(vec![]));
+                self.set(&items)?;
+            }
             b')' => self.push(Node::Tuple(vec![])),
             b't' => {
                 let items = self.since_mark()?;
@@ -192,11 +228,17 @@ impl Machine {
             b'Q' => {
                 let persistent = self.pop()?;
                 let storage = self.storage(persistent)?;
-                self.push(Node::Storage(storage));
+                self.push(storage);
             }
             // A call, and `cls.__new__(cls, *args)`.
             b'R' | 0x81 => {
                 let call = self.last(2)?;
+                let result = self.call(call[0], call[1])?;
+                self.push(result);
+            }
+            // The same with arguments by name, which no constructor that is known here has.
+            0x92 => {
+                let call = self.last(3)?;
                 let result = self.call(call[0], call[1])?;
                 self.push(result);
             }
@@ -262,6 +304,13 @@ impl Machine {
         Ok(())
     }
 
+    fn bytes(&mut self, code: &mut Code, size: usize) -> Result<()> {
+        let length = code.number(size)?;
+        code.take(usize::try_from(length)?)?;
+        self.push(Node::Opaque("bytes".into()));
+        Ok(())
+    }
+
     fn remember(&mut self, place: u32) -> Result<()> {
         let top = *self.stack.last().context("a value is missing")?;
         self.memo.insert(place, top);
@@ -274,8 +323,9 @@ impl Machine {
         Ok(())
     }
 
-    /// What a persistent id stands for: `("storage", type, key, location, elements, …)`.
-    fn storage(&self, id: Id) -> Result<Storage> {
+    /// What a persistent id stands for: `("storage", type, key, location, elements, view?)`. One of a type that no network
+    /// learns in is opaque: what holds it may be of no interest.
+    fn storage(&self, id: Id) -> Result<Node> {
         let Node::Tuple(items) = self.node(id) else {
             bail!("a storage is no tuple");
         };
@@ -285,6 +335,11 @@ impl Machine {
         else {
             bail!("a storage has no type, key and number of elements");
         };
+        // Before 0.4 PyTorch wrote that a storage is a part of another one; read as the whole it would give other numbers.
+        ensure!(
+            matches!(get(5), None | Some(Node::None)),
+            "a storage is a part of another one, as PyTorch before 0.4 wrote it; load the file with PyTorch and save it again"
+        );
         let kind = match class.rsplit('.').next().unwrap_or_default() {
             "FloatStorage" => Kind::Float,
             "DoubleStorage" => Kind::Double,
@@ -296,14 +351,16 @@ impl Machine {
             "CharStorage" => Kind::Int8,
             "ByteStorage" => Kind::Uint8,
             "BoolStorage" => Kind::Bool,
-            _ => bail!("a tensor holds elements of a type that is not read: {class}"),
+            "ComplexFloatStorage" => Kind::ComplexFloat,
+            "ComplexDoubleStorage" => Kind::ComplexDouble,
+            _ => return Ok(Node::Opaque(class.clone())),
         };
-        Ok(Storage {
+        Ok(Node::Storage(Storage {
             kind,
             key: key.clone(),
             elements: usize::try_from(elements)
                 .context("a storage has a negative number of elements")?,
-        })
+        }))
     }
 
     /// The result of the few calls that a state dict has. No other call is made.
@@ -316,12 +373,22 @@ impl Machine {
         };
         match name.as_str() {
             "collections.OrderedDict" => self.ordered_dict(arguments),
-            "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => {
-                self.tensor(arguments)
-            }
-            "torch._utils._rebuild_parameter" => {
+            REBUILD | "torch._utils._rebuild_tensor" => self.tensor(arguments),
+            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
                 let data = arguments.first().context("a parameter has no tensor")?;
                 Ok(self.node(*data).clone())
+            }
+            // A tensor with attributes: `(how, type, arguments, attributes)`.
+            "torch._tensor._rebuild_from_type_v2" => {
+                match (arguments.first().map(|&id| self.node(id)), arguments.get(2)) {
+                    (Some(Node::Global(how)), Some(&inner)) if how == REBUILD => {
+                        match self.node(inner) {
+                            Node::Tuple(arguments) => self.tensor(arguments),
+                            _ => bail!("a tensor has no storage, offset, size and stride"),
+                        }
+                    }
+                    _ => Ok(Node::Opaque(name.clone())),
+                }
             }
             _ => Ok(Node::Opaque(name.clone())),
         }
@@ -370,6 +437,7 @@ impl Machine {
                     stride,
                 }))
             }
+            (Some(Node::Opaque(class)), ..) => Ok(Node::Opaque(class.clone())),
             _ => bail!("a tensor has no storage, offset, size and stride"),
         }
     }

@@ -17,40 +17,76 @@ use zip::{CompressionMethod, ZipArchive};
 
 use machine::{Id, Machine, Node};
 
-/// The pickle of the number `0x1950a86a20f9469cfc6c`, with which the older form begins.
-const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// The pickle of the number `0x1950a86a20f9469cfc6c`, with which the older form begins, after its protocol's version.
+const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
+/// Under these names training scripts keep a state dict beside other things. The first that is there is taken.
+const WRAPPERS: [&str; 7] = [
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+];
+
+/// State dicts are looked for in dicts of dicts up to this depth; a dict may hold itself.
+const DEPTH: usize = 4;
+
+/// How much of what a file has is named in an error.
+const NAMED: usize = 5;
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Saved {
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The names under which the state dict stood, from outside to inside.
+    pub wrappers: Vec<String>,
+}
 
 /// Whether the content of a file looks like one that PyTorch saved.
 pub fn is_checkpoint(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(MAGIC)
+    bytes.starts_with(b"PK\x03\x04") || is_sequence(bytes)
 }
 
-/// Reads the tensors of a state dict by name. A checkpoint that holds one under `state_dict` or `model` will do.
+/// Whether it has the older form, in any of the pickle's protocols; some begin with the length of a frame.
+fn is_sequence(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x80, _, 0x95, _, _, _, _, _, _, _, _, rest @ ..] | [0x80, _, rest @ ..] => {
+            rest.starts_with(MAGIC)
+        }
+        _ => false,
+    }
+}
+
+/// Reads the tensors of a state dict by name. A checkpoint that holds one under a usual name (`state_dict`, `model`) will
+/// do.
 ///
 /// # Errors
 /// Where the file is damaged or holds something else.
-pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
-    let (machine, root, mut storages) = if bytes.starts_with(MAGIC) {
+pub fn read(bytes: &[u8]) -> Result<Saved> {
+    let (machine, root, mut storages) = if is_sequence(bytes) {
         sequence(bytes)?
     } else {
         archive(bytes)?
     };
-    let Node::Dict(top) = machine.node(root) else {
+    let Node::Dict(mut dict) = machine.node(root).clone() else {
         bail!(
             "it holds {}, not a state dict; save that: torch.save(net.state_dict(), \"x.pth\")",
             machine.describe(root)
         );
     };
-    let inner = ["state_dict", "model"].iter().find_map(|wanted| {
-        top.iter().find_map(
-            |&(key, value)| match (machine.node(key), machine.node(value)) {
-                (Node::Text(key), Node::Dict(inner)) if key == wanted => Some(inner),
-                _ => None,
-            },
-        )
-    });
+    let mut wrappers = Vec::new();
+    while wrappers.len() < DEPTH
+        && let Some((name, inner)) = unwrap(&machine, &dict)
+    {
+        wrappers.push(name.to_owned());
+        dict = inner;
+    }
     let mut tensors = BTreeMap::new();
-    for &(key, value) in inner.unwrap_or(top) {
+    for &(key, value) in &dict {
         if let (Node::Text(name), Node::Tensor(view)) = (machine.node(key), machine.node(value)) {
             let tensor = view
                 .tensor(&mut storages)
@@ -60,9 +96,43 @@ pub fn read(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     }
     ensure!(
         !tensors.is_empty(),
-        "it holds no tensors by name; a state dict does: torch.save(net.state_dict(), \"x.pth\")"
+        "it holds no tensors by name{}; a state dict does: torch.save(net.state_dict(), \"x.pth\")",
+        contents(&machine, &dict)
     );
-    Ok(tensors)
+    Ok(Saved { tensors, wrappers })
+}
+
+/// The state dict that stands in `dict` under a usual name.
+fn unwrap(machine: &Machine, dict: &[(Id, Id)]) -> Option<(&'static str, Vec<(Id, Id)>)> {
+    WRAPPERS.iter().find_map(|&wanted| {
+        dict.iter().find_map(
+            |&(key, value)| match (machine.node(key), machine.node(value)) {
+                (Node::Text(key), Node::Dict(inner)) if key == wanted => {
+                    Some((wanted, inner.clone()))
+                }
+                _ => None,
+            },
+        )
+    })
+}
+
+/// What a dict has under which names, in words: the first few.
+fn contents(machine: &Machine, dict: &[(Id, Id)]) -> String {
+    let named = dict
+        .iter()
+        .filter_map(|&(key, value)| match machine.node(key) {
+            Node::Text(name) => Some(format!("`{name}` ({})", machine.describe(value))),
+            _ => None,
+        });
+    let named: Vec<String> = named.collect();
+    match named.len() {
+        0 => String::new(),
+        count => format!(
+            ", but {}{}",
+            named[..count.min(NAMED)].join(", "),
+            if count > NAMED { ", …" } else { "" }
+        ),
+    }
 }
 
 /// Elements of one type in a row, which tensors are views of.
@@ -201,9 +271,24 @@ fn archive(bytes: &[u8]) -> Result<(Machine, Id, Storages<'_>)> {
         find(&archive, "/constants.pkl").is_none(),
         "it is a TorchScript program; a state dict is read: torch.save(net.state_dict(), \"x.pth\")"
     );
-    let prefix = find(&archive, "/data.pkl")
-        .context("it is a zip archive without data.pkl, so PyTorch did not save it")?
-        + "/";
+    let Some(prefix) = find(&archive, "/data.pkl") else {
+        let names: Vec<String> = archive
+            .file_names()
+            .filter_map(Result::ok)
+            .map(String::from)
+            .collect();
+        ensure!(
+            names.is_empty() || !names.iter().all(|name| name.ends_with(".npy")),
+            "it is an archive of NumPy's arrays (.npz); save them as tensors: torch.save({{name: torch.from_numpy(array) \
+             for name, array in numpy.load(\"x.npz\").items()}}, \"x.pth\")"
+        );
+        bail!(
+            "it is a zip archive that torch.save did not write: it has no data.pkl, but {}{}",
+            names[..names.len().min(NAMED)].join(", "),
+            if names.len() > NAMED { ", …" } else { "" }
+        );
+    };
+    let prefix = prefix + "/";
     let order = format!("{prefix}byteorder");
     if archive.index_for_name(&order).is_some() {
         let order = record(&mut archive, &order, 16)?;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{is_checkpoint, read};
+use super::{Saved, is_checkpoint, read};
+
+/// What an older file begins with in Python's default for it.
+const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 fn file(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/checkpoint");
@@ -20,7 +23,7 @@ fn count_up(shape: &[i64]) -> Tensor {
 fn both_forms_and_a_trainings_checkpoint_hold_the_state_dict() {
     for name in ["zip.pth", "older.pth", "training.pth", "bf16.pth"] {
         assert!(is_checkpoint(&file(name)), "{name}");
-        let tensors = read(&file(name)).unwrap();
+        let tensors = read(&file(name)).unwrap().tensors;
         let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
         assert_eq!(
             names,
@@ -43,14 +46,14 @@ fn both_forms_and_a_trainings_checkpoint_hold_the_state_dict() {
         let ones = Tensor::ones([3], (Kind::Float, Device::Cpu));
         assert_eq!(tensors["bn1.running_var"], ones, "{name}");
     }
-    let counter = &read(&file("zip.pth")).unwrap()["bn1.num_batches_tracked"];
+    let counter = &read(&file("zip.pth")).unwrap().tensors["bn1.num_batches_tracked"];
     assert_eq!((counter.kind(), counter.size().len()), (Kind::Int64, 0));
 }
 
 #[test]
 fn nothing_is_executed() {
     // The call gives a value that is of no use; the tensor beside it is read.
-    let tensors = read(&file("evil.pth")).unwrap();
+    let tensors = read(&file("evil.pth")).unwrap().tensors;
     assert_eq!(tensors.len(), 1);
     assert_eq!(tensors["fc.bias"], count_up(&[2]));
 }
@@ -72,9 +75,9 @@ fn what_can_not_be_read_is_said() {
     let older = file("older.pth");
     says(&older[..older.len() - 1], "it is truncated at the storage");
     says(&older[..100], "truncated");
-    says(&older[..super::MAGIC.len()], "truncated");
+    says(&older[..MAGIC.len()], "truncated");
     says(b"PK\x03\x04", "it is not a whole archive");
-    let pickle = |code: &[u8]| [super::MAGIC, b"\x80\x02M\xe9\x03.", b"\x80\x02}.", code].concat();
+    let pickle = |code: &[u8]| [MAGIC, b"\x80\x02M\xe9\x03.", b"\x80\x02}.", code].concat();
     says(&pickle(b"\x80\x02\x98."), "the instruction 0x98");
     says(&pickle(b"\x80\x02t."), "a mark is missing");
     says(&pickle(b"\x80\x02h\x07."), "a value is missing");
@@ -87,20 +90,75 @@ fn what_can_not_be_read_is_said() {
         &pickle(b"\x80\x02K\x01.\x80\x02]."),
         "it holds a number, not a state dict",
     );
+    says(
+        &pickle(b"\x80\x02}(X\x01\0\0\0aK\x01X\x05\0\0\0modelcm\nNet\n)\x81u.\x80\x02]."),
+        "it holds no tensors by name, but `a` (a number), `model` (a `m.Net`); a state dict does",
+    );
+    // A part of another storage, as PyTorch 0.3 wrote it.
+    says(
+        &pickle(
+            b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x08(X\x01\0\0\x001K\x00K\x04ttQ.",
+        ),
+        "a storage is a part of another one, as PyTorch before 0.4 wrote it",
+    );
+}
+
+/// Zip archives that others write.
+#[test]
+fn an_archive_of_something_else_is_named() {
+    let archive = |names: &[&str]| {
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for name in names {
+            let options = zip::write::SimpleFileOptions::default();
+            writer.start_file(*name, options).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    };
+    says(
+        &archive(&["a.npy", "b.npy"]),
+        "it is an archive of NumPy's arrays (.npz); save them as tensors: torch.save({name: ",
+    );
+    says(
+        &archive(&["config.json", "model.weights.h5"]),
+        "torch.save did not write: it has no data.pkl, but config.json, model.weights.h5",
+    );
+}
+
+/// A dict that is its own `model`.
+#[test]
+fn a_dict_within_itself_ends() {
+    let pickle = [
+        MAGIC,
+        b"\x80\x02M\xe9\x03.\x80\x02}.",
+        b"\x80\x02}q\0X\x05\0\0\0modelh\0s.\x80\x02].",
+    ];
+    says(
+        &pickle.concat(),
+        "it holds no tensors by name, but `model` (a dict)",
+    );
+}
+
+#[test]
+fn the_later_protocols_instructions_are_known() {
+    // Sets, bytes, long numbers, lists and dicts of marks, copies, calls by name: all of them, and then a state dict.
+    let rest =
+        b"\x8f(K\x01\x90(K\x01\x91C\x01xB\x01\0\0\0x\x8e\x01\0\0\0\0\0\0\0x\x96\x01\0\0\0\0\0\0\0x\
+        \x8b\x01\0\0\0\x05\x8d\x01\0\0\0\0\0\0\0x(K\x01l2(K\x01K\x02d(K\x011cm\nX\n)}\x92";
+    let code = [
+        MAGIC,
+        b"\x80\x02M\xe9\x03.\x80\x02}.",
+        b"\x80\x05",
+        rest,
+        b"}.\x80\x02].",
+    ];
+    says(&code.concat(), "it holds no tensors by name;");
 }
 
 /// A pickle that doubles a tuple a million times, and one that nests a million lists: neither costs much.
 #[test]
 fn deep_and_doubling_pickles_are_harmless() {
-    let around = |code: Vec<u8>| {
-        [
-            super::MAGIC,
-            b"\x80\x02M\xe9\x03.\x80\x02}.",
-            &code,
-            b"\x80\x02].",
-        ]
-        .concat()
-    };
+    let around =
+        |code: Vec<u8>| [MAGIC, b"\x80\x02M\xe9\x03.\x80\x02}.", &code, b"\x80\x02]."].concat();
     let mut doubling = b")q\x01".to_vec();
     for _ in 0..1_000_000 {
         doubling.extend(b"h\x01\x86q\x01");
@@ -115,13 +173,13 @@ fn deep_and_doubling_pickles_are_harmless() {
 
 #[test]
 fn no_byte_makes_it_panic() {
-    for name in ["zip.pth", "older.pth"] {
+    for name in ["zip.pth", "older.pth", "../wrapped/protocol4.pth"] {
         let whole = file(name);
         for at in 0..whole.len() {
             for value in [0, 0xff, whole[at].wrapping_add(1)] {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
-                if let Ok(tensors) = read(&bytes) {
+                if let Ok(Saved { tensors, .. }) = read(&bytes) {
                     let elements: usize = tensors.values().map(Tensor::numel).sum();
                     assert!(elements <= whole.len());
                 }

@@ -119,7 +119,7 @@ impl Multihead {
         let mut model = Model::new(meta, context.seed(), device);
         model.net.set_precision(self.machine.precision);
         if let Some(checkpoint) = &self.choice.weights {
-            model.net.begin_with(checkpoint)?;
+            context.log(model.net.begin_with(checkpoint)?);
         }
         let history = train(context, self, &self.recipe, &mut model.net, &data, &task)?;
         training::finish(context, &model, &data, &history)

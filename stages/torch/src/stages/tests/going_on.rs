@@ -100,7 +100,7 @@ fn augmentation_goes_on_as_well() {
     place.run::<Train>("whole", &[DATA], with()).unwrap();
     place.interrupt::<Train>("resumed", &[DATA], with(), 2);
     let events = place.run::<Train>("resumed", &[DATA], with()).unwrap();
-    assert!(!events.contains("range test"), "{events}");
+    assert!(!events.contains("learning-rate range test"), "{events}");
     assert_eq!(place.bytes("whole"), place.bytes("resumed"));
 }
 

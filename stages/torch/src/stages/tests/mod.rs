@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use flow_stage::dataset::{Dataset, Meta, Rows, Split};
 use flow_stage::protocol::{PROTOCOL, Request};
-use flow_stage::{Context, Port, Stage, array, random};
+use flow_stage::{ArtifactType, Context, Port, Stage, array, random};
 use ndarray::{Array1, Array2, Array4, ArrayView1};
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -253,6 +253,16 @@ fn unknown_parameters_are_refused_by_the_schema() {
                 kind.name
             );
         }
+    }
+}
+
+/// What a run's last table shows of a kind, and `flow table` of a sweep.
+#[test]
+fn kinds_that_measure_something_have_a_headline() {
+    for kind in crate::plugin().description().kinds {
+        let mut outputs = kind.outputs.iter();
+        let measures = outputs.any(|port| port.artifact == ArtifactType::Metrics);
+        assert_eq!(measures, !kind.headline.is_empty(), "{}", kind.name);
     }
 }
 

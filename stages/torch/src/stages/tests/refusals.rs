@@ -49,6 +49,10 @@ fn what_does_not_fit_is_refused_before_the_first_epoch() {
             "for images in colour, and these have 1 channel(s)",
         ),
         (
+            train(small(1, json!({ "augment": { "crop": 50 } }))),
+            "`augment.crop` is 50 and the images are 8x8: some pieces would hold nothing but the black around the image. Take 7",
+        ),
+        (
             train(small(1, json!({ "device": "cuda:7" }))),
             "the device `cuda:7` is not there",
         ),
@@ -89,6 +93,40 @@ fn what_does_not_fit_is_refused_before_the_first_epoch() {
         "{error}"
     );
     assert!(!place.path("wrong/model").exists());
+}
+
+#[test]
+fn what_makes_no_sense_beside_the_data_is_said() {
+    let place = Place::new();
+    let warnings = |name: &str, with: Value| -> Vec<String> {
+        let events = place.run::<Train>(name, &[DATA], with).unwrap();
+        let events = events
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let warnings = events.filter(|event| event["event"] == "warning");
+        warnings
+            .map(|event| event["message"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // A short trial with the defaults of what is counted in epochs, and the largest crop.
+    let with = small(1, json!({ "batch_size": 160, "augment": { "crop": 7 } }));
+    assert_eq!(warnings("short", with), Vec::<String>::new());
+    let with = small(2, json!({ "batch_size": 500, "patience": 9, "t0": 30 }));
+    assert_eq!(
+        warnings("odd", with),
+        [
+            "`batch_size` is 500 and there are 160 training images: each epoch is a single step of the optimiser",
+            "`patience` is 9 and `epochs.max` is 2: the training never stops early",
+            "`t0` is 30 and `epochs.max` is 2: the training ends before the learning rate has fallen to `eta_min`",
+        ]
+    );
+    let with = small(2, json!({ "lr": "auto" }));
+    assert_eq!(
+        warnings("auto", with),
+        [
+            "the range test for `lr = \"auto\"` takes 100 steps and the training 10 at most: give `lr` a number"
+        ]
+    );
 }
 
 #[test]

@@ -102,6 +102,9 @@ fn an_evaluation_gives_the_trainings_own_metrics_and_a_row_for_each_image() {
     for name in scored.as_object().unwrap().keys() {
         assert_eq!(trained[name], scored[name], "{name}");
     }
+    for name in [Train::HEADLINE, Evaluate::HEADLINE].concat() {
+        assert!(scored[name].is_f64(), "{name}");
+    }
     let mut table = csv::Reader::from_path(place.path("scored/predictions")).unwrap();
     assert_eq!(
         table.headers().unwrap(),
