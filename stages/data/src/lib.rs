@@ -7,7 +7,7 @@
 //! - [`coarse`]: coarse classes as groups of fine classes.
 //! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to.
 //! - [`views`]: what they show people.
-//! - [`unpack`]: gzip and tar, bounded by what the format may hold. [`npy`]: NumPy's arrays.
+//! - [`unpack`]: gzip, tar and zip, bounded by what the format may hold. [`npy`]: NumPy's arrays. [`pickle`]: Python's pickles.
 
 pub mod arrays;
 pub mod assemble;
@@ -21,6 +21,7 @@ pub mod idx;
 pub mod image_folder;
 pub mod medmnist;
 pub mod npy;
+pub mod pickle;
 pub mod projector;
 pub mod source;
 #[cfg(test)]
