@@ -352,7 +352,11 @@ impl Records {
                 labels.len()
             );
             // What does not fit is no class either.
-            list.extend(labels.iter().map(|&label| i32::try_from(label).unwrap_or(-1)));
+            list.extend(
+                labels
+                    .iter()
+                    .map(|&label| i32::try_from(label).unwrap_or(-1)),
+            );
         }
         Ok(())
     }
@@ -401,7 +405,7 @@ fn lines(bytes: &[u8]) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{run, sha256};
+    use crate::testing::{fixture, run, sha256};
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use proptest::prelude::*;
@@ -418,8 +422,7 @@ mod tests {
 
     /// The records of [`SMALL`] as Python's pickle has them: files that `tests/fixtures/make.py` wrote.
     fn pickled(protocol: u32) -> std::path::PathBuf {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        fixtures.join(format!("cifar-pickled-{protocol}"))
+        fixture(&format!("cifar-pickled-{protocol}"))
     }
 
     /// Records whose labels are row modulo classes, and whose first red, green and blue pixels are row, 100 and 200.
@@ -592,11 +595,17 @@ mod tests {
         let good = fs::read(pickled(2).join("train")).unwrap();
         says(&good[..good.len() / 2], "train in");
         says(&good[..good.len() / 2], "is truncated");
-        says(b"hello", "is no batch of CIFAR's Python version: it is no pickle");
+        says(
+            b"hello",
+            "is no batch of CIFAR's Python version: it is no pickle",
+        );
         says(b"\x80\x02}.", "it has no `data`");
         says(b"\x80\x02]].", "it holds no dictionary");
         let test = fs::read(pickled(2).join("test")).unwrap();
-        says(&test, "`data` has the shape [2, 3072] in place of [4, 3072]");
+        says(
+            &test,
+            "`data` has the shape [2, 3072] in place of [4, 3072]",
+        );
         let nested = [b"\x80\x02".as_slice(), &[b']'; 500_000], b".".as_slice()].concat();
         says(&nested, "it holds no dictionary");
         // os.system: named, and never called.

@@ -170,13 +170,18 @@ impl<'a> Pickle<'a> {
             return None;
         };
         let dtype = self.bytes(*self.sequence(arguments)?.first()?)?;
-        let shape = self.sequence(shape)?.iter().map(|&id| match self.values[id] {
-            Value::Integer(size) => usize::try_from(size).ok(),
-            _ => None,
-        });
+        let shape = self
+            .sequence(shape)?
+            .iter()
+            .map(|&id| match self.values[id] {
+                Value::Integer(size) => usize::try_from(size).ok(),
+                _ => None,
+            });
         let shape = shape.collect::<Option<Vec<usize>>>()?;
         let bytes = self.bytes(bytes)?;
-        let size = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))?;
+        let size = shape
+            .iter()
+            .try_fold(1usize, |n, &size| n.checked_mul(size))?;
         (dtype == b"u1" && size == bytes.len()).then_some(Array { shape, bytes })
     }
 }
@@ -230,7 +235,7 @@ impl<'a> Machine<'a> {
             b']' | b')' => self.push(Value::Sequence(Vec::new())),
             b'}' => self.push(Value::Dictionary(Vec::new())),
             b'l' | b't' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.push(Value::Sequence(items));
             }
             size @ 0x85..=0x87 => {
@@ -242,7 +247,7 @@ impl<'a> Machine<'a> {
                 self.extend(items)?;
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.extend(items)?;
             }
             b's' => {
@@ -250,7 +255,7 @@ impl<'a> Machine<'a> {
                 self.insert(items)?;
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.insert(items)?;
             }
             b'c' => {
@@ -355,7 +360,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(from.context("it is damaged")?))
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn since_mark(&mut self) -> Result<Vec<Id>> {
         let mark = self.marks.pop().context("it is damaged")?;
         Ok(self.stack.split_off(mark))
     }
@@ -385,7 +390,8 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, size: usize) -> Result<()> {
         let key = self.number(size)?;
-        self.stack.push(*self.memo.get(&key).context("it is damaged")?);
+        self.stack
+            .push(*self.memo.get(&key).context("it is damaged")?);
         Ok(())
     }
 }

@@ -95,7 +95,11 @@ mod tests {
             None,
             "has no digest; write it at the end, https://h/x#sha256=…",
         );
-        says("https://h/x#part", None, "ends with #part, which is no digest");
+        says(
+            "https://h/x#part",
+            None,
+            "ends with #part, which is no digest",
+        );
         says("https://h/x#crc=1", None, "\"crc:1\" is not understood");
         says("https://h/x#sha256=1", None, "has to have 64");
         let end = format!("https://h/x#{}", right.replace(':', "="));
@@ -113,12 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let context = context(folder.path(), serde_json::json!({}), 42);
         let server = Server::start(vec![("/x.bin?a=1", b"abc".to_vec())]);
-        let of = |bytes| {
-            server.url(&format!(
-                "x.bin?a=1#{}",
-                sha256(bytes).replace(':', "=")
-            ))
-        };
+        let of = |bytes| server.url(&format!("x.bin?a=1#{}", sha256(bytes).replace(':', "=")));
         let path = local(&context, &of(b"abc"), None).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), b"abc");
         let error = local(&context, &of(b"x"), None).unwrap_err();

@@ -385,10 +385,7 @@ mod tests {
         says(&good()[..515], "is truncated: expected 6 bytes, found 3");
         says(&good()[..700], "is not a whole .tar, .tar.gz");
         let packed = gz(&good());
-        says(
-            &packed[..packed.len() - 6],
-            "is not a whole .tar, .tar.gz",
-        );
+        says(&packed[..packed.len() - 6], "is not a whole .tar, .tar.gz");
         let mut wrong_checksum = packed.clone();
         wrong_checksum[packed.len() - 8] ^= 1;
         says(&wrong_checksum, "is not a whole .tar, .tar.gz");
