@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use image::imageops::{FilterType, resize};
-use image::{ColorType, DynamicImage, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -160,7 +160,19 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<DynamicImage> {
         );
     }
     reader.limits(Limits::default());
-    let image = reader.decode().with_context(damaged)?;
+    let unsupported = || {
+        format!(
+            "{name} has pixels that are not read, such as floats: save it with 8 or 16 bits a channel, or all images as one \
+             array for the kind `npy`, which has `scale`"
+        )
+    };
+    let image = reader.decode().map_err(|error| {
+        let text = match &error {
+            ImageError::Unsupported(_) if format.is_some() => unsupported(),
+            _ => damaged(),
+        };
+        anyhow::Error::from(error).context(text)
+    })?;
     if format == Some(ImageFormat::Jpeg) {
         // The decoder fills what is missing of a truncated file with grey and says nothing. The marker that ends an image
         // has to come after the last one that begins a scan; a thumbnail before that has both of its own.
@@ -173,8 +185,8 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<DynamicImage> {
     }
     ensure!(
         !matches!(image.color(), ColorType::Rgb32F | ColorType::Rgba32F),
-        "{name} holds floats, and what is white in it is not known: save it with 8 or 16 bits a channel, or all images as \
-         one array for the kind `npy`, which has `scale`"
+        "{}",
+        unsupported()
     );
     Ok(image)
 }
