@@ -5,7 +5,6 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 
 use flow_tests::{Test, store};
-use sha2::{Digest, Sha256};
 
 /// A `.npy` file of u8, as `numpy.save` writes it.
 fn npy(shape: &str, content: &[u8]) -> Vec<u8> {
@@ -52,14 +51,6 @@ fn pathmnist() -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    format!("sha256:{hex}")
-}
-
 #[test]
 fn the_pathmnist_workflow_runs_on_a_file_of_its_format() {
     let workflows = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -67,20 +58,11 @@ fn the_pathmnist_workflow_runs_on_a_file_of_its_format() {
     let bytes = pathmnist();
     let shown = "[stages.shown]\nuses = 'projector'\n\
                  inputs = { embedding = 'umap', data = 'data', labels = 'fine_labels', mask = 'certain' }\n";
+    // Not the published file, and none that its digest fits: that is the URL's.
     let test = Test::new()
         .workflow(&format!("{text}\n{shown}"))
-        .file("pathmnist.npz", &bytes);
-    // The published file has another digest: this one is refused by it.
-    let test = test
-        .flow("run flow.toml --set source=pathmnist.npz")
-        .status(1)
-        .stderr_has("and the workflow expects md5:a8b06965200029087d5bd730944a56c1")
-        .check();
-    let small = "--set source=pathmnist.npz --set arch=cnn --set epochs={min=1,max=1} --set min_cluster_size=8";
-    let test = test
-        .run(small)
-        .arg("--set")
-        .arg(format!("stages.data.with.digest={}", sha256(&bytes)))
+        .file("pathmnist.npz", &bytes)
+        .run("--set source=pathmnist.npz --set arch=cnn --set epochs={min=1,max=1} --set min_cluster_size=8")
         .may_warn()
         .ran(
             "data coarse features uncertainty certain umap fine_labels found fine finetune finetune_deep \
@@ -92,6 +74,70 @@ fn the_pathmnist_workflow_runs_on_a_file_of_its_format() {
         serde_json::from_slice(&test.output("coarse", "metrics")).unwrap();
     assert!(metrics["test_auroc"].as_f64().unwrap() > 0.5, "{metrics}");
     assert_eq!(metrics["classes"]["mucus"]["images"], 10);
+}
+
+#[test]
+fn a_digest_that_the_workflow_names_for_a_file_is_checked() {
+    let bytes = pathmnist();
+    Test::new()
+        .workflow("[stages.data]\nuses = 'medmnist'\nwith = { source = 'x.npz', digest = 'md5:a8b06965200029087d5bd730944a56c1' }\n")
+        .file("x.npz", &bytes)
+        .flow("run flow.toml")
+        .status(1)
+        .stderr_has("and the workflow expects md5:a8b06965200029087d5bd730944a56c1")
+        .check();
+}
+
+#[test]
+fn a_glob_of_parquet_files_is_one_data_set() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let hub = fixtures.join("stages/data/tests/fixtures/hub");
+    let file = |split: &str| fs::read(hub.join(format!("{split}-00000-of-00001.parquet"))).unwrap();
+    let test = Test::new()
+        .workflow(
+            "[params]\nsource = 'data/*.parquet'\n[stages.data]\nuses = 'parquet-images'\n\
+             with = { source = '${source}', labels = 'fine_label', coarse_labels = 'coarse_label', val = 0.0 }\n",
+        )
+        .file("data/train-0.parquet", file("train"))
+        .file("data/test-0.parquet", file("test"))
+        .run("")
+        .ran("data")
+        .check();
+    let folder = test.last().stages["data"].outputs["data"].clone();
+    // A list and a table of globs, and a folder, are the same data; no file is no data.
+    for source in [
+        "['data/train-*.parquet','data/test-0.parquet']",
+        "{train='data/tr*.parquet',test='data/te*'}",
+        "'data'",
+    ] {
+        let test = test
+            .beside()
+            .run("--set")
+            .arg(format!("source={source}"))
+            .ran("data")
+            .check();
+        assert_eq!(
+            test.last().stages["data"].outputs["data"],
+            folder,
+            "{source}"
+        );
+    }
+    let test = test
+        .run("")
+        .cached("data")
+        .check()
+        .run("--set source=data/x*.parquet")
+        .status(2)
+        .stderr_has("no file matches")
+        .check()
+        .flow("get flow.toml data -o out")
+        .stdout_has("out")
+        .check();
+    let meta: serde_json::Value = serde_json::from_str(&test.read("out/dataset.json")).unwrap();
+    assert_eq!(meta["fine_names"][3], "dog");
+    // 18 images of 3 x 4 x 6 bytes.
+    let images = fs::read(test.path("out/images.npy")).unwrap();
+    assert_eq!(images.len() % 128, 18 * 72 % 128);
 }
 
 const ARRAYS: &str = "[stages.data]

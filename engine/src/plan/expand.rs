@@ -507,7 +507,9 @@ impl<'a> Expander<'a> {
                     .iter()
                     .find(|(key, _)| key.value == *name)
                     .map_or(stage.name.span, |(_, node)| node.span);
+                let from = inputs.len();
                 parameters::paths(value, name, format!("/{name}"), span, &mut inputs);
+                parameters::allow_several(kind, parameters, &mut inputs[from..]);
             }
         }
         Some(inputs)

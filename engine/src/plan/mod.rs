@@ -144,6 +144,11 @@ pub enum Origin {
     },
 }
 
+/// Whether a path may stand for several files: a name may hold these characters without being a glob.
+pub fn is_glob(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
 /// What a path input may be.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,

@@ -4,7 +4,7 @@
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
-use super::{Input, Origin, Wanted};
+use super::{Input, Origin, Wanted, is_glob};
 use crate::plugin::{Kind, type_text};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{Located, Node, NodeValue, Span, node};
@@ -264,6 +264,33 @@ pub(super) fn paths(
             }
         }
         _ => {}
+    }
+}
+
+/// Lets a glob stand for several files where the kind takes a list of paths in its place.
+pub(super) fn allow_several(kind: &Kind, parameters: &Map<String, Value>, inputs: &mut [Input]) {
+    for input in inputs {
+        let Origin::Path {
+            pattern,
+            wanted,
+            parameter: Some(pointer),
+        } = &mut input.origin
+        else {
+            continue;
+        };
+        if !is_glob(&pattern.value) {
+            continue;
+        }
+        let mut listed = Value::Object(parameters.clone());
+        if let Some(value) = listed.pointer_mut(pointer) {
+            *value = Value::Array(vec![value.take()]);
+        }
+        if kind
+            .validator()
+            .is_ok_and(|validator| validator.is_valid(&listed))
+        {
+            *wanted = Wanted::Many;
+        }
     }
 }
 

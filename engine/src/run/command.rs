@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::budget::Share;
 use super::execute::{Made, Site};
-use crate::plan::{self, Input, Instance, Origin, Task, plain_text};
+use crate::plan::{self, Input, Instance, Origin, Task, Wanted, plain_text};
 use crate::plugin::process;
 use crate::workflow::Template;
 
@@ -62,14 +62,17 @@ pub(super) fn prepare(
             for input in &instance.inputs {
                 if let Origin::Path {
                     parameter: Some(pointer),
+                    wanted,
                     ..
                 } = &input.origin
-                    && let Some(path) = inputs
-                        .remove(&input.role)
-                        .and_then(|paths| paths.into_iter().next())
+                    && let Some(paths) = inputs.remove(&input.role)
                     && let Some(value) = parameters.pointer_mut(pointer)
                 {
-                    *value = text(&path)?.into();
+                    let mut paths = paths.iter().map(|path| text(path).map(Value::from));
+                    *value = match wanted {
+                        Wanted::Many => paths.collect::<Result<_>>()?,
+                        _ => paths.next().context("a path is found before the run")??,
+                    };
                 }
             }
             let Value::Object(parameters) = parameters else {

@@ -7,7 +7,7 @@ use flow_cache::{Digest, Store};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
-use crate::plan::{Origin, Plan, Wanted};
+use crate::plan::{Origin, Plan, Wanted, is_glob};
 use crate::workflow::Span;
 use crate::workflow::problem::{Problem, Problems};
 
@@ -105,8 +105,7 @@ pub fn find(
     store: &Store,
 ) -> Result<External, Problem> {
     let path = folder.join(pattern);
-    // A name may hold these characters without being a glob.
-    if !pattern.contains(['*', '?', '[']) || path.exists() {
+    if !is_glob(pattern) || path.exists() {
         let wrong = match wanted {
             Wanted::File => path.is_dir(),
             Wanted::Folder => path.is_file(),

@@ -343,7 +343,7 @@ impl Problem {
             Problem::UnusableValue { .. } => Some("in quotes it is a string, which can be used".into()),
             Problem::SameOutput { .. } => Some("give each output a file name of its own".into()),
             Problem::BadVariable { .. } => Some("list the name alone; its value is the one that flow itself is started with".into()),
-            Problem::ManyFiles { .. } => Some("only `run` stages take several files for one input".into()),
+            Problem::ManyFiles { .. } => Some("only `run` stages, and parameters that take a list, take several files".into()),
             Problem::MissingFile { .. } | Problem::EmptyGlob { .. } => Some("paths are relative to the workflow file's folder".into()),
             Problem::UnusedStage { stage, .. } => Some(format!(
                 "delete it, or let a stage read it; where its result is all you want, `--until {stage}` makes no more"

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assemble::{self, Limit, Normalisation, Source};
 use crate::coarse::{self, Classes, Groups};
-use crate::npy::{self, Images, Layout};
+use crate::npy::{self, Images, Layout, Scale};
 use crate::{data_output, unpack};
 
 /// Images and labels in `.npy` files, as `numpy.save` writes them.
@@ -20,7 +20,8 @@ use crate::{data_output, unpack};
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Npy {
-    /// Images: u8 `[n, height, width]`, `[n, height, width, channels]` or `[n, channels, height, width]`.
+    /// Images: u8 `[n, height, width]`, `[n, height, width, channels]` or `[n, channels, height, width]`; of another type with
+    /// `scale`.
     images: String,
     /// The class of each image: integers `[n]`, 0, 1, 2, …
     labels: String,
@@ -34,6 +35,9 @@ pub struct Npy {
     /// or 3.
     #[serde(default)]
     layout: Option<Layout>,
+    /// What the values of images that are no u8 mean: `0..1` or `0..255`. They are rounded to whole grey values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scale: Option<Scale>,
     /// Names of the classes of `labels`; the numbers where left out.
     #[serde(default)]
     classes: Option<Vec<String>>,
@@ -76,7 +80,12 @@ impl Stage for Npy {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let images = Images::open(Path::new(&self.images), &self.images, self.layout)?;
+        let images = Images::open(
+            Path::new(&self.images),
+            &self.images,
+            self.layout,
+            self.scale,
+        )?;
         let fits = |path: &str, count: usize| {
             ensure!(
                 count == images.rows,
@@ -128,7 +137,7 @@ impl Stage for Npy {
             shape,
             pixels: Box::new(move |rows, buffer| {
                 for (&row, image) in rows.iter().zip(buffer.chunks_exact_mut(size)) {
-                    images.copy(row, image);
+                    images.copy(row, image)?;
                 }
                 Ok(())
             }),
@@ -213,6 +222,22 @@ mod tests {
     }
 
     #[test]
+    fn floats_are_converted() {
+        let folder = folder();
+        let floats = (0..20u8).flat_map(|row| [f32::from(row) / 255.0; 6]);
+        let floats = npy("<f4", &[20, 2, 3], floats.flat_map(f32::to_le_bytes));
+        fs::write(folder.path().join("images.npy"), floats).unwrap();
+        let data = run::<Npy>(with(&folder, json!({ "scale": "0..1" }))).unwrap();
+        assert!((0..20).all(|row| data.images[[row, 0, 1, 2]] == row as u8));
+        let error = run::<Npy>(with(&folder, json!({}))).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("`scale = \"0..1\"` or `scale = \"0..255\"`"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_does_not_fit_is_said() {
         let folder = folder();
         let says = |more: Value, text: &str| {
@@ -222,6 +247,24 @@ mod tests {
         says(json!({ "labels": "few.npy" }), "few.npy has 3 rows, and");
         says(json!({ "labels": "none.npy" }), "none.npy can't be opened");
         says(json!({ "labels": "images.npy" }), "labels are [n]");
+        fs::write(
+            folder.path().join("hot.npy"),
+            npy("|u1", &[20, 4], vec![0; 80]),
+        )
+        .unwrap();
+        says(
+            json!({ "labels": "hot.npy" }),
+            "has 4 labels an image, and each image needs one class",
+        );
+        fs::write(
+            folder.path().join("volumes.npy"),
+            npy("|u1", &[20, 2, 2, 2, 1], vec![0; 160]),
+        )
+        .unwrap();
+        says(
+            json!({ "images": "volumes.npy" }),
+            "volumes are not read; take a slice",
+        );
         says(
             json!({ "images": "labels.npy" }),
             "images are [n, height, width]",

@@ -65,7 +65,7 @@ impl Digest {
         }
         bail!(
             "{name} has the digest {found}, and the workflow expects {self}: it is damaged or another file, and was not \
-             used. Get it again, or correct `digest`"
+             used. Get it again, or correct the digest; for other data of your own leave it out"
         );
     }
 

@@ -1,28 +1,37 @@
-//! Stage kinds that read image data sets and write them as one table of rows with labels and splits.
+//! Stage kinds that read data sets of images or feature vectors and write them as rows with labels and splits.
 //!
-//! - [`digits`], [`idx`], [`cifar`], [`medmnist`], [`arrays`], [`image_folder`]: the stage kinds, one module a format.
+//! - [`digits`], [`idx`], [`cifar`], [`medmnist`], [`arrays`], [`image_folder`], [`parquet_images`]: the stage kinds, one
+//!   module a format. [`feature_vectors`]: vectors in place of images.
 //! - [`projector`]: a data set and an embedding of it in TensorBoard.
 //! - [`assemble`]: what they share after reading: limit, test and validation rows, normalisation, writing.
 //! - [`draw`]: the seeded stratified draw behind test split, limit and validation rows.
 //! - [`coarse`]: coarse classes as groups of fine classes.
 //! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to.
 //! - [`views`]: what they show people.
-//! - [`unpack`]: gzip and tar, bounded by what the format may hold. [`npy`]: NumPy's arrays.
+//! - [`unpack`]: gzip, tar and zip, bounded by what the format may hold. [`npy`], [`npz`]: NumPy's arrays.
+//!   [`pickle`]: Python's pickles. [`table`]: Parquet. [`picture`]: image files. [`column`]: one value a row, of any of them.
 
 pub mod arrays;
 pub mod assemble;
 pub mod cifar;
 pub mod coarse;
+pub mod column;
 pub mod digest;
 pub mod digits;
 pub mod download;
 pub mod draw;
+pub mod feature_vectors;
 pub mod idx;
 pub mod image_folder;
 pub mod medmnist;
 pub mod npy;
+pub mod npz;
+pub mod parquet_images;
+pub mod pickle;
+pub mod picture;
 pub mod projector;
 pub mod source;
+pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod unpack;
@@ -40,6 +49,8 @@ pub fn plugin() -> Plugin {
         .stage::<medmnist::Medmnist>()
         .stage::<image_folder::ImageFolder>()
         .stage::<arrays::Npy>()
+        .stage::<parquet_images::ParquetImages>()
+        .stage::<feature_vectors::FeatureVectors>()
         .stage::<projector::Projector>()
 }
 

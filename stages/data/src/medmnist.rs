@@ -1,33 +1,30 @@
 //! The kind `medmnist`: the `.npz` files of MedMNIST v2.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
-use std::path::Path;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use flow_stage::dataset::Split;
 use flow_stage::{Context, Port, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use zip::ZipArchive;
 
 use crate::assemble::{self, Limit, Normalisation, Source};
 use crate::coarse::{self, Classes, Groups};
-use crate::npy::{self, Header, Images, Layout};
+use crate::npy::{self, Element, Header, Images, Layout};
+use crate::npz::Arrays;
 use crate::{data_output, source};
 
 /// A two-dimensional set of MedMNIST v2 (J. Yang et al., 2023, <https://medmnist.com>) of any size, such as PathMNIST: one
 /// `.npz` file with `train_images`, `train_labels`, and the same for `val` and `test`. Its splits are taken as they are.
 ///
 /// The labels are coarse classes, and fine ones are unknown; with `coarse` they are the fine classes. Networks normalise
-/// with mean 0.5 and standard deviation 0.5, as MedMNIST's own code does. Sets of several labels an image (ChestMNIST) and
-/// of volumes are not read.
+/// with mean 0.5 and standard deviation 0.5, as MedMNIST's own code does. Of sets of several labels an image (ChestMNIST) and
+/// of volumes one label and one slice can be read by the kind `npy`; docs/data.md says how.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Medmnist {
-    /// The `.npz` file as published, or its URL.
+    /// The `.npz` file as published, a folder of its `.npy` files, or the file's URL with its digest, `https://…#md5=…`.
     source: String,
-    /// What the file must hash to: `sha256:…`, `blake3:…`, or `md5:…`, which MedMNIST publishes. A URL needs it.
+    /// What the file must hash to: `sha256:…`, `blake3:…`, or `md5:…`, which MedMNIST publishes; for a URL as good as at its
+    /// end.
     #[serde(default)]
     digest: Option<String>,
     /// Names of the classes by label; the numbers where left out, since the file holds no names.
@@ -64,15 +61,17 @@ impl Stage for Medmnist {
 
     fn run(self, context: &Context) -> Result<()> {
         let path = source::local(context, &self.source, self.digest.as_deref())?;
-        let mut npz = Npz::open(&path, context.work())?;
+        let mut arrays = Arrays::open(&path)?;
         let (mut parts, mut labels, mut split) = (Vec::new(), Vec::new(), Vec::new());
         for (name, part) in SPLITS {
-            let images = npz.images(&format!("{name}_images.npy"))?;
-            let found = npz.labels(&format!("{name}_labels.npy"))?;
+            let images = images(&mut arrays, &format!("{name}_images"), context)?;
+            let member = format!("{name}_labels");
+            let shown = arrays.shown(&member);
+            let found = npy::read_labels(arrays.member(&member)?, &shown)?;
             ensure!(
                 found.len() == images.rows,
                 "{}: the {name} part has {} images and {} labels",
-                npz.shown,
+                arrays.name(),
                 images.rows,
                 found.len()
             );
@@ -84,7 +83,7 @@ impl Stage for Medmnist {
         ensure!(
             parts.iter().all(|part| part.shape == shape),
             "{}: the images of the three parts have several shapes",
-            npz.shown
+            arrays.name()
         );
         let classes = Classes::named(self.classes.as_deref(), labels)?;
         let (coarse, fine) = coarse::or_coarse(self.coarse.as_ref(), classes)?;
@@ -97,7 +96,7 @@ impl Stage for Medmnist {
                     let mut row = row;
                     for part in &parts {
                         if row < part.rows {
-                            part.copy(row, image);
+                            part.copy(row, image)?;
                             break;
                         }
                         row -= part.rows;
@@ -117,70 +116,29 @@ impl Stage for Medmnist {
     }
 }
 
-/// A `.npz` file: a zip archive of `.npy` files. Members are asked for by name, so that no path in it matters.
-struct Npz<'a> {
-    archive: ZipArchive<BufReader<File>>,
-    /// Where images are unpacked to, one file a part.
-    work: &'a Path,
-    shown: String,
-}
-
-impl<'a> Npz<'a> {
-    fn open(path: &Path, work: &'a Path) -> Result<Self> {
-        let shown = path.display().to_string();
-        let file = File::open(path).with_context(|| format!("{shown} can't be opened"))?;
-        let archive = ZipArchive::new(BufReader::new(file))
-            .with_context(|| format!("{shown} is not a whole .npz file"))?;
-        fs::create_dir_all(work).with_context(|| format!("{} can't be made", work.display()))?;
-        Ok(Npz {
-            archive,
-            work,
-            shown,
-        })
-    }
-
-    /// Unpacks images to a file of the work folder and maps that: some sets are larger than memory.
-    fn images(&mut self, member: &str) -> Result<Images> {
-        let name = format!("{member} in {}", self.shown);
-        let header = Header::read(self.member(member)?, &name)?;
-        let layout = match header.shape[..] {
-            [_, _, _] => Layout::Nhw,
-            [_, _, _, 1 | 3] => Layout::Nhwc,
-            _ => anyhow::bail!(
-                "{name} has the shape {:?}; images are [n, height, width] or [n, height, width, 3], and sets of volumes \
-                 are not read",
-                header.shape
-            ),
-        };
-        // What is promised bounds what is unpacked.
-        let expected = header.size as u64 + header.content(1, &name)? as u64;
-        ensure!(
-            expected <= source::MOST,
-            "{name} says that its shape is {:?}, which can't be",
+/// Maps images: those of a `.npz` file are unpacked to a file of the work folder, for some sets are larger than memory.
+fn images(arrays: &mut Arrays, member: &str, context: &Context) -> Result<Images> {
+    let name = arrays.shown(member);
+    let header = Header::read(arrays.member(member)?, &name)?;
+    let layout = match header.shape[..] {
+        [_, _, _] => Layout::Nhw,
+        [_, _, _, 1 | 3] => Layout::Nhwc,
+        _ => bail!(
+            "{name} has the shape {:?}; images are [n, height, width] or [n, height, width, 3], and sets of volumes are not \
+             read: save a slice of each, images[:, 14], with the labels for the kind `npy`",
             header.shape
-        );
-        let path = self.work.join(member);
-        let mut file =
-            File::create(&path).with_context(|| format!("{} can't be written", path.display()))?;
-        let mut content = self.member(member)?.take(expected + 1);
-        io::copy(&mut content, &mut file)
-            .with_context(|| format!("{name} is damaged, or can't be unpacked"))?;
-        Images::open(&path, &name, Some(layout))
-    }
-
-    fn labels(&mut self, member: &str) -> Result<Vec<i32>> {
-        let name = format!("{member} in {}", self.shown);
-        npy::read_labels(self.member(member)?, &name)
-    }
-
-    fn member(&mut self, member: &str) -> Result<impl Read + '_> {
-        self.archive.by_name(member).with_context(|| {
-            format!(
-                "{} has no {member} that can be read: it is not a set of MedMNIST",
-                self.shown
-            )
-        })
-    }
+        ),
+    };
+    let size = Element::parse(&header.descr, &name)?.size;
+    // What is promised bounds what is unpacked.
+    let expected = header.size as u64 + header.content(size, &name)? as u64;
+    ensure!(
+        expected <= source::MOST,
+        "{name} says that its shape is {:?}, which can't be",
+        header.shape
+    );
+    let path = arrays.file(member, context.work(), expected)?;
+    Images::open(&path, &name, Some(layout), None)
 }
 
 #[cfg(test)]
@@ -189,6 +147,7 @@ mod tests {
     use crate::testing::{Server, npy, run};
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::fs;
     use std::io::{Cursor, Write};
     use zip::write::SimpleFileOptions;
 
@@ -286,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_its_arrays_is_as_good() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in pathmnist() {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let unpacked = run::<Medmnist>(json!({ "source": folder.path() })).unwrap();
+        assert_eq!(unpacked, read(&npz(&pathmnist()), json!({})).unwrap());
+    }
+
+    #[test]
     fn it_is_downloaded_with_the_publishers_md5() {
         let bytes = npz(&pathmnist());
         let server = Server::start(vec![("/f/pathmnist.npz?download=1", bytes.clone())]);
@@ -310,7 +279,10 @@ mod tests {
         let good = npz(&pathmnist());
         says(&good[..good.len() / 2], "is not a whole .npz file");
         says(b"<html>404</html>", "is not a whole .npz file");
-        says(&npz(&pathmnist()[..2].to_vec()), "has no val_images.npy");
+        says(
+            &npz(&pathmnist()[..2].to_vec()),
+            "has no array `val_images`; it has train_images, train_labels",
+        );
         let volumes = npy("|u1", &[2, 28, 28, 28], vec![0; 2 * 28 * 28 * 28]);
         says(
             &with("train_images.npy", volumes),
@@ -343,7 +315,7 @@ mod tests {
                 "train_images.npy",
                 npy("|u1", &[18, 28, 28, 3], vec![0; 99]),
             ),
-            "train_images.npy in",
+            "`train_images` in",
         );
         says(
             &with(
@@ -363,11 +335,11 @@ mod tests {
         // A member that would climb out of the work folder is not the member that is asked for.
         let mut files = pathmnist();
         files[0].0 = "../train_images.npy".into();
-        says(&npz(&files), "has no train_images.npy");
+        says(&npz(&files), "has no array `train_images`");
         // A damaged member fails its checksum.
         let mut damaged = good.clone();
         damaged[80] ^= 1;
-        says(&damaged, "train_images.npy");
+        says(&damaged, "`train_images` in");
     }
 
     proptest! {

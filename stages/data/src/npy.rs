@@ -1,4 +1,4 @@
-//! `.npy` files from elsewhere: images of any layout, mapped, and labels of any integer type.
+//! `.npy` files from elsewhere: images of any layout and type, mapped, and labels.
 //!
 //! The header is read here and not by a library: those that there are trust it, and one that is nested deep, or whose
 //! shape overflows, ends the process. The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
@@ -12,6 +12,8 @@ use flow_stage::dataset::Split;
 use memmap2::Mmap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::column::Column;
 
 /// The longest header that is read. NumPy writes 118 bytes for an array of four dimensions.
 const MOST: usize = 4096;
@@ -108,6 +110,125 @@ impl Header {
     }
 }
 
+/// A number as it stands in an array: whole ones exactly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// Of an integer type, or a truth.
+    Integer(i128),
+    /// Of a float type.
+    Float(f64),
+}
+
+impl Number {
+    /// The number, rounded where an integer has more than 53 bits.
+    pub fn value(self) -> f64 {
+        match self {
+            Number::Integer(number) => number as f64,
+            Number::Float(number) => number,
+        }
+    }
+}
+
+/// The element type of an array of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Element {
+    /// `f`, `i`, `u` or `b`.
+    kind: u8,
+    /// Bytes of an element.
+    pub size: usize,
+    big_endian: bool,
+}
+
+impl Element {
+    /// Reads what NumPy writes, such as `<f4`.
+    ///
+    /// # Errors
+    /// Where it is no type of numbers.
+    pub fn parse(descr: &str, name: &str) -> Result<Self> {
+        let parsed = || {
+            let [order, kind, size @ ..] = descr.as_bytes() else {
+                return None;
+            };
+            let size = match size {
+                b"1" => 1,
+                b"2" => 2,
+                b"4" => 4,
+                b"8" => 8,
+                _ => return None,
+            };
+            let known = match kind {
+                b'f' => size > 1,
+                b'b' => size == 1,
+                b'i' | b'u' => true,
+                _ => false,
+            };
+            known.then_some(Element {
+                kind: *kind,
+                size,
+                big_endian: *order == b'>',
+            })
+        };
+        parsed().with_context(|| {
+            format!("{name} holds elements of type `{descr}`, which are no real numbers of 64 bits or fewer")
+        })
+    }
+
+    /// Whether the elements are whole numbers or truths.
+    pub fn is_integer(self) -> bool {
+        self.kind != b'f'
+    }
+
+    /// Reads an element of `size` bytes.
+    pub fn read(self, bytes: &[u8]) -> Number {
+        let mut wide = [0; 8];
+        wide[..self.size].copy_from_slice(bytes);
+        if self.big_endian {
+            wide[..self.size].reverse();
+        }
+        let bits = u64::from_le_bytes(wide);
+        let unused = 64 - 8 * self.size as u32;
+        match (self.kind, self.size) {
+            (b'f', 2) => Number::Float(half::f16::from_bits(bits as u16).to_f64()),
+            (b'f', 4) => Number::Float(f32::from_bits(bits as u32).into()),
+            (b'f', _) => Number::Float(f64::from_bits(bits)),
+            (b'i', _) => Number::Integer(((bits << unused) as i64 >> unused).into()),
+            (b'b', _) => Number::Integer((bits != 0).into()),
+            _ => Number::Integer(bits.into()),
+        }
+    }
+}
+
+/// What is white in an array of images that are no u8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Scale {
+    /// 1: values lie in 0..1.
+    #[serde(rename = "0..1")]
+    Unit,
+    /// 255: values lie in 0..255.
+    #[serde(rename = "0..255")]
+    Bytes,
+}
+
+impl Scale {
+    /// The nearest grey value of 0 to 255.
+    fn convert(self, value: f64) -> Option<u8> {
+        let (most, factor) = match self {
+            Scale::Unit => (1.0, 255.0),
+            Scale::Bytes => (255.0, 1.0),
+        };
+        (0.0..=most)
+            .contains(&value)
+            .then(|| (value * factor).round() as u8)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Scale::Unit => "0..1",
+            Scale::Bytes => "0..255",
+        }
+    }
+}
+
 /// How an array's dimensions are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -124,6 +245,10 @@ pub enum Layout {
 pub struct Images {
     map: Mmap,
     begin: usize,
+    element: Element,
+    /// How elements become u8; none where they are.
+    scale: Option<Scale>,
+    name: String,
     /// How many there are.
     pub rows: usize,
     /// Channels, height and width.
@@ -132,18 +257,25 @@ pub struct Images {
 }
 
 impl Images {
-    /// Maps a file of u8 `[n, height, width]`, `[n, height, width, channels]` or `[n, channels, height, width]`. Without a
-    /// layout four dimensions are told apart by which of the two is 1 or 3. `name` is what errors call the file.
+    /// Maps a file of u8 `[n, height, width]`, `[n, height, width, channels]` or `[n, channels, height, width]`, or of other
+    /// numbers where `scale` says what is white. Without a layout four dimensions are told apart by which of the two is 1 or
+    /// 3. `name` is what errors call the file.
     ///
     /// # Errors
     /// Where the file is anything else or truncated.
-    pub fn open(path: &Path, name: &str, layout: Option<Layout>) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        name: &str,
+        layout: Option<Layout>,
+        scale: Option<Scale>,
+    ) -> Result<Self> {
         let mut file = File::open(path).with_context(|| format!("{name} can't be opened"))?;
         let header = Header::read(&mut file, name)?;
+        let element = Element::parse(&header.descr, name)?;
         ensure!(
-            header.descr == "|u1",
-            "{name} holds elements of type `{}`; images are u8, 0 to 255. In Python: numpy.save(\"images.npy\", \
-             (images * 255).round().astype(\"uint8\")) where they are in 0..1",
+            header.descr == "|u1" || scale.is_some(),
+            "{name} holds elements of type `{}`, and images are u8, 0 to 255. The kind `npy` converts others where it is \
+             told what is white: `scale = \"0..1\"` or `scale = \"0..255\"`",
             header.descr
         );
         ensure!(
@@ -157,7 +289,7 @@ impl Images {
             "{name} has the shape {:?}: no image",
             header.shape
         );
-        let content = header.content(1, name)?;
+        let content = header.content(element.size, name)?;
         // SAFETY: the bytes must not change while they are mapped. flow looks again whether an input has changed when
         // the stage has run, and a file that is cut off under the map ends the process like any other crash.
         #[allow(unsafe_code)]
@@ -176,6 +308,9 @@ impl Images {
         Ok(Images {
             map,
             begin: header.size,
+            element,
+            scale,
+            name: name.to_owned(),
             rows: header.shape[0],
             shape: [channels, height, width],
             channels_last: layout == Layout::Nhwc,
@@ -183,15 +318,45 @@ impl Images {
     }
 
     /// Copies an image as `[channels, height, width]`.
-    pub fn copy(&self, row: usize, image: &mut [u8]) {
+    ///
+    /// # Errors
+    /// Where a value lies outside of the scale.
+    pub fn copy(&self, row: usize, image: &mut [u8]) -> Result<()> {
         let size = image.len();
-        let source = &self.map[self.begin + row * size..][..size];
+        let bytes = size * self.element.size;
+        let source = &self.map[self.begin + row * bytes..][..bytes];
+        let Some(scale) = self.scale else {
+            self.arrange(source, image);
+            return Ok(());
+        };
+        let value = |bytes: &[u8]| {
+            let value = self.element.read(bytes).value();
+            scale.convert(value).with_context(|| {
+                let clip = match scale {
+                    Scale::Unit => "numpy.clip(images, 0, 1)",
+                    Scale::Bytes => "numpy.clip(images, 0, 255)",
+                };
+                format!(
+                    "{}: image {row} holds {value:?}, and `scale` says {}: correct `scale`, or save {clip}",
+                    self.name,
+                    scale.text()
+                )
+            })
+        };
+        let values = source.chunks_exact(self.element.size).map(value);
+        self.arrange(&values.collect::<Result<Vec<u8>>>()?, image);
+        Ok(())
+    }
+
+    /// Brings the channels of an image to the front.
+    fn arrange(&self, source: &[u8], image: &mut [u8]) {
         if !self.channels_last {
             image.copy_from_slice(source);
             return;
         }
         let channels = self.shape[0];
-        for (channel, plane) in image.chunks_exact_mut(size / channels).enumerate() {
+        let size = image.len() / channels;
+        for (channel, plane) in image.chunks_exact_mut(size).enumerate() {
             for (value, pixel) in plane.iter_mut().zip(source.chunks_exact(channels)) {
                 *value = pixel[channel];
             }
@@ -210,8 +375,12 @@ fn arrange(shape: &[usize], layout: Option<Layout>) -> Result<(Layout, [usize; 3
         ([_, _, _, _], None) => bail!(
             "and it is not clear which dimension is the channels: give `layout = \"nhwc\"` or `\"nchw\"`"
         ),
+        ([_, _, _, _, ..], None) => bail!(
+            "and volumes are not read; take a slice of each, in Python: numpy.save(\"images.npy\", \
+             volumes[:, volumes.shape[1] // 2])"
+        ),
         _ => bail!(
-            "images are [n, height, width], [n, height, width, channels] or [n, channels, height, width]"
+            "and images are [n, height, width], [n, height, width, channels] or [n, channels, height, width]"
         ),
     };
     match (layout, shape) {
@@ -230,42 +399,97 @@ fn arrange(shape: &[usize], layout: Option<Layout>) -> Result<(Layout, [usize; 3
 /// Where the array is anything else, or a number does not fit into an i32.
 pub fn read_integers(mut reader: impl Read, name: &str) -> Result<Vec<i32>> {
     let header = Header::read(&mut reader, name)?;
-    let n = match *header.shape {
-        [n] | [n, 1] => n,
+    one_a_row(&header, name)?;
+    let element = Element::parse(&header.descr, name)?;
+    ensure!(
+        element.is_integer(),
+        "{name} holds elements of type `{}`; labels are integers: save labels.astype(\"int64\")",
+        header.descr
+    );
+    let content = header.content(element.size, name)? as u64;
+    let bytes = crate::unpack::read_exactly(reader, name, content)?;
+    let label = |(row, bytes): (usize, &[u8])| match element.read(bytes) {
+        Number::Integer(number) => i32::try_from(number).with_context(|| {
+            format!("{name}: row {row} holds a number that is too large for a label")
+        }),
+        Number::Float(_) => bail!("{name} holds no integers"),
+    };
+    let elements = bytes.chunks_exact(element.size).enumerate();
+    elements.map(label).collect()
+}
+
+/// Checks that an array is `[n]` or `[n, 1]`.
+fn one_a_row(header: &Header, name: &str) -> Result<()> {
+    match *header.shape {
+        [_] | [_, 1] => Ok(()),
         [_, several] => bail!(
-            "{name} has {several} labels an image; data of several labels an image is not known here"
+            "{name} has {several} labels an image, and each image needs one class. Save labels.argmax(axis=1) where exactly \
+             one of them is set, or a column of your choice, labels[:, 0], where several may be (as in ChestMNIST); the kind \
+             `npy` reads images and labels in arrays"
         ),
         _ => bail!("{name} has the shape {:?}; labels are [n]", header.shape),
-    };
-    let size = match header.descr.as_str() {
-        "|u1" | "|i1" | "|b1" => 1,
-        "<u2" | "<i2" => 2,
-        "<u4" | "<i4" => 4,
-        "<u8" | "<i8" => 8,
-        other => {
-            bail!("{name} holds elements of type `{other}`; labels are integers (little-endian)")
-        }
-    };
-    let signed = header.descr.contains('i');
-    let content = header.content(size, name)? as u64;
-    let bytes = crate::unpack::read_exactly(reader, name, content)?;
-    let mut labels = Vec::with_capacity(n);
-    for (row, element) in bytes.chunks_exact(size).enumerate() {
-        let mut wide = [0; 8];
-        if signed && element[size - 1] & 0x80 != 0 {
-            wide = [0xff; 8];
-        }
-        wide[..size].copy_from_slice(element);
-        let number = i64::from_le_bytes(wide);
-        let label = i32::try_from(number)
-            .ok()
-            .filter(|_| signed || number >= 0)
-            .with_context(|| {
-                format!("{name}: row {row} holds a number that is too large for a label")
-            })?;
-        labels.push(label);
     }
-    Ok(labels)
+}
+
+/// Reads whole numbers or texts `[n]` of any type, from a reader at the beginning of an array.
+///
+/// # Errors
+/// Where the array is anything else, such as one of Python objects.
+pub fn read_column(mut reader: impl Read, name: &str) -> Result<Column> {
+    let header = Header::read(&mut reader, name)?;
+    one_a_row(&header, name)?;
+    let (order, descr) = header.descr.split_at_checked(1).unwrap_or_default();
+    let characters = |size: &str| size.parse::<usize>().ok().filter(|&n| n > 0 && n < 1 << 20);
+    if descr.starts_with('O') {
+        bail!(
+            "{name} holds Python objects, which only Python can read: save x.astype(str), or numbers as x.astype(\"int64\")"
+        );
+    }
+    let read = |element: usize| -> Result<Vec<u8>> {
+        let content = header.content(element, name)? as u64;
+        crate::unpack::read_exactly(reader, name, content)
+    };
+    if let Some(size) = descr.strip_prefix('U').and_then(characters) {
+        let bytes = read(4 * size)?;
+        let character = |b: &[u8]| {
+            let code = [b[0], b[1], b[2], b[3]];
+            let code = match order {
+                ">" => u32::from_be_bytes(code),
+                _ => u32::from_le_bytes(code),
+            };
+            char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+        };
+        let text = |element: &[u8]| {
+            let text: String = element.chunks_exact(4).map(character).collect();
+            text.trim_end_matches('\0').to_owned()
+        };
+        return Ok(Column::Texts(
+            bytes.chunks_exact(4 * size).map(text).collect(),
+        ));
+    }
+    if let Some(size) = descr.strip_prefix('S').and_then(characters) {
+        let bytes = read(size)?;
+        let text = |element: &[u8]| {
+            let text = String::from_utf8_lossy(element);
+            text.trim_end_matches('\0').to_owned()
+        };
+        return Ok(Column::Texts(bytes.chunks_exact(size).map(text).collect()));
+    }
+    let element = Element::parse(&header.descr, name)?;
+    ensure!(
+        element.is_integer(),
+        "{name} holds floats, and labels are integers or texts: save labels.astype(\"int64\")"
+    );
+    let bytes = read(element.size)?;
+    let number = |(row, bytes): (usize, &[u8])| {
+        let Number::Integer(number) = element.read(bytes) else {
+            bail!("{name} holds no integers");
+        };
+        i64::try_from(number)
+            .with_context(|| format!("{name}: row {row} holds {number}, which is too large"))
+    };
+    let numbers = bytes.chunks_exact(element.size).enumerate().map(number);
+    Ok(Column::Integers(numbers.collect::<Result<_>>()?))
 }
 
 /// Reads labels 0, 1, 2, …; see [`read_integers`].
@@ -305,138 +529,4 @@ pub fn read_split(reader: impl Read, name: &str) -> Result<Vec<Split>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::npy;
-    use proptest::prelude::*;
-
-    fn open(bytes: &[u8], layout: Option<Layout>) -> Result<Images> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("x.npy");
-        std::fs::write(&path, bytes)?;
-        Images::open(&path, "x.npy", layout)
-    }
-
-    #[track_caller]
-    fn says<T>(result: Result<T>, text: &str) {
-        let error = format!("{:#}", result.err().expect("an error"));
-        assert!(error.contains(text), "{error}\n(expected: {text})");
-    }
-
-    #[test]
-    fn every_layout_gives_the_same_image() {
-        // Row 1 of [2, 3 channels, 2, 4].
-        let wanted: Vec<u8> = (24..48).collect();
-        let nchw = npy("|u1", &[2, 3, 2, 4], 0..48u8);
-        let nhwc: Vec<u8> = (0..48usize)
-            .map(|i| (i / 24 * 24 + i % 3 * 8 + i % 24 / 3) as u8)
-            .collect();
-        let nhwc = npy("|u1", &[2, 2, 4, 3], nhwc);
-        for (bytes, layout) in [(&nchw, Layout::Nchw), (&nhwc, Layout::Nhwc)] {
-            for layout in [None, Some(layout)] {
-                let images = open(bytes, layout).unwrap();
-                assert_eq!((images.rows, images.shape), (2, [3, 2, 4]));
-                let mut image = vec![0; 24];
-                images.copy(1, &mut image);
-                assert_eq!(image, wanted);
-            }
-        }
-        let grey = open(&npy("|u1", &[3, 2, 2], 0..12u8), None).unwrap();
-        assert_eq!((grey.rows, grey.shape), (3, [1, 2, 2]));
-    }
-
-    #[test]
-    fn what_is_no_image_array_is_refused() {
-        let good = npy("|u1", &[3, 2, 2], 0..12u8);
-        says(
-            open(&good[..good.len() - 1], None),
-            "x.npy is truncated: its shape [3, 2, 2] takes 12 bytes, found 11",
-        );
-        says(
-            open(&[&good[..], b"x"].concat(), None),
-            "longer than its header says",
-        );
-        says(open(&good[..40], None), "is no .npy array");
-        says(open(b"", None), "is no .npy array");
-        says(open(b"epoch,loss\n1,2\n3,4\n", None), "is no .npy array");
-        says(
-            open(&npy("<f4", &[1, 1, 1], [0; 4]), None),
-            "elements of type `<f4`; images are u8",
-        );
-        says(
-            open(&npy("|u1", &[4], [0; 4]), None),
-            "images are [n, height, width]",
-        );
-        says(open(&npy("|u1", &[0, 2, 2], []), None), "no image");
-        says(
-            open(&npy("|u1", &[1, 3, 2, 3], [0; 18]), None),
-            "not clear which dimension is the channels",
-        );
-        says(
-            open(&good, Some(Layout::Nchw)),
-            "`layout` says that it has 4 dimensions",
-        );
-        let huge = npy("|u1", &[usize::MAX / 2, 1 << 20, 3], []);
-        says(open(&huge, None), "which can't be");
-        let lying = npy("|u1", &[1 << 40, 28, 28], [0; 100]);
-        says(open(&lying, None), "truncated");
-        let nested = [b"\x93NUMPY\x01\0\xff\x0f".as_slice(), &[b'('; 4095]].concat();
-        says(open(&nested, None), "is no plain .npy array of numbers");
-        let long = [b"\x93NUMPY\x02\0\xff\xff\xff\xff".as_slice(), &[b' '; 100]].concat();
-        says(open(&long, None), "has a header of 4294967295 bytes");
-        let record = npy("|u1", &[1], [0]);
-        let record = String::from_utf8_lossy(&record[6..]).replace("'|u1'", "[('a', '<i4')]");
-        let record = [b"\x93NUMPY".as_slice(), record.as_bytes()].concat();
-        says(open(&record, None), "is no");
-    }
-
-    #[test]
-    fn labels_are_integers_of_any_type() {
-        let read = |descr, shape: &[usize], bytes: &[u8]| {
-            read_labels(&*npy(descr, shape, bytes.to_vec()), "y.npy")
-        };
-        assert_eq!(read("|u1", &[3, 1], &[0, 1, 2]).unwrap(), [0, 1, 2]);
-        assert_eq!(read("<i8", &[1], &[0; 8]).unwrap(), [0]);
-        assert_eq!(read("<u2", &[2], &[1, 0, 0, 0]).unwrap(), [1, 0]);
-        says(
-            read("<i4", &[2], &[0, 0, 0, 0, 255, 255, 255, 255]),
-            "the label of row 1 is -1",
-        );
-        says(
-            read("|u1", &[2], &[0, 9]),
-            "the label of row 1 is 9, and there are 2 rows",
-        );
-        says(read("<u8", &[1], &[255; 8]), "too large for a label");
-        says(
-            read("<f8", &[1], &[0; 8]),
-            "elements of type `<f8`; labels are integers",
-        );
-        says(read("|u1", &[1, 14], &[0; 14]), "has 14 labels an image");
-        says(
-            read("|u1", &[3], &[0, 1]),
-            "truncated: expected 3 bytes, found 2",
-        );
-        let split =
-            |bytes: &[u8]| read_split(&*npy("|u1", &[bytes.len()], bytes.to_vec()), "s.npy");
-        assert_eq!(
-            split(&[2, 0, 1]).unwrap(),
-            [Split::Test, Split::Train, Split::Val]
-        );
-        says(split(&[3]), "row 0 holds 3; 0 is train");
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(at in 0..140usize, value: u8, cut in 0..141usize) {
-            let mut bytes = npy("|u1", &[3, 2, 2], 0..12u8);
-            let n = bytes.len();
-            bytes[at % n] = value;
-            bytes.truncate(cut);
-            if let Ok(images) = open(&bytes, None) {
-                let size = images.shape.iter().product::<usize>();
-                images.copy(images.rows - 1, &mut vec![0; size]);
-            }
-            let _ = read_labels(&*bytes, "y.npy");
-        }
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::stratified;
 
-/// Points of an embedding with their images, for the projector of TensorBoard (`tensorboard --logdir FOLDER`).
+/// Points of an embedding with their images, where the data set has any, for the projector of TensorBoard (`tensorboard --logdir FOLDER`).
 ///
 /// Each point carries its row, its coarse class, and where they are known its true fine class, its label and whether the mask
 /// keeps it. Rows without a place in the embedding are left out. Of many points `limit` are drawn by coarse class and seed.
@@ -68,7 +68,7 @@ impl Stage for Projector {
         vec![Port::new(
             "tensorboard",
             ArtifactType::Folder,
-            "a log folder of TensorBoard: tensors.tsv, metadata.tsv, sprite.png and what names them",
+            "a log folder of TensorBoard: tensors.tsv, metadata.tsv, sprite.png where there are images, and what names them",
         )]
     }
 
@@ -147,11 +147,18 @@ impl Stage for Projector {
             columns.push(column("kept", &drawn, |row| mask[row].to_string()));
         }
         write_columns(&folder.join("metadata.tsv"), &columns)?;
-        let images = Images::open(path, &meta, &rows)?;
-        let [width, height] = write_sprite(&folder.join("sprite.png"), &images, &drawn)?;
+        let sprite = if Images::are_there(path) {
+            let images = Images::open(path, &meta, &rows)?;
+            let [width, height] = write_sprite(&folder.join("sprite.png"), &images, &drawn)?;
+            format!(
+                "  sprite {{\n    image_path: \"sprite.png\"\n    single_image_dim: [{width}, {height}]\n  }}\n"
+            )
+        } else {
+            String::new()
+        };
         let config = format!(
-            "embeddings {{\n  tensor_name: \"{}\"\n  tensor_path: \"tensors.tsv\"\n  metadata_path: \"metadata.tsv\"\n  \
-             sprite {{\n    image_path: \"sprite.png\"\n    single_image_dim: [{width}, {height}]\n  }}\n}}\n",
+            "embeddings {{\n  tensor_name: \"{}\"\n  tensor_path: \"tensors.tsv\"\n  metadata_path: \"metadata.tsv\"\n\
+             {sprite}}}\n",
             // In quotes a name could end the text; stage names can't hold any of these.
             context.stage().replace(['"', '\\', '\n'], "_")
         );

@@ -2,14 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flow_stage::dataset::Dataset;
 use flow_stage::protocol::Request;
 use flow_stage::{Context, Stage};
 use sha2::Digest as _;
 
-/// A context whose outputs are `data` and `view` in `folder`.
+/// A context whose outputs lie in `folder`.
 pub fn context(folder: &Path, parameters: serde_json::Value, seed: u64) -> Context {
     let request = Request {
         protocol: flow_stage::protocol::PROTOCOL,
@@ -17,7 +17,7 @@ pub fn context(folder: &Path, parameters: serde_json::Value, seed: u64) -> Conte
         stage: "data".into(),
         parameters: parameters.as_object().unwrap().clone(),
         inputs: Default::default(),
-        outputs: ["data", "view"]
+        outputs: ["data", "view", "features", "rows"]
             .map(|role| (role.to_string(), folder.join(role)))
             .into(),
         earlier: Default::default(),
@@ -35,6 +35,13 @@ pub fn run<S: Stage>(parameters: serde_json::Value) -> anyhow::Result<Dataset> {
     let context = context(folder.path(), parameters.clone(), 42);
     serde_json::from_value::<S>(parameters)?.run(&context)?;
     Dataset::read(&context.output("data")?)
+}
+
+/// A file that another program wrote; see `tests/fixtures/make.py`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 /// A `.npy` file as `numpy.save` writes it.

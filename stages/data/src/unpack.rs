@@ -103,52 +103,76 @@ impl Size {
     }
 }
 
-/// Reads the named files from a folder (or its sub-folder `folder`), or from a `.tar` or `.tar.gz` archive.
+/// The files of one way in which a data set is published.
+pub struct Packing<'a> {
+    /// The folder that its archive unpacks to.
+    pub folder: &'a str,
+    /// Each file's name and size.
+    pub files: Vec<(&'static str, Size)>,
+}
+
+/// Reads the files of one of these packings from a folder (or its sub-folder), or from a `.zip`, `.tar` or `.tar.gz`
+/// archive. Which packing it is comes first; the others' files are not there.
 ///
-/// An archive is read into memory and never unpacked to disk; a member counts by its file name, if it is a regular
-/// file. So no member can be written anywhere, whatever path or link it holds. The archive is read to its end, which
-/// checks gzip's checksum.
+/// An archive is never unpacked to disk; a member counts by its file name, if it is a regular file. So no member can be
+/// written anywhere, whatever path or link it holds. A `.tar.gz` is read to its end, which checks gzip's checksum.
 ///
 /// # Errors
 /// Where a file is missing, there twice, or of another size, or the archive is damaged.
 pub fn members(
     path: &Path,
-    folder: &str,
-    wanted: &[(&'static str, Size)],
-) -> Result<BTreeMap<&'static str, Vec<u8>>> {
-    let found = if path.is_dir() {
-        from_folder(path, folder, wanted)?
-    } else {
-        from_archive(path, wanted)?
-    };
-    let missing: Vec<&str> = wanted
+    packings: &[Packing],
+) -> Result<(usize, BTreeMap<&'static str, Vec<u8>>)> {
+    let wanted: Vec<(&'static str, Size)> = packings
         .iter()
-        .map(|(name, _)| *name)
-        .filter(|name| !found.contains_key(name))
+        .flat_map(|packing| packing.files.iter().copied())
         .collect();
+    let mut magic = [0; 2];
+    let found = if path.is_dir() {
+        from_folder(path, packings)?
+    } else if open_raw(path)?.read_exact(&mut magic).is_ok() && magic == *b"PK" {
+        from_zip(path, &wanted)?
+    } else {
+        from_tar(path, &wanted)?
+    };
+    let missing = |packing: &Packing| -> Vec<&str> {
+        let names = packing.files.iter().map(|(name, _)| *name);
+        names.filter(|name| !found.contains_key(name)).collect()
+    };
+    // Of packings that aren't whole, the one that was most likely meant.
+    let (index, missing) = (packings.iter().map(missing).enumerate())
+        .min_by_key(|(index, missing)| {
+            let there = packings[*index].files.len() - missing.len();
+            (!missing.is_empty(), std::cmp::Reverse(there))
+        })
+        .context("no packing is known")?;
     ensure!(
         missing.is_empty(),
         "{} has no regular file {}",
         path.display(),
         missing.join(", ")
     );
-    Ok(found)
+    Ok((index, found))
 }
 
-fn from_folder(
-    path: &Path,
-    folder: &str,
-    wanted: &[(&'static str, Size)],
-) -> Result<BTreeMap<&'static str, Vec<u8>>> {
-    let inner = path.join(folder);
-    let root = if inner.is_dir() { &inner } else { path };
+fn from_folder(path: &Path, packings: &[Packing]) -> Result<BTreeMap<&'static str, Vec<u8>>> {
     let mut found = BTreeMap::new();
-    for &(name, size) in wanted {
-        let file = root.join(name);
-        if file.is_file() {
+    for packing in packings {
+        let inner = path.join(packing.folder);
+        let root = if inner.is_dir() { &inner } else { path };
+        let files = packing.files.iter().map(|&(name, size)| (name, size));
+        let files: Vec<_> = files
+            .map(|(name, size)| (name, root.join(name), size))
+            .filter(|(_, file, _)| file.is_file())
+            .collect();
+        let whole = files.len() == packing.files.len();
+        for (name, file, size) in files {
             let length = file.metadata().map_or(0, |m| m.len());
             let shown = file.display().to_string();
             found.insert(name, size.read(open_raw(&file)?, &shown, length)?);
+        }
+        if whole {
+            break;
         }
     }
     Ok(found)
@@ -157,7 +181,7 @@ fn from_folder(
 /// What an archive may hold beside the wanted members: headers, padding, a readme.
 const BESIDE: u64 = 16 << 20;
 
-fn from_archive(
+fn from_tar(
     path: &Path,
     wanted: &[(&'static str, Size)],
 ) -> Result<BTreeMap<&'static str, Vec<u8>>> {
@@ -168,24 +192,56 @@ fn from_archive(
         left: most,
     });
     let mut found = BTreeMap::new();
-    let damaged = || format!("{shown} is not a whole .tar or .tar.gz archive");
+    let damaged = || format!("{shown} is not a whole .tar, .tar.gz or .zip archive");
     for entry in archive.entries().with_context(damaged)? {
         let entry = entry.with_context(damaged)?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let member = entry.path_bytes();
-        let last = member.rsplit(|&b| b == b'/').next().unwrap_or_default();
-        let Some(&(name, size)) = wanted.iter().find(|(name, _)| name.as_bytes() == last) else {
-            continue;
-        };
-        ensure!(!found.contains_key(name), "{shown} holds {name} twice");
+        let member = entry.path_bytes().into_owned();
         let length = entry.size();
-        let name_there = format!("{name} in {shown}");
-        found.insert(name, size.read(entry, &name_there, length)?);
+        take(path, wanted, &member, entry, length, &mut found)?;
     }
     io::copy(&mut archive.into_inner(), &mut io::sink()).with_context(damaged)?;
     Ok(found)
+}
+
+fn from_zip(
+    path: &Path,
+    wanted: &[(&'static str, Size)],
+) -> Result<BTreeMap<&'static str, Vec<u8>>> {
+    let shown = path.display();
+    let damaged = || format!("{shown} is not a whole .zip archive");
+    let mut archive = zip::ZipArchive::new(open_raw(path)?).with_context(damaged)?;
+    let mut found = BTreeMap::new();
+    for index in 0..archive.len() {
+        let entry = archive.by_index(index).with_context(damaged)?;
+        if entry.is_file() {
+            let (member, length) = (entry.name_raw().to_vec(), entry.size());
+            take(path, wanted, &member, entry, length, &mut found)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Reads a member of an archive, where it is a wanted one.
+fn take(
+    archive: &Path,
+    wanted: &[(&'static str, Size)],
+    member: &[u8],
+    content: impl Read,
+    length: u64,
+    found: &mut BTreeMap<&'static str, Vec<u8>>,
+) -> Result<()> {
+    let shown = archive.display();
+    let last = member.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let Some(&(name, size)) = wanted.iter().find(|(name, _)| name.as_bytes() == last) else {
+        return Ok(());
+    };
+    ensure!(!found.contains_key(name), "{shown} holds {name} twice");
+    let name_there = format!("{name} in {shown}");
+    found.insert(name, size.read(content, &name_there, length)?);
+    Ok(())
 }
 
 /// A reader that fails where it would give more than it may.
@@ -212,10 +268,21 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
-    const WANTED: &[(&str, Size)] = &[
-        ("a.bin", Size::Exactly(6)),
-        ("names.txt", Size::AtMost(100)),
-    ];
+    fn packings() -> [Packing<'static>; 2] {
+        [
+            Packing {
+                folder: "sub",
+                files: vec![
+                    ("a.bin", Size::Exactly(6)),
+                    ("names.txt", Size::AtMost(100)),
+                ],
+            },
+            Packing {
+                folder: "other",
+                files: vec![("a", Size::AtMost(100)), ("meta", Size::AtMost(100))],
+            },
+        ]
+    }
 
     fn gz(bytes: &[u8]) -> Vec<u8> {
         let mut gz = GzEncoder::new(Vec::new(), Compression::default());
@@ -240,7 +307,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.tar.gz");
         std::fs::write(&path, bytes).unwrap();
-        members(&path, "sub", WANTED)
+        Ok(members(&path, &packings())?.1)
+    }
+
+    fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        for (name, bytes) in files {
+            archive
+                .start_file(*name, zip::write::SimpleFileOptions::default())
+                .unwrap();
+            archive.write_all(bytes).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
     }
 
     fn good() -> Vec<u8> {
@@ -252,8 +330,9 @@ mod tests {
     }
 
     #[test]
-    fn members_are_read_from_tar_tar_gz_and_folders() {
-        for bytes in [good(), gz(&good())] {
+    fn members_are_read_from_archives_and_folders() {
+        let zipped = zip(&[("sub/a.bin", b"123456"), ("sub/names.txt", b"x\n")]);
+        for bytes in [good(), gz(&good()), zipped] {
             let found = read(&bytes).unwrap();
             assert_eq!(found["a.bin"], b"123456");
             assert_eq!(found["names.txt"], b"x\n");
@@ -263,10 +342,14 @@ mod tests {
         std::fs::create_dir(&sub).unwrap();
         std::fs::write(sub.join("a.bin"), b"123456").unwrap();
         std::fs::write(sub.join("names.txt"), b"x\n").unwrap();
-        assert_eq!(members(folder.path(), "sub", WANTED).unwrap().len(), 2);
-        assert_eq!(members(&sub, "sub", WANTED).unwrap().len(), 2);
+        let found = |path: &Path| {
+            let (packing, files) = members(path, &packings()).unwrap();
+            (packing, files.len())
+        };
+        assert_eq!(found(folder.path()), (0, 2));
+        assert_eq!(found(&sub), (0, 2));
         std::fs::write(sub.join("a.bin"), b"1234").unwrap();
-        let error = members(&sub, "sub", WANTED).unwrap_err().to_string();
+        let error = members(&sub, &packings()).unwrap_err().to_string();
         assert!(
             error.ends_with("a.bin is truncated: expected 6 bytes, found 4"),
             "{error}"
@@ -300,16 +383,56 @@ mod tests {
             "holds a.bin twice",
         );
         says(&good()[..515], "is truncated: expected 6 bytes, found 3");
-        says(&good()[..700], "is not a whole .tar or .tar.gz");
+        says(&good()[..700], "is not a whole .tar, .tar.gz");
         let packed = gz(&good());
-        says(
-            &packed[..packed.len() - 6],
-            "is not a whole .tar or .tar.gz",
-        );
+        says(&packed[..packed.len() - 6], "is not a whole .tar, .tar.gz");
         let mut wrong_checksum = packed.clone();
         wrong_checksum[packed.len() - 8] ^= 1;
-        says(&wrong_checksum, "is not a whole .tar or .tar.gz");
-        says(b"hello", "is not a whole .tar or .tar.gz");
+        says(&wrong_checksum, "is not a whole .tar, .tar.gz");
+        says(b"hello", "is not a whole .tar, .tar.gz");
+    }
+
+    #[test]
+    fn a_packing_is_told_by_its_files() {
+        let other = [
+            ("other/a", b"1".as_slice()),
+            ("other/meta", b"2"),
+            ("x", b"3"),
+        ];
+        for bytes in [tar(&other), gz(&tar(&other)), zip(&other)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x");
+            std::fs::write(&path, bytes).unwrap();
+            let (packing, files) = members(&path, &packings()).unwrap();
+            assert_eq!((packing, files["meta"].as_slice()), (1, b"2".as_slice()));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("other")).unwrap();
+        for (name, bytes) in &other[..2] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        assert_eq!(members(folder.path(), &packings()).unwrap().0, 1);
+        std::fs::remove_file(folder.path().join("other/a")).unwrap();
+        let error = members(folder.path(), &packings()).unwrap_err();
+        assert!(error.to_string().ends_with("has no regular file a"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_zip_is_said() {
+        let says = |bytes: &[u8], text: &str| {
+            let error = format!("{:#}", read(bytes).unwrap_err());
+            assert!(error.contains(text), "{error}\n(expected: {text})");
+        };
+        let good = zip(&[("a.bin", b"123456"), ("names.txt", b"x\n")]);
+        says(&good[..good.len() - 30], "is not a whole .zip archive");
+        says(&zip(&[("a.bin", b"1234567")]), "expected 6 bytes, found 7");
+        says(
+            &zip(&[("a.bin", b"123456"), ("b/a.bin", b"123456")]),
+            "holds a.bin twice",
+        );
+        let mut damaged = good;
+        damaged[36] ^= 1;
+        says(&damaged, "a.bin in");
     }
 
     #[test]
@@ -346,8 +469,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(at in 0..2048usize, value: u8, cut in 0..2048usize, packed: bool) {
-            let mut bytes = if packed { gz(&good()) } else { good() };
+        fn no_bytes_make_it_panic(at in 0..2048usize, value: u8, cut in 0..2048usize, packed in 0..3) {
+            let mut bytes = match packed {
+                0 => good(),
+                1 => gz(&good()),
+                _ => zip(&[("sub/a.bin", b"123456"), ("sub/names.txt", b"x")]),
+            };
             let n = bytes.len();
             bytes[at % n] = value;
             bytes.truncate(cut.max(n / 2));

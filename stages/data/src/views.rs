@@ -30,6 +30,16 @@ pub fn write(folder: &Path, data: &Path, meta: &Meta, rows: &Rows) -> Result<()>
     view.finish()
 }
 
+/// Writes the view of a data set without images.
+///
+/// # Errors
+/// Where something can't be written.
+pub fn write_sizes(folder: &Path, meta: &Meta, rows: &Rows) -> Result<()> {
+    let mut view = Writer::new(folder)?;
+    view.table("Rows", &SIZES, sizes(meta, rows));
+    view.finish()
+}
+
 const SIZES: [&str; 6] = ["classes", "class", "train", "validation", "test", "all"];
 
 /// A line for each class, and one for all, with the images of each split.

@@ -8,7 +8,8 @@
 //! | `fine.npy` | i32 `[n]`, index into the fine names; there where the true fine labels are known |
 //! | `split.npy` | u8 `[n]`: 0 train, 1 validation, 2 test |
 //!
-//! Everything that stages compute from a data set keeps this row order, all n rows.
+//! Everything that stages compute from a data set keeps this row order, all n rows. A data set of vectors that were made
+//! elsewhere has no `images.npy`, and no mean and standard deviation.
 //!
 //! A [`Dataset`] is all of it in memory. [`Writer`] and [`Images`] write and read one that may be larger than that.
 
@@ -46,7 +47,7 @@ pub struct Meta {
     pub coarse_names: Vec<String>,
     /// Names of the fine classes, by index; empty where the true fine labels are unknown.
     pub fine_names: Vec<String>,
-    /// The mean of each channel, of values in 0..1, that networks subtract.
+    /// The mean of each channel, of values in 0..1, that networks subtract; empty where there are no images.
     pub mean: Vec<f32>,
     /// The standard deviation of each channel by which networks divide.
     pub std: Vec<f32>,
@@ -118,6 +119,11 @@ impl Images {
     pub fn open(path: &Path, meta: &Meta, rows: &Rows) -> Result<Self> {
         let file_path = path.join("images.npy");
         let shown = file_path.display();
+        ensure!(
+            Images::are_there(path),
+            "{} has no images: its rows are vectors that were made elsewhere, which can be clustered and scored",
+            path.display()
+        );
         let file = File::open(&file_path).with_context(|| format!("{shown} can't be opened"))?;
         // SAFETY: the bytes must not change while they are mapped. An input of a stage is a read-only file of its own,
         // no stage writes its inputs, and none goes on writing images that it has finished.
@@ -141,6 +147,11 @@ impl Images {
             meta.mean.len()
         );
         Ok(Images { map, shape, begin })
+    }
+
+    /// Whether the data set in the folder at `path` has images.
+    pub fn are_there(path: &Path) -> bool {
+        path.join("images.npy").exists()
     }
 
     /// Rows, channels, height and width.
@@ -228,23 +239,31 @@ impl Writer {
             "images are missing: {} bytes of them did not come",
             self.left
         );
-        let path = &self.folder;
         self.images
             .flush()
-            .with_context(|| format!("{} can't be written", path.display()))?;
-        if let Some(coarse) = &rows.coarse {
-            array::write(&path.join("coarse.npy"), coarse)?;
-        }
-        if let Some(fine) = &rows.fine {
-            array::write(&path.join("fine.npy"), fine)?;
-        }
-        let split: Array1<u8> = rows.split.iter().map(|&s| s as u8).collect();
-        array::write(&path.join("split.npy"), &split)?;
-        let mut text = serde_json::to_string_pretty(meta)?;
-        text.push('\n');
-        fs::write(path.join("dataset.json"), text)
-            .with_context(|| format!("{} can't be written", path.join("dataset.json").display()))
+            .with_context(|| format!("{} can't be written", self.folder.display()))?;
+        write_rows(&self.folder, meta, rows)
     }
+}
+
+/// Writes everything but images into the folder at `path`, which is made where it is not there: a data set without images.
+///
+/// # Errors
+/// Where something can't be written.
+pub fn write_rows(path: &Path, meta: &Meta, rows: &Rows) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
+    if let Some(coarse) = &rows.coarse {
+        array::write(&path.join("coarse.npy"), coarse)?;
+    }
+    if let Some(fine) = &rows.fine {
+        array::write(&path.join("fine.npy"), fine)?;
+    }
+    let split: Array1<u8> = rows.split.iter().map(|&s| s as u8).collect();
+    array::write(&path.join("split.npy"), &split)?;
+    let mut text = serde_json::to_string_pretty(meta)?;
+    text.push('\n');
+    fs::write(path.join("dataset.json"), text)
+        .with_context(|| format!("{} can't be written", path.join("dataset.json").display()))
 }
 
 impl Meta {
@@ -374,6 +393,18 @@ mod tests {
         let few = Writer::new(folder.path(), [3, 1, 2, 2]).unwrap();
         let error = few.finish(&meta, &rows).unwrap_err().to_string();
         assert!(error.contains("12 bytes of them did not come"), "{error}");
+    }
+
+    #[test]
+    fn a_data_set_may_have_no_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let Dataset { meta, rows, .. } = small();
+        write_rows(&path, &meta, &rows).unwrap();
+        assert_eq!(Rows::read(&path).unwrap(), rows);
+        assert!(!Images::are_there(&path));
+        let error = Images::open(&path, &meta, &rows).err().unwrap();
+        assert!(error.to_string().contains("has no images"), "{error}");
     }
 
     #[test]

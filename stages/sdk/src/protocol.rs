@@ -49,7 +49,8 @@ pub struct KindDescription {
     pub outputs: Vec<Port>,
     /// Parameters whose value is the path of a file or folder that the stage reads (or a list or table of paths). The
     /// engine resolves such a path against the workflow's folder, hashes its content into the key in place of the
-    /// path, and passes it absolute. A value with `://` is a URL, and is passed and hashed as written.
+    /// path, and passes it absolute. A glob becomes the list of what it matches where the schema takes a list there. A value
+    /// with `://` is a URL, and is passed and hashed as written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path_parameters: Vec<String>,
     /// Whether the stage draws random numbers: then the seed is part of its key.

@@ -265,6 +265,9 @@ fn gallery(
     contents: &[Content],
     data: &Data,
 ) -> Result<()> {
+    let Some(images) = data.images(context)? else {
+        return Ok(());
+    };
     let shown = largest(contents, LABELS);
     let of_a_label = (IMAGES / (2 * shown.len().max(1))).clamp(4, OF_A_LABEL);
     let name_of = |row: usize| match &data.rows.fine {
@@ -300,7 +303,6 @@ fn gallery(
         .iter()
         .flat_map(|(.., images)| images.iter().map(|(row, _)| *row))
         .collect();
-    let images = data.images(context)?;
     let sheet = sheet(&view.path("labels.png"), &images, &drawn, LONGEST, BYTES)?;
     let title = of_labels("Images of each label", shown.len(), contents.len());
     let alt = format!(

@@ -44,8 +44,11 @@ impl Data {
         }))
     }
 
-    fn images(&self, context: &Context) -> Result<Images> {
-        Images::open(context.input("data")?, &self.meta, &self.rows)
+    /// The images; none where the data set has vectors alone.
+    fn images(&self, context: &Context) -> Result<Option<Images>> {
+        let path = context.input("data")?;
+        let open = || Images::open(path, &self.meta, &self.rows);
+        Images::are_there(path).then(open).transpose()
     }
 }
 

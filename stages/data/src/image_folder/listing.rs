@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use flow_stage::dataset::Split;
 
 use crate::coarse::Classes;
+use crate::picture::ENDINGS;
 
 /// The images of a folder, by split, class and name.
 pub struct Listing {
@@ -23,6 +24,14 @@ pub struct Listing {
     pub others: usize,
     /// One of those.
     pub other: Option<PathBuf>,
+    allow_empty: bool,
+}
+
+/// The endings that are read, in words.
+pub fn endings() -> String {
+    let dotted = ENDINGS.map(|ending| format!(".{ending}"));
+    let (last, others) = dotted.split_last().expect("there are some");
+    format!("{} and {last}", others.join(", "))
 }
 
 /// One folder that holds images.
@@ -37,8 +46,8 @@ impl Listing {
     /// Lists the folder `root`.
     ///
     /// # Errors
-    /// Where it is none, or its folders are not those of classes.
-    pub fn of(root: &Path) -> Result<Self> {
+    /// Where it is none, its folders are not those of classes, or a class is empty and `allow_empty` is not set.
+    pub fn of(root: &Path, allow_empty: bool) -> Result<Self> {
         let shown = root.display();
         ensure!(
             root.is_dir(),
@@ -54,6 +63,7 @@ impl Listing {
             coarse: None,
             others: 0,
             other: None,
+            allow_empty,
         };
         let top = listing.entries(root)?;
         let split_of = |name: &str| match name {
@@ -78,27 +88,35 @@ impl Listing {
         let Some(first) = leaves.first() else {
             bail!("{shown} holds no folder of images: each class has a folder of its own");
         };
+        // An empty folder may be a class, or a coarse class without any.
+        let full = leaves.iter().find(|leaf| !leaf.images.is_empty());
+        let first = full.unwrap_or(first);
         let depth = first.names.len();
-        if let Some(other) = leaves.iter().find(|leaf| leaf.names.len() != depth) {
+        let wrong = |leaf: &&Leaf| {
+            leaf.names.len() > depth || (leaf.names.len() < depth && !leaf.images.is_empty())
+        };
+        if let Some(other) = leaves.iter().find(wrong) {
             bail!(
                 "{shown} holds images in {} and in {}: either all classes are `class` or all are `coarse/fine`",
                 first.names.join("/"),
                 other.names.join("/")
             );
         }
-        let number = |take: &dyn Fn(&Leaf) -> String| {
-            let names: BTreeSet<String> = leaves.iter().map(take).collect();
+        let number = |take: &dyn Fn(&Leaf) -> Option<String>| {
+            let names: BTreeSet<String> = leaves.iter().filter_map(take).collect();
             let names: Vec<String> = names.into_iter().collect();
             let mut labels = Vec::new();
             for leaf in &leaves {
-                let label = names.iter().position(|name| *name == take(leaf));
+                let label = names
+                    .iter()
+                    .position(|name| Some(name) == take(leaf).as_ref());
                 let label = label.unwrap_or_default() as i32;
                 labels.resize(labels.len() + leaf.images.len(), label);
             }
             Classes { names, labels }
         };
-        listing.classes = number(&|leaf| leaf.names.join("/"));
-        listing.coarse = (depth == 2).then(|| number(&|leaf| leaf.names[0].clone()));
+        listing.classes = number(&|leaf| (leaf.names.len() == depth).then(|| leaf.names.join("/")));
+        listing.coarse = (depth == 2).then(|| number(&|leaf| Some(leaf.names[0].clone())));
         for leaf in leaves {
             listing
                 .splits
@@ -133,11 +151,7 @@ impl Listing {
                             "{} holds folders: images lie in `class` or `coarse/fine`, no deeper",
                             path.display()
                         );
-                        ensure!(
-                            !deep.images.is_empty(),
-                            "{} holds no PNG or JPEG image",
-                            path.display()
-                        );
+                        self.check_empty(&path, &deep)?;
                         leaves.push(Leaf {
                             split,
                             names: vec![class.clone(), fine],
@@ -149,9 +163,35 @@ impl Listing {
                     "{} holds both images and folders: a class holds the one, a coarse class the other",
                     path.display()
                 ),
-                (true, true) => bail!("{} holds no PNG or JPEG image", path.display()),
+                (true, true) => {
+                    self.check_empty(&path, &inner)?;
+                    leaves.push(Leaf {
+                        split,
+                        names: vec![class],
+                        images: vec![],
+                    });
+                }
             }
         }
+        Ok(())
+    }
+
+    fn check_empty(&self, folder: &Path, entries: &Entries) -> Result<()> {
+        let shown = folder.display();
+        if let Some(gif) = &entries.gif {
+            ensure!(
+                !entries.images.is_empty(),
+                "{shown} holds no image that is read, but {}: convert such files, in Python: \
+                 PIL.Image.open(f).convert(\"RGB\").save(\"x.png\")",
+                gif.display()
+            );
+        }
+        ensure!(
+            self.allow_empty || !entries.images.is_empty(),
+            "{shown} holds no image ({}): bring them back, delete the folder, or keep the empty class with \
+             `allow_empty = true`",
+            endings()
+        );
         Ok(())
     }
 
@@ -173,12 +213,12 @@ impl Listing {
                 .unwrap_or_default();
             if path.is_dir() {
                 entries.folders.push((name.to_owned(), path));
-            } else if ["png", "jpg", "jpeg"]
-                .iter()
-                .any(|e| ending.eq_ignore_ascii_case(e))
-            {
+            } else if ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e)) {
                 entries.images.push(path);
             } else {
+                if ending.eq_ignore_ascii_case("gif") {
+                    entries.gif = Some(path.clone());
+                }
                 self.others += 1;
                 self.other = self.other.take().into_iter().chain([path]).min();
             }
@@ -193,4 +233,6 @@ impl Listing {
 struct Entries {
     folders: Vec<(String, PathBuf)>,
     images: Vec<PathBuf>,
+    /// One that is not read, if any.
+    gif: Option<PathBuf>,
 }

@@ -1,28 +1,28 @@
-//! The kind `image-folder`: PNG and JPEG files in a folder a class. `listing` finds them, this module decodes them.
+//! The kind `image-folder`: image files in a folder a class. `listing` finds them.
 
 mod listing;
 
 use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use flow_stage::dataset::Split;
 use flow_stage::protocol::Resources;
 use flow_stage::{Context, Port, Stage};
-use image::imageops::{FilterType, resize};
-use image::{DynamicImage, ImageFormat, ImageReader, Limits};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::{self, Limit, Normalisation, Source};
 use crate::coarse::{self, Groups};
 use crate::data_output;
-use listing::Listing;
+use crate::picture::{self, Colour, Shape, Size};
+use listing::{Listing, endings};
 
-/// PNG and JPEG images in a folder a class: `class/x.png`, or `coarse/fine/x.png` where the fine classes are known. The
-/// folders may lie in `train`, `val` and `test`, which then are the splits; without them `test` and `val` are drawn.
+/// Images in a folder a class: `class/x.png`, or `coarse/fine/x.png` where the fine classes are known. The folders may lie in
+/// `train`, `val` and `test`, which then are the splits; without them `test` and `val` are drawn.
+///
+/// Read is what torchvision's `ImageFolder` reads: .jpg, .jpeg, .png, .ppm, .bmp, .pgm, .tif, .tiff and .webp, by content; of
+/// several pictures in a file the first. A .gif has to be converted first.
 ///
 /// Images are decoded once, here, and scaled to `size`: bilinear, with as much smoothing as the scale asks for, without
 /// keeping the ratio of the sides. Rotation that a photo's EXIF data asks for is not applied, and transparency is dropped.
@@ -38,6 +38,9 @@ pub struct ImageFolder {
     /// `rgb`, or `grey`: one channel, of Rec. 709 luma.
     #[serde(default)]
     colour: Colour,
+    /// Whether a class may have no image. Left out, an empty folder is an error: most often its images have gone missing.
+    #[serde(default)]
+    allow_empty: bool,
     /// Coarse classes: name to classes by name or number, where the folders are not nested.
     #[serde(default)]
     coarse: Option<Groups>,
@@ -59,28 +62,10 @@ pub struct ImageFolder {
     normalisation: Option<Normalisation>,
 }
 
-/// What to scale images to.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Size {
-    /// As high as wide.
-    Square(#[schemars(range(min = 1, max = 4096))] u32),
-    /// Height and width.
-    Sides(#[schemars(inner(range(min = 1, max = 4096)))] [u32; 2]),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Colour {
-    #[default]
-    Rgb,
-    Grey,
-}
-
 impl Stage for ImageFolder {
     const NAME: &'static str = "image-folder";
-    const VERSION: u32 = 2;
-    const SUMMARY: &'static str = "PNG and JPEG images in a folder a class, or coarse/fine";
+    const VERSION: u32 = 3;
+    const SUMMARY: &'static str = "Images in a folder a class, or coarse/fine";
     const SEEDED: bool = true;
     const PATH_PARAMETERS: &'static [&'static str] = &["source"];
 
@@ -98,11 +83,12 @@ impl Stage for ImageFolder {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let listing = Listing::of(Path::new(&self.source))?;
+        let listing = Listing::of(Path::new(&self.source), self.allow_empty)?;
         if let Some(example) = &listing.other {
             context.warning(format!(
-                "{} file(s) that are neither .png nor .jpg are left out, such as {}",
+                "{} file(s) of other endings than {} are left out, such as {}",
                 listing.others,
+                endings(),
                 example.display()
             ));
         }
@@ -118,57 +104,19 @@ impl Stage for ImageFolder {
             None => coarse::or_coarse(self.coarse.as_ref(), listing.classes)?,
         };
         let paths = listing.paths;
-        let (height, width) = match self.size {
-            Some(Size::Square(side)) => (side, side),
-            Some(Size::Sides([height, width])) => (height, width),
-            None => {
-                let first = decode(&paths[0])?;
-                (first.height(), first.width())
-            }
-        };
-        ensure!(
-            (1..=4096).contains(&height) && (1..=4096).contains(&width),
-            "images of {width}x{height} pixels are none that a network looks at: give `size`, from 1 to 4096"
-        );
-        let colour = self.colour;
-        let scaled = self.size.is_some();
-        let shape = [
-            if colour == Colour::Rgb { 3 } else { 1 },
-            height as usize,
-            width as usize,
-        ];
-        let size = shape.iter().product();
+        let first = paths.first().with_context(|| {
+            format!("{} holds no image: all its classes are empty", self.source)
+        })?;
+        let shape = Shape::new(self.size, self.colour, || {
+            let (name, bytes) = read(first)?;
+            picture::decode(&bytes, &name)
+        })?;
         let rows = paths.len();
         let source = Source {
             name: Self::NAME,
-            shape,
+            shape: shape.dimensions(),
             pixels: Box::new(move |rows, buffer| {
-                // The first error in the rows' order, whichever thread is first.
-                let error = rows
-                    .par_iter()
-                    .zip(buffer.par_chunks_exact_mut(size))
-                    .find_map_first(|(&row, pixels)| {
-                        let path = &paths[row];
-                        let image = decode(path).and_then(|image| {
-                            ensure!(
-                                scaled || (image.height(), image.width()) == (height, width),
-                                "{} has {}x{} pixels, and {} has {width}x{height}: give `size`, which all are scaled to",
-                                path.display(),
-                                image.width(),
-                                image.height(),
-                                paths[0].display()
-                            );
-                            Ok(image)
-                        });
-                        match image {
-                            Ok(image) => {
-                                fill(pixels, &image, colour, (height, width));
-                                None
-                            }
-                            Err(error) => Some(error),
-                        }
-                    });
-                error.map_or(Ok(()), Err)
+                shape.decode_all(buffer, |place| read(&paths[rows[place]]))
             }),
             fine,
             coarse,
@@ -192,54 +140,19 @@ impl Stage for ImageFolder {
     }
 }
 
-/// Decodes a file. What it promises to be is believed up to 512 MiB of pixels.
-fn decode(path: &Path) -> Result<DynamicImage> {
-    let shown = path.display();
-    let bytes = fs::read(path).with_context(|| format!("{shown} can't be read"))?;
-    let damaged = || format!("{shown} is no whole PNG or JPEG image: mend it or take it away");
-    let mut reader = ImageReader::new(Cursor::new(&bytes))
-        .with_guessed_format()
-        .with_context(damaged)?;
-    reader.limits(Limits::default());
-    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
-    let image = reader.decode().with_context(damaged)?;
-    if is_jpeg {
-        // The decoder fills what is missing of a truncated file with grey and says nothing. The marker that ends an image
-        // has to come after the last one that begins a scan; a thumbnail before that has both of its own.
-        let last = |marker: [u8; 2]| bytes.windows(2).rposition(|two| two == marker);
-        ensure!(
-            last([0xff, 0xd9]) > last([0xff, 0xda]),
-            "{}: its end is missing",
-            damaged()
-        );
-    }
-    Ok(image)
-}
-
-/// Scales an image to height and width, and writes it as `[channels, height, width]`.
-fn fill(pixels: &mut [u8], image: &DynamicImage, colour: Colour, (height, width): (u32, u32)) {
-    let same = (image.height(), image.width()) == (height, width);
-    let interleaved = match colour {
-        Colour::Rgb if same => image.to_rgb8().into_raw(),
-        Colour::Rgb => resize(&image.to_rgb8(), width, height, FilterType::Triangle).into_raw(),
-        Colour::Grey if same => image.to_luma8().into_raw(),
-        Colour::Grey => resize(&image.to_luma8(), width, height, FilterType::Triangle).into_raw(),
-    };
-    let size = (height * width) as usize;
-    let channels = pixels.len() / size;
-    for (channel, plane) in pixels.chunks_exact_mut(size).enumerate() {
-        for (value, pixel) in plane.iter_mut().zip(interleaved.chunks_exact(channels)) {
-            *value = pixel[channel];
-        }
-    }
+/// A file's name and content.
+fn read(path: &Path) -> Result<(String, Vec<u8>)> {
+    let name = path.display().to_string();
+    let bytes = fs::read(path).with_context(|| format!("{name} can't be read"))?;
+    Ok((name, bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::run;
+    use crate::testing::{fixture, run};
     use flow_stage::dataset::Dataset;
-    use image::{GrayImage, Rgb, RgbImage};
+    use image::{GrayImage, ImageFormat, Rgb, RgbImage};
     use serde_json::{Value, json};
 
     fn picture(red: u8, width: u32, height: u32) -> RgbImage {
@@ -289,6 +202,66 @@ mod tests {
             (count(Split::Train), count(Split::Val), count(Split::Test)),
             (14, 2, 4)
         );
+    }
+
+    #[test]
+    fn every_format_of_torchvision_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        class(folder.path(), "a", 5);
+        fs::create_dir(folder.path().join("b")).unwrap();
+        let endings = ["bmp", "BMP", "ppm", "tif", "TIFF", "webp", "pgm"];
+        for (number, ending) in endings.iter().enumerate() {
+            let from = match ending.to_ascii_lowercase().as_str() {
+                "tiff" => fixture("image.tif"),
+                ending => fixture(&format!("image.{ending}")),
+            };
+            fs::copy(from, folder.path().join(format!("b/{number}.{ending}"))).unwrap();
+        }
+        let data = read(folder.path(), json!({ "test": 0.0, "val": 0.0 })).unwrap();
+        assert_eq!(data.images.dim(), (12, 3, 4, 6));
+        for row in 5..11 {
+            let pixel = |channel| data.images[[row, channel, 2, 5]];
+            assert_eq!(
+                (pixel(0), pixel(1), pixel(2)),
+                (200, 5, 2),
+                "{}",
+                endings[row - 5]
+            );
+        }
+        // Pillow's grey of it.
+        assert_eq!(data.images[[11, 0, 2, 5]], data.images[[11, 2, 2, 5]]);
+    }
+
+    #[test]
+    fn an_empty_class_is_kept_where_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        class(folder.path(), "a", 4);
+        class(folder.path(), "b", 0);
+        class(folder.path(), "c", 4);
+        fs::write(folder.path().join("b/.keep"), "").unwrap();
+        says(folder.path(), json!({}), "b holds no image");
+        let data = read(folder.path(), json!({ "allow_empty": true })).unwrap();
+        assert_eq!(data.meta.coarse_names, ["a", "b", "c"]);
+        let labels = data.rows.coarse.unwrap();
+        assert_eq!(labels.to_vec(), [0, 0, 0, 0, 2, 2, 2, 2]);
+        fs::copy(fixture("image.gif"), folder.path().join("b/x.gif")).unwrap();
+        says(
+            folder.path(),
+            json!({ "allow_empty": true }),
+            "b/x.gif: convert such files",
+        );
+    }
+
+    #[test]
+    fn empty_fine_and_coarse_classes_are_kept_too() {
+        let folder = tempfile::tempdir().unwrap();
+        class(folder.path(), "animal/cat", 3);
+        class(folder.path(), "animal/dog", 0);
+        class(folder.path(), "plant", 0);
+        let data = read(folder.path(), json!({ "allow_empty": true })).unwrap();
+        assert_eq!(data.meta.coarse_names, ["animal", "plant"]);
+        assert_eq!(data.meta.fine_names, ["animal/cat", "animal/dog"]);
+        assert_eq!(data.rows.fine.unwrap().to_vec(), [0, 0, 0]);
     }
 
     #[test]
@@ -383,7 +356,13 @@ mod tests {
         says(&root.join("none"), json!({}), "none is no folder");
         says(root, json!({}), "holds no folder of images");
         fs::create_dir(root.join("empty")).unwrap();
-        says(root, json!({}), "empty holds no PNG or JPEG image");
+        says(root, json!({}), "empty holds no image (.jpg, .jpeg, .png,");
+        says(root, json!({}), "with `allow_empty = true`");
+        says(
+            root,
+            json!({ "allow_empty": true }),
+            "all its classes are empty",
+        );
         fs::remove_dir(root.join("empty")).unwrap();
         class(root, "a", 4);
         class(root, "b/c", 4);
@@ -407,7 +386,7 @@ mod tests {
         let root = folder.path();
         class(root, "a", 4);
         let path = root.join("a/2.jpg");
-        let text = "a/2.jpg is no whole PNG or JPEG image";
+        let text = "a/2.jpg is no whole image";
         let noise = RgbImage::from_fn(64, 64, |x, y| {
             Rgb([(x * y) as u8, (x * 7) as u8, (y * 13) as u8])
         });
@@ -421,8 +400,26 @@ mod tests {
         // What follows the end harms nothing.
         fs::write(&path, [&whole[..], b"trailer"].concat()).unwrap();
         read(root, json!({ "size": 8 })).unwrap();
-        fs::write(&path, "GIF89a").unwrap();
-        says(root, json!({ "size": 8 }), text);
+        fs::write(&path, fs::read(fixture("image.gif")).unwrap()).unwrap();
+        says(
+            root,
+            json!({ "size": 8 }),
+            "a/2.jpg is a file of the format Gif, which is not read: convert it",
+        );
+        fs::write(&path, fs::read(fixture("floats.tif")).unwrap()).unwrap();
+        says(
+            root,
+            json!({ "size": 8 }),
+            "a/2.jpg has pixels that are not read, such as floats",
+        );
+        for ending in ["bmp", "ppm", "pgm", "tif", "webp"] {
+            let whole = fs::read(fixture(&format!("image.{ending}"))).unwrap();
+            for end in [whole.len() - 1, whole.len() / 2, 9] {
+                fs::write(&path, &whole[..end]).unwrap();
+                let error = format!("{:#}", read(root, json!({ "size": 8 })).unwrap_err());
+                assert!(error.contains(text), "{ending} cut at {end}: {error}");
+            }
+        }
         // A PNG that promises 60,000 x 60,000 pixels.
         let mut png = fs::read(root.join("a/1.png")).unwrap();
         png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
