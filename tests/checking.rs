@@ -232,7 +232,7 @@ fn stages_are_chosen_as_for_a_run_and_must_have_results() {
         .flow("run flow.toml --check 1")
         .stderr(
             "error: --check compares with the results in the store, and `b` has none that is up to date; first: flow \
-             run flow.toml --until b",
+             run flow.toml",
         )
         .status(2)
         .check();

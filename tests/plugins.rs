@@ -476,7 +476,7 @@ fn a_revision_makes_only_the_parameters_that_it_is_for_run_again() {
     let workflow = format!(
         "[plugins]\nmine = 'plugin'\n{}{}",
         stage("a", "behave"),
-        stage("b", "extra")
+        stage("b", "file")
     );
     let test = Test::new()
         .executable("plugin", MISBEHAVE)
@@ -486,7 +486,7 @@ fn a_revision_makes_only_the_parameters_that_it_is_for_run_again() {
         .check()
         .executable(
             "plugin",
-            &revised(r#"{"properties": {"how": {"const": "extra"}}}"#),
+            &revised(r#"{"properties": {"how": {"const": "file"}}}"#),
         )
         .run("")
         .cached("a")

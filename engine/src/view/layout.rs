@@ -1,7 +1,7 @@
 //! Text in columns, as wide as its reader's screen.
 //!
-//! - [`prose`] and [`list`]: text that wraps between words; what no line has room for stands below its row.
-//! - [`Figures`]: numbers, which never wrap; columns that no line has room for stand in a block below.
+//! - `prose` and `list`: text that wraps between words; what no line has room for stands below its row.
+//! - `Figures`: numbers, which never wrap; columns that no line has room for stand in a block below.
 
 use comfy_table::{CellAlignment, ColumnConstraint, LineStyle, Table, TableStyle, Width, presets};
 

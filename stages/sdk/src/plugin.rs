@@ -1,6 +1,6 @@
 //! The plugin's process: `describe` and `run KIND` over a list of stages.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -54,8 +54,14 @@ impl Plugin {
             ["describe"] => {
                 let text = serde_json::to_string_pretty(&self.description())
                     .expect("a description holds nothing that JSON can't");
-                println!("{text}");
-                ExitCode::SUCCESS
+                match writeln!(std::io::stdout(), "{text}") {
+                    // Whoever closes the pipe has read enough.
+                    Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                        eprintln!("{}: stdout can't be written: {error}", self.name);
+                        ExitCode::FAILURE
+                    }
+                    _ => ExitCode::SUCCESS,
+                }
             }
             ["run", kind] => self.serve(kind),
             _ => {
