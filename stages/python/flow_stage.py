@@ -74,6 +74,13 @@ class Context:
         """Writes a line to the stage's log."""
         self._emit(event="log", message=str(message))
 
+    def facts(self, **facts):
+        """Says what the stage computes with, by name, such as a library's version: it goes into the log and into the
+        result's provenance. To be called before anything is computed, so that the log of a stage that crashes has it."""
+        facts = {name: str(value) for name, value in facts.items()}
+        named = ", ".join(f"{name} {value}" for name, value in facts.items())
+        self._emit(event="log", message=f"computes with {named}", facts=facts)
+
     def warning(self, message):
         """Tells the user something that does not stop the stage."""
         self._emit(event="warning", message=str(message))

@@ -29,6 +29,7 @@ def noisy(context):
     print("not an event")
     os.write(1, b"nor this\\n")
     context.log("an event")
+    context.facts(numpy="2.1", threads=3)
 
 @plugin.stage()
 def broken(context):
@@ -156,7 +157,9 @@ class Protocol(Base):
 
     def test_what_a_stage_prints_goes_to_the_log(self):
         status, out, error = self.misbehaving("noisy")
-        self.assertEqual((status, self.events(out)), (0, [{"event": "log", "message": "an event"}]))
+        self.assertEqual((status, self.events(out)), (0, [
+            {"event": "log", "message": "an event"},
+            {"event": "log", "message": "computes with numpy 2.1, threads 3", "facts": {"numpy": "2.1", "threads": "3"}}]))
         self.assertEqual(sorted(error.splitlines()), ["nor this", "not an event"])
 
     def test_a_bug_is_an_error_event_with_a_traceback_in_the_log(self):
