@@ -1,18 +1,18 @@
-//! The libraries that the plugin asks the loader for.
+//! The libraries that the torch plugin asks the loader for. Here and not beside it: a test that links libtorch can't start where
+//! one of its libraries is missing.
 
 use std::path::Path;
 use std::process::Command;
+
+use flow_tests::binaries;
 
 /// Where libtorch has CUDA the plugin has to load it, though it names none of its symbols; elsewhere it must not ask for it.
 #[test]
 #[cfg(target_os = "linux")]
 fn the_plugin_loads_cuda_where_its_libtorch_has_it() {
     let output = Command::new("readelf")
-        .args([
-            "--dynamic",
-            "--wide",
-            env!("CARGO_BIN_EXE_flow-stages-torch"),
-        ])
+        .args(["--dynamic", "--wide"])
+        .arg(binaries::find("flow-stages-torch"))
         .output()
         .expect("readelf comes with the compiler's binutils");
     let text = String::from_utf8(output.stdout).unwrap();
