@@ -271,7 +271,7 @@ struct OverrideArguments {
     /// Sweep over the values of a param, a group of variants, stages.NAME.uses or stages.NAME.with.PARAMETER
     #[arg(long, value_name = "AXIS=VALUE,…")]
     sweep: Vec<String>,
-    /// Repeat with seeds: a number of them, or a list as 1,2,3 or [12345]
+    /// Repeat with seeds: a number of them, or a list as `1,2,3` or `[12345]`
     #[arg(long, value_name = "N|LIST")]
     seeds: Option<String>,
     /// Of a sweep, take the points with these values alone: --point keep=0.8,seed=43

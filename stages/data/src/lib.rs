@@ -9,7 +9,7 @@
 //! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to.
 //! - [`views`]: what they show people.
 //! - [`unpack`]: gzip, tar and zip, bounded by what the format may hold. [`npy`], [`npz`]: NumPy's arrays.
-//!   [`pickle`]: Python's pickles. [`table`]: Parquet. [`picture`]: image files. [`column`]: one value a row, of any of them.
+//!   [`pickle`]: Python's pickles. [`table`]: Parquet. [`picture`]: image files. [`mod@column`]: one value a row, of any of them.
 
 pub mod arrays;
 pub mod assemble;
