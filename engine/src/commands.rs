@@ -203,7 +203,7 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
                 format!(" {}", view::provenance::command(&option))
             });
             view::print(&format!(
-                "{list}\n\n`flow stages KIND{plugins}` prints a page for one of them"
+                "{list}\n\nA page for one of them:\n  flow stages KIND{plugins}"
             ))?;
         }
         Some(name) => match catalogue.get(name) {
