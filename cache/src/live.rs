@@ -21,8 +21,8 @@ pub(crate) const SLACK: Duration = Duration::from_secs(30 * 60);
 
 /// This process's place among those that use the store.
 pub(crate) struct Live {
-    /// Locked until the process ends.
-    _slot: File,
+    /// Locked until the store is closed, which is at the latest when the process ends.
+    slot: File,
     /// Records last touched before this are touched when used.
     touch_before: SystemTime,
 }
@@ -67,10 +67,7 @@ impl Store {
             } else {
                 since - self.inner.slack
             };
-            return Ok(Live {
-                _slot: slot,
-                touch_before,
-            });
+            return Ok(Live { slot, touch_before });
         }
         Err(ErrorKind::ResourceBusy.into())
     }
@@ -117,6 +114,14 @@ impl Store {
             oldest = Some(oldest.map_or(since, |other| other.min(since)));
         }
         Ok((count, oldest))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // Closing the file isn't enough: a child that another thread is just starting has a copy until it becomes its
+        // program, and the lock lasts as long as the last copy.
+        let _ = self.slot.unlock();
     }
 }
 
@@ -178,6 +183,20 @@ mod tests {
             }
         };
         record.outputs["out"].clone()
+    }
+
+    /// A process that is being started has copies of its parent's files for a moment, and with them their locks.
+    #[test]
+    fn a_closed_store_is_not_in_use_whatever_was_inherited() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = process(folder.path());
+        has(&store, 0);
+        let inherited = store.inner.live.get().unwrap().slot.try_clone().unwrap();
+        let other = process(folder.path());
+        assert_eq!(other.live().unwrap().0, 1);
+        drop(store);
+        assert_eq!(other.live().unwrap().0, 0);
+        drop(inherited);
     }
 
     /// Processes come and go, and use what others made; a gc without mercy runs all the while. Whatever a process has once
