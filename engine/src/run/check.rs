@@ -281,7 +281,10 @@ impl Checker<'_> {
         let log = folder.with_extension("log");
         let request = requests
             .of(node, record.key, manifest, &self.records, log)
-            .context("what a stage reads has a stored result")?;
+            .with_context(|| {
+                let label = &self.plan.graph[node].label;
+                format!("what `{label}` reads has no stored result")
+            })?;
         Ok(Request {
             resources: self.resources(node, threads),
             results: Some(folder.to_path_buf()),

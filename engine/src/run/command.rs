@@ -10,8 +10,8 @@ use flow_cache::Record;
 use flow_stage::protocol::{self, PROTOCOL};
 use serde_json::Value;
 
-use super::perform::Site;
 use super::request::{Input, Made, Request, Source, Task};
+use super::site::Site;
 use crate::plan::{self, Wanted, plain_text};
 use crate::plugin::process;
 use crate::workflow::Template;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +19,7 @@ use super::journal;
 use super::log;
 use super::outputs;
 use super::request::{Made, Request, Source, Task};
+use super::site::Site;
 use super::watch::watch;
 
 /// How a request ended.
@@ -44,18 +45,6 @@ pub enum Told {
     Event(Event),
     /// Its process is gone, and its result is on the way into the store: its share of the machine is free.
     Freed,
-}
-
-/// Where a request is carried out, and with what.
-pub(super) struct Site<'a> {
-    pub request: &'a Request,
-    /// Where inputs come from.
-    pub inputs: &'a Store,
-    /// Where results are, and go.
-    pub results: &'a Store,
-    pub share: &'a Share,
-    /// Set when it is to end.
-    pub stop: &'a AtomicBool,
 }
 
 /// Carries the request out with what it holds of this machine. `tell` hears all that happens before its end; `stop` is set
@@ -102,10 +91,6 @@ pub fn perform(
 }
 
 impl Site<'_> {
-    pub fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
     fn attempt(&self, tell: &(impl Fn(Told) + Sync)) -> Result<Outcome> {
         let request = self.request;
         let say = |event| tell(Told::Event(event));

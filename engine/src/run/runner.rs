@@ -1,6 +1,6 @@
 //! A run: a plan brought up to date on this machine.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -8,33 +8,16 @@ use anyhow::Result;
 use flow_cache::{Record, Store};
 use petgraph::graph::NodeIndex;
 
-use super::budget::{Budget, Machine};
+use super::budget::Budget;
 use super::event::{Event, RunEnd};
 use super::external::Externals;
 use super::journal::Journal;
 use super::local::drive_here;
 use super::request::Requests;
-use super::state::State;
+use super::state::{Options, State};
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
 use crate::workflow::Workflow;
-
-/// What to run, and how.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The instances that are to be up to date in the end. What they read from is among them.
-    pub wanted: BTreeSet<NodeIndex>,
-    /// Instances that are only looked up: what `--only` leaves out.
-    pub looked_up: BTreeSet<NodeIndex>,
-    /// Instances that are executed although their result is in the store.
-    pub forced: BTreeSet<NodeIndex>,
-    /// What there is to give out.
-    pub machine: Machine,
-    /// Threads that may be given out at once.
-    pub jobs: u32,
-    /// Whether stages that do not depend on a failed one still run.
-    pub keep_going: bool,
-}
 
 /// What a run came to.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use flow_cache::{Error, Key, Lookup, Record, Store};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
+use super::budget::Machine;
 use super::durations::Durations;
 use super::event::{Event, Failure, RunEnd, StageEnd, Status};
 use super::executor::{Executor, Job, Message, Work};
@@ -18,8 +19,24 @@ use super::key::Manifest;
 use super::perform::Outcome;
 use super::points::Points;
 use super::request::{Request, Requests};
-use super::runner::Options;
 use crate::plan::Plan;
+
+/// What to run, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The instances that are to be up to date in the end. What they read from is among them.
+    pub wanted: BTreeSet<NodeIndex>,
+    /// Instances that are only looked up: what `--only` leaves out.
+    pub looked_up: BTreeSet<NodeIndex>,
+    /// Instances that are executed although their result is in the store.
+    pub forced: BTreeSet<NodeIndex>,
+    /// What there is to give out.
+    pub machine: Machine,
+    /// Threads that may be given out at once.
+    pub jobs: u32,
+    /// Whether stages that do not depend on a failed one still run.
+    pub keep_going: bool,
+}
 
 /// How many stages may be under way at once, those among them that only wait until their result is safe on the disk. So the
 /// disk's syncs, which take milliseconds each, overlap.

@@ -13,7 +13,7 @@ use super::command::Prepared;
 use super::event::Event;
 use super::journal::processor;
 use super::log::Log;
-use super::perform::Site;
+use super::site::Site;
 use crate::plugin::process::{Ending, Hearing, Lines, Process, Stream};
 
 /// Starts the process, reads what it says, waits for its end; gives what it says that it computes with, `None` where the run
