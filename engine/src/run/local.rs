@@ -13,6 +13,10 @@ use super::executor::{Executor, Job, Message, Work, drive};
 use super::perform::{Told, perform};
 use crate::plan::Resources;
 
+/// How many stages may be under way at once, those among them that only wait until their result is safe on the disk. So the
+/// disk's syncs, which take milliseconds each, overlap.
+const UNDER_WAY: usize = 64;
+
 /// Does the work on this machine, within the budget.
 pub(super) fn drive_here(work: &mut dyn Work, store: &Store, budget: Budget, stop: &AtomicBool) {
     thread::scope(|scope| {
@@ -22,6 +26,7 @@ pub(super) fn drive_here(work: &mut dyn Work, store: &Store, budget: Budget, sto
             store,
             stop,
             budget,
+            under_way: 0,
             shares: HashMap::new(),
             sender,
             receiver,
@@ -36,6 +41,8 @@ struct Local<'scope, 'env> {
     /// Watched by the threads themselves, so that Ctrl-C takes no turn of the loop to reach them.
     stop: &'env AtomicBool,
     budget: Budget,
+    /// The jobs whose threads have not ended.
+    under_way: usize,
     /// What the jobs hold whose processes are not gone.
     shares: HashMap<usize, Share>,
     sender: Sender<Message>,
@@ -45,7 +52,7 @@ struct Local<'scope, 'env> {
 impl Executor for Local<'_, '_> {
     fn fits(&self, batch: &[Job], asked: &Resources) -> bool {
         let before = batch.iter().map(|job| &job.request.resources);
-        self.budget.fits(before, asked)
+        self.under_way + batch.len() < UNDER_WAY && self.budget.fits(before, asked)
     }
 
     fn submit(&mut self, batch: Vec<Job>) {
@@ -61,6 +68,9 @@ impl Executor for Local<'_, '_> {
         {
             self.budget.give_back(share);
         }
+        if let Message::Ended(..) = message {
+            self.under_way -= 1;
+        }
         Some(message)
     }
 
@@ -75,6 +85,7 @@ impl Local<'_, '_> {
         let Some(share) = self.budget.take(&request.resources) else {
             unreachable!("only what fits is submitted")
         };
+        self.under_way += 1;
         self.shares.insert(number, share.clone());
         let (store, stop, sender) = (self.store, self.stop, self.sender.clone());
         self.scope.spawn(move || {

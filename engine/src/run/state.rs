@@ -38,9 +38,6 @@ pub struct Options {
     pub keep_going: bool,
 }
 
-/// How many stages may be under way at once, those among them that only wait until their result is safe on the disk. So the
-/// disk's syncs, which take milliseconds each, overlap.
-const UNDER_WAY: usize = 64;
 /// A stage that takes less, in seconds, may be begun although a more urgent one is ready in a moment.
 const LONG: f64 = 1.0;
 /// From so many stages on, they are looked up by several threads: fewer take less time than threads take to start.
@@ -281,8 +278,8 @@ impl<'a, 'b> State<'a, 'b> {
                 return false;
             }
             // Two stages of one key do the work once: the second would only wait, and hold threads.
-            let twin = self.running.values().any(|job| job.key == queued.key);
-            !twin && executor.fits(batch, &plan.graph[node].resources)
+            let is_twin = || self.running.values().any(|job| job.key == queued.key);
+            executor.fits(batch, &plan.graph[node].resources) && !is_twin()
         });
         found.map(|(place, _)| *place)
     }
@@ -291,7 +288,7 @@ impl<'a, 'b> State<'a, 'b> {
     fn choose(&mut self, executor: &dyn Executor, batch: &mut Vec<Job>) -> Result<(), Error> {
         self.look_up()?;
         self.put_in_order();
-        while !self.ending() && self.running.len() < UNDER_WAY {
+        while !self.ending() {
             let Some(place) = self.next_of_queue(executor, batch) else {
                 return Ok(());
             };
