@@ -18,6 +18,7 @@ use std::time::Duration;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use flow_stage::ArtifactType;
@@ -65,7 +66,7 @@ pub struct Instance {
 }
 
 /// What an instance asks of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// Threads that its own parameter `threads` pins: it gets as many, whatever the machine has.
     pub threads: Option<u32>,
@@ -99,7 +100,8 @@ pub enum Task {
 }
 
 /// The command of a `run` stage, unrendered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Command {
     /// Arguments, the program first.
     Arguments(Vec<Template>),
@@ -150,9 +152,7 @@ pub fn is_glob(path: &str) -> bool {
 }
 
 /// What a path input may be.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Wanted {
     /// One file.
     File,
@@ -165,7 +165,7 @@ pub enum Wanted {
 }
 
 /// One output of an instance.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Its role.
     pub role: String,

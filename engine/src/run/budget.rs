@@ -123,16 +123,34 @@ impl Budget {
         }
     }
 
-    /// What a stage gets, where there is enough of everything. One that wants more than the budget runs alone rather
-    /// than with less: on the CPU libtorch gives other bits for another number of threads.
-    pub fn take(&mut self, asked: &Resources) -> Option<Share> {
-        let (threads, gpus, memory) = self.machine.share(asked);
-        let fits = self.threads + threads <= self.jobs
+    /// Whether there is enough of everything for a stage, once those `before` it have got theirs. One that wants more than
+    /// the budget runs alone rather than with less: on the CPU libtorch gives other bits for another number of threads.
+    pub fn fits<'r>(
+        &self,
+        before: impl IntoIterator<Item = &'r Resources>,
+        asked: &Resources,
+    ) -> bool {
+        let (mut threads, mut gpus, mut memory) = self.machine.share(asked);
+        let mut holders = self.holders;
+        for other in before {
+            let share = self.machine.share(other);
+            threads = threads.saturating_add(share.0);
+            gpus += share.1;
+            memory = memory.saturating_add(share.2);
+            holders += 1;
+        }
+        let enough = self.threads.saturating_add(threads) <= self.jobs
             && gpus <= self.free_gpus.len()
             && self.memory.saturating_add(memory) <= self.machine.memory;
-        if !fits && self.holders > 0 {
+        enough || holders == 0
+    }
+
+    /// What a stage gets; `None` where it does not fit.
+    pub fn take(&mut self, asked: &Resources) -> Option<Share> {
+        if !self.fits([], asked) {
             return None;
         }
+        let (threads, gpus, memory) = self.machine.share(asked);
         self.holders += 1;
         self.threads += threads;
         self.memory = self.memory.saturating_add(memory);
@@ -204,6 +222,18 @@ mod tests {
         let one = budget.take(&asked(1, 0, 0)).unwrap();
         assert_eq!((one.threads, one.device()), (1, "cpu"));
         assert_eq!(budget.take(&asked(1, 0, 0)), None, "jobs is 1");
+    }
+
+    #[test]
+    fn what_is_about_to_start_counts_as_started() {
+        let budget = budget(4);
+        let half = asked(2, 1, 50);
+        assert!(budget.fits([&half], &half));
+        assert!(!budget.fits([&half, &half], &asked(1, 0, 0)));
+        assert!(!budget.fits([&half], &asked(1, 2, 0)));
+        assert!(!budget.fits([&half], &asked(1, 0, 60)));
+        assert!(budget.fits([], &asked(0, 0, 1000)));
+        assert!(!budget.fits([&asked(1, 0, 0)], &asked(0, 0, 1000)));
     }
 
     #[test]

@@ -6,11 +6,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use flow_cache::{Acquired, Digest, Key, Record, Store};
@@ -18,11 +16,14 @@ use petgraph::graph::NodeIndex;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::budget::{Budget, Machine, Share};
+use super::budget::{Budget, Machine};
 use super::compare::{self, Difference};
 use super::event::Event;
-use super::execute::{self, Job, Made, Outcome, Site};
+use super::executor::{Executor, Job, Message, Work};
 use super::external::Externals;
+use super::local::drive_here;
+use super::perform::Outcome;
+use super::request::{Request, Requests};
 use crate::plan::{Plan, Resources};
 use crate::plugin::Catalogue;
 
@@ -163,14 +164,6 @@ struct Turn {
     threads: u32,
 }
 
-enum Message {
-    Event(Event),
-    Done(usize, Again),
-}
-
-/// How often the loop looks whether it is to end.
-const TICK: Duration = Duration::from_millis(50);
-
 impl Checker<'_> {
     /// Runs the stages again. `tell` hears every event, on this thread.
     ///
@@ -216,74 +209,34 @@ impl Checker<'_> {
             }
         }
         let per_stage = waiting.len() / options.nodes.len().max(1);
-        let mut runs: Vec<Vec<Again>> = vec![Vec::new(); options.nodes.len()];
-        let mut ended = Vec::new();
-        let mut running: HashMap<usize, Share> = HashMap::new();
         // A stage gets the threads that it is to have, also where this machine has fewer.
         let mut machine = Machine::here();
         let most = waiting.iter().map(|turn| turn.threads).max();
         machine.cores = machine.cores.max(most.unwrap_or(0));
-        let mut budget = Budget::new(machine, options.jobs);
-        let (sender, receiver) = mpsc::channel();
-        thread::scope(|scope| -> Result<()> {
-            let mut number = 0;
-            loop {
-                while !self.stop.load(Ordering::Relaxed) {
-                    // One run of a stage at a time, so that people can tell what they see.
-                    let found = waiting.iter().enumerate().find_map(|(at, turn)| {
-                        let resources = Resources {
-                            cpus: turn.threads,
-                            ..self.plan.graph[options.nodes[turn.place]].resources
-                        };
-                        let alone = !running.contains_key(&turn.place);
-                        let share = alone.then(|| budget.take(&resources)).flatten()?;
-                        Some((at, share))
-                    });
-                    let Some((at, share)) = found else { break };
-                    let Some(turn) = waiting.remove(at) else {
-                        break;
-                    };
-                    number += 1;
-                    let folder = scratch.join(number.to_string());
-                    let job = self.job(options.nodes[turn.place], &folder)?;
-                    running.insert(turn.place, share.clone());
-                    let sender = sender.clone();
-                    scope.spawn(move || {
-                        // The loop outlives its jobs; where it is gone there is nobody to tell.
-                        let tell = |event| {
-                            let _ = sender.send(Message::Event(event));
-                        };
-                        let again = self.again(&job, &share, &folder, &tell);
-                        let _ = sender.send(Message::Done(turn.place, again));
-                    });
-                }
-                if running.is_empty() {
-                    return Ok(());
-                }
-                match receiver.recv_timeout(TICK) {
-                    Ok(Message::Event(event)) => tell(&event),
-                    Ok(Message::Done(place, again)) => {
-                        if let Some(share) = running.remove(&place) {
-                            budget.give_back(share);
-                        }
-                        runs[place].push(again);
-                        if runs[place].len() == per_stage {
-                            let end = self.end(options.nodes[place], &runs[place], per_stage);
-                            ended.push(end.status);
-                            tell(&Event::Check(Box::new(end)));
-                        }
-                    }
-                    Err(_) => {}
-                }
-            }
-        })?;
-        for (&node, runs) in options.nodes.iter().zip(&runs) {
-            if runs.len() < per_stage {
-                let end = self.end(node, runs, per_stage);
-                ended.push(end.status);
-                tell(&Event::Check(Box::new(end)));
+        let mut state = State {
+            checker: self,
+            nodes: &options.nodes,
+            scratch,
+            tell,
+            per_stage,
+            waiting,
+            running: HashMap::new(),
+            begun: 0,
+            runs: vec![Vec::new(); options.nodes.len()],
+            ended: Vec::new(),
+            broken: None,
+        };
+        let budget = Budget::new(machine, options.jobs);
+        drive_here(&mut state, self.store, budget, self.stop);
+        if let Some(error) = state.broken {
+            return Err(error);
+        }
+        for place in 0..options.nodes.len() {
+            if state.runs[place].len() < per_stage {
+                state.end(place);
             }
         }
+        let ended = state.ended;
         let count = |verdict| ended.iter().filter(|v| **v == verdict).count();
         let checked = Checked {
             status: ended.iter().copied().max().unwrap_or(Verdict::Identical),
@@ -313,107 +266,76 @@ impl Checker<'_> {
             .unwrap_or_else(|| Machine::here().cores))
     }
 
-    fn job(&self, node: NodeIndex, folder: &Path) -> Result<Job> {
+    /// What runs a stage again with this many threads, in a store of its own at `folder`.
+    fn request(&self, node: NodeIndex, threads: u32, folder: &Path) -> Result<Request> {
         let record = self.record(node)?;
-        let (mut made, mut sources) = (Made::new(), HashMap::new());
-        for source in self.plan.graph[node].sources() {
-            let record = self.record(source)?;
-            sources.insert(source, record.key);
-            for (role, output) in &record.outputs {
-                made.insert((source, role.clone()), output.clone());
-            }
-        }
-        Ok(Job {
-            node,
-            manifest: serde_json::from_value(record.manifest.clone())
-                .with_context(|| format!("the record {} can't be understood", record.key))?,
-            key: record.key,
-            forced: false,
-            log: folder.with_extension("log"),
-            made,
-            sources,
-        })
-    }
-
-    /// Runs a stage in a store of its own at `folder`, compares, and throws it away.
-    fn again(
-        &self,
-        job: &Job,
-        share: &Share,
-        folder: &Path,
-        tell: &(impl Fn(Event) + Sync),
-    ) -> Again {
-        let again = self
-            .compared(job, share, folder, tell)
-            .unwrap_or_else(|error| {
-                let failure = Failure {
-                    message: format!("{error:#}"),
-                    tail: Vec::new(),
-                };
-                Again {
-                    failure: Some(failure),
-                    ..Again::of(Verdict::Failed, share.threads, 0.0)
-                }
-            });
-        // What can't be removed now goes with the whole scratch folder.
-        let _ = fs::remove_dir_all(folder);
-        again
-    }
-
-    fn compared(
-        &self,
-        job: &Job,
-        share: &Share,
-        folder: &Path,
-        tell: &(impl Fn(Event) + Sync),
-    ) -> Result<Again> {
-        let scratch = Store::open(folder)?;
-        let site = Site {
+        let manifest = serde_json::from_value(record.manifest.clone())
+            .with_context(|| format!("the record {} can't be understood", record.key))?;
+        let requests = Requests {
             plan: self.plan,
             catalogue: self.catalogue,
-            store: &scratch,
-            inputs: self.store,
             externals: self.externals,
             folder: self.folder,
             run: "check",
-            stop: self.stop,
         };
-        let (outcome, seconds) = execute::execute(&site, job, share, &|| (), tell);
-        let again = |status| Again::of(status, share.threads, seconds);
-        Ok(match outcome {
+        let log = folder.with_extension("log");
+        let request = requests
+            .of(node, record.key, manifest, &self.records, log)
+            .with_context(|| {
+                let label = &self.plan.graph[node].label;
+                format!("what `{label}` reads has no stored result")
+            })?;
+        Ok(Request {
+            resources: self.resources(node, threads),
+            results: Some(folder.to_path_buf()),
+            ..request
+        })
+    }
+
+    fn resources(&self, node: NodeIndex, threads: u32) -> Resources {
+        Resources {
+            cpus: threads,
+            ..self.plan.graph[node].resources
+        }
+    }
+
+    /// What came of running a stage again in a store at `folder`.
+    fn again(&self, node: NodeIndex, outcome: Outcome, folder: &Path, again: Again) -> Again {
+        let failed = |message, tail| Again {
+            status: Verdict::Failed,
+            failure: Some(Failure { message, tail }),
+            ..again.clone()
+        };
+        match outcome {
             Outcome::Ran(record) | Outcome::Cached(record) => {
-                let outputs = self.differing(job, &record, &scratch, folder)?;
-                let status = if outputs.is_empty() {
-                    Verdict::Identical
-                } else {
-                    Verdict::Differs
-                };
-                Again {
-                    outputs,
-                    ..again(status)
+                match self.differing(node, &record, folder) {
+                    Ok(outputs) if outputs.is_empty() => again,
+                    Ok(outputs) => Again {
+                        status: Verdict::Differs,
+                        outputs,
+                        ..again
+                    },
+                    Err(error) => failed(format!("{error:#}"), Vec::new()),
                 }
             }
-            Outcome::Cancelled { .. } => again(Verdict::Cancelled),
-            Outcome::Failed(failure) => Again {
-                failure: Some(Failure {
-                    message: failure.message,
-                    tail: failure.tail,
-                }),
-                ..again(Verdict::Failed)
+            Outcome::Cancelled { .. } => Again {
+                status: Verdict::Cancelled,
+                ..again
             },
-        })
+            Outcome::Failed(failure) => failed(failure.message, failure.tail),
+        }
     }
 
     /// The outputs that are other bytes than the stored ones.
     fn differing(
         &self,
-        job: &Job,
+        node: NodeIndex,
         made: &Record,
-        scratch: &Store,
         folder: &Path,
     ) -> Result<BTreeMap<String, OutputDiffers>> {
+        let scratch = Store::open(folder)?;
         let mut differing = BTreeMap::new();
-        for (role, then) in &self.record(job.node)?.outputs {
+        for (role, then) in &self.record(node)?.outputs {
             let now = made
                 .outputs
                 .get(role)
@@ -421,7 +343,7 @@ impl Checker<'_> {
             if now.digest == then.digest {
                 continue;
             }
-            let declared = &self.plan.graph[job.node].outputs;
+            let declared = &self.plan.graph[node].outputs;
             let file = declared
                 .iter()
                 .find(|output| output.role == *role)
@@ -444,20 +366,107 @@ impl Checker<'_> {
         }
         Ok(differing)
     }
+}
 
-    fn end(&self, node: NodeIndex, runs: &[Again], expected: usize) -> CheckEnd {
-        let instance = &self.plan.graph[node];
-        let record = &self.records[&node];
+/// How far a check is.
+struct State<'a> {
+    checker: &'a Checker<'a>,
+    nodes: &'a [NodeIndex],
+    /// The folder of the stores that the runs have.
+    scratch: &'a Path,
+    tell: &'a mut dyn FnMut(&Event),
+    /// How often each stage is run.
+    per_stage: usize,
+    waiting: VecDeque<Turn>,
+    /// What runs, by its place: the threads that it has, and its store.
+    running: HashMap<usize, (u32, PathBuf)>,
+    /// How many runs were begun.
+    begun: usize,
+    /// What came of each stage's runs, by its place.
+    runs: Vec<Vec<Again>>,
+    /// What came of the stages that have ended.
+    ended: Vec<Verdict>,
+    /// Why no more is begun.
+    broken: Option<anyhow::Error>,
+}
+
+impl State<'_> {
+    /// The place in the queue of the first that may start now, and fits beside the batch.
+    fn next_of_queue(&self, executor: &dyn Executor, batch: &[Job]) -> Option<usize> {
+        self.waiting.iter().position(|turn| {
+            let node = self.nodes[turn.place];
+            let resources = self.checker.resources(node, turn.threads);
+            // One run of a stage at a time, so that people can tell what they see.
+            !self.running.contains_key(&turn.place) && executor.fits(batch, &resources)
+        })
+    }
+
+    fn end(&mut self, place: usize) {
+        let node = self.nodes[place];
+        let instance = &self.checker.plan.graph[node];
+        let record = &self.checker.records[&node];
+        let runs = self.runs[place].clone();
         let worst = runs.iter().map(|run| run.status).max();
-        let short = (runs.len() < expected).then_some(Verdict::Cancelled);
-        CheckEnd {
+        let short = (runs.len() < self.per_stage).then_some(Verdict::Cancelled);
+        let end = CheckEnd {
             stage: instance.stage.clone(),
             instance: instance.coordinates.clone(),
             status: worst.max(short).unwrap_or(Verdict::Identical),
             key: record.key,
             stored: record.provenance.clone(),
-            runs: runs.to_vec(),
+            runs,
             label: instance.label.clone(),
+        };
+        self.ended.push(end.status);
+        (self.tell)(&Event::Check(Box::new(end)));
+    }
+}
+
+impl Work for State<'_> {
+    fn advance(&mut self, executor: &dyn Executor) -> Vec<Job> {
+        let mut batch = Vec::new();
+        while self.broken.is_none()
+            && !self.checker.stop.load(Ordering::Relaxed)
+            && let Some(at) = self.next_of_queue(executor, &batch)
+            && let Some(Turn { place, threads }) = self.waiting.remove(at)
+        {
+            self.begun += 1;
+            let folder = self.scratch.join(self.begun.to_string());
+            match self.checker.request(self.nodes[place], threads, &folder) {
+                Ok(request) => {
+                    let threads = request.resources.threads.unwrap_or(threads);
+                    self.running.insert(place, (threads, folder));
+                    batch.push(Job {
+                        number: place,
+                        request,
+                    });
+                }
+                Err(error) => self.broken = Some(error),
+            }
+        }
+        batch
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => (self.tell)(&event),
+            // The same stage may only begin again once this run was compared.
+            Message::Freed(_) => {}
+            Message::Ended(place, outcome, seconds) => {
+                let Some((threads, folder)) = self.running.remove(&place) else {
+                    return;
+                };
+                let again = Again::of(Verdict::Identical, threads, seconds);
+                let again = self
+                    .checker
+                    .again(self.nodes[place], outcome, &folder, again);
+                // What can't be removed now goes with the whole scratch folder.
+                let _ = fs::remove_dir_all(&folder);
+                self.runs[place].push(again);
+                if self.runs[place].len() == self.per_stage {
+                    self.end(place);
+                }
+            }
         }
     }
 }

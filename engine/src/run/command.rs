@@ -1,4 +1,4 @@
-//! How a stage's process is put together: its folders, its inputs in place, its request or its command line.
+//! How a request's process is put together: its folders, its inputs in place, what it reads on stdin or its command line.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use flow_cache::Record;
-use flow_stage::protocol::{PROTOCOL, Request};
-use petgraph::graph::NodeIndex;
+use flow_stage::protocol::{self, PROTOCOL};
 use serde_json::Value;
 
-use super::budget::Share;
-use super::execute::{Made, Site};
-use crate::plan::{self, Input, Instance, Origin, Task, Wanted, plain_text};
+use super::request::{Input, Made, Request, Source, Task};
+use super::site::Site;
+use crate::plan::{self, Wanted, plain_text};
 use crate::plugin::process;
 use crate::workflow::Template;
 
@@ -23,7 +22,7 @@ pub(super) struct Prepared {
     /// What it is called, as a person wrote it.
     pub program: String,
     /// What is written on its stdin; nothing for `run` stages.
-    pub request: Option<Vec<u8>>,
+    pub input: Option<Vec<u8>>,
     /// The folder that its outputs have to lie in.
     pub outputs: PathBuf,
 }
@@ -31,40 +30,39 @@ pub(super) struct Prepared {
 /// Lays out `attempt`, with the inputs linked into it, and builds the command.
 pub(super) fn prepare(
     site: &Site<'_>,
-    instance: &Instance,
-    made: &Made,
     earlier: Option<&Record>,
     work: &Path,
     attempt: &Path,
-    share: &Share,
 ) -> Result<Prepared> {
+    let (request, share) = (site.request, site.share);
     let outputs = attempt.join("outputs");
     let scratch = work.join("scratch");
     for folder in [&outputs, &scratch, &attempt.join("inputs")] {
         make(folder)?;
     }
-    for output in &instance.outputs {
+    for output in &request.outputs {
         if let Some(parent) = outputs.join(&output.file).parent() {
             make(parent)?;
         }
     }
     let mut inputs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for input in &instance.inputs {
-        inputs.insert(input.role.clone(), locate(site, input, made, attempt)?);
+    for input in &request.inputs {
+        inputs.insert(input.role.clone(), locate(site, input, attempt)?);
     }
-    let (program, mut command, request) = match &instance.task {
-        Task::Kind { kind, parameters } => {
-            let kind = site
-                .catalogue
-                .get(kind)
-                .context("the kind is in the catalogue")?;
+    let (program, mut command, input) = match &request.task {
+        Task::Kind {
+            kind,
+            program,
+            parameters,
+            ..
+        } => {
             let mut parameters = Value::Object(parameters.clone());
-            for input in &instance.inputs {
-                if let Origin::Path {
+            for input in &request.inputs {
+                if let Source::Path {
                     parameter: Some(pointer),
                     wanted,
                     ..
-                } = &input.origin
+                } = &input.source
                     && let Some(paths) = inputs.remove(&input.role)
                     && let Some(value) = parameters.pointer_mut(pointer)
                 {
@@ -78,81 +76,75 @@ pub(super) fn prepare(
             let Value::Object(parameters) = parameters else {
                 unreachable!("parameters are an object")
             };
-            let request = Request {
+            let asked = protocol::Request {
                 protocol: PROTOCOL,
-                kind: kind.description.name.clone(),
-                stage: instance.label.clone(),
+                kind: kind.clone(),
+                stage: request.label.clone(),
                 parameters,
-                inputs: instance
+                inputs: request
                     .inputs
                     .iter()
                     .filter_map(|input| {
                         let path = inputs.get(&input.role)?.first()?;
                         // Several files are given as the folder that they lie in.
-                        let path = match input.origin {
-                            Origin::Collected { .. } => path.parent()?,
+                        let path = match input.source {
+                            Source::Collected(_) => path.parent()?,
                             _ => path,
                         };
                         Some((input.role.clone(), path.to_path_buf()))
                     })
                     .collect(),
-                outputs: instance
+                outputs: request
                     .outputs
                     .iter()
                     .map(|output| (output.role.clone(), outputs.join(&output.file)))
                     .collect(),
                 earlier: match earlier {
-                    Some(record) => lay_out(site, instance, record, &attempt.join("earlier"))?,
+                    Some(record) => lay_out(site, record, &attempt.join("earlier"))?,
                     None => BTreeMap::new(),
                 },
                 work: scratch.clone(),
-                seed: instance.seed.unwrap_or(0),
+                seed: request.manifest.seed.unwrap_or(0),
                 threads: share.threads,
                 device: share.device().into(),
             };
-            let mut command = Command::new(&kind.program);
-            command
-                .args(["run", &kind.description.name])
-                .current_dir(&scratch);
-            let mut line = serde_json::to_vec(&request).context("a path is not valid UTF-8")?;
+            let mut command = Command::new(program);
+            command.args(["run", kind]).current_dir(&scratch);
+            let mut line = serde_json::to_vec(&asked).context("a path is not valid UTF-8")?;
             line.push(b'\n');
-            (kind.program.display().to_string(), command, Some(line))
+            (program.display().to_string(), command, Some(line))
         }
         Task::Command { command, values } => {
             let names = Names {
-                instance,
+                request,
                 inputs: &inputs,
                 outputs: &outputs,
                 scratch: &scratch,
                 values,
             };
             let (program, mut command) = names.command(command)?;
-            command.current_dir(site.folder);
+            command.current_dir(&request.folder);
             (program, command, None)
         }
     };
-    process::clean_environment(&mut command, &instance.env, share.threads, &share.gpus);
+    let declared: Vec<String> = request.manifest.env.keys().cloned().collect();
+    process::clean_environment(&mut command, &declared, share.threads, &share.gpus);
     Ok(Prepared {
         command,
         program,
-        request,
+        input,
         outputs,
     })
 }
 
 /// Links what an earlier action of the same kind made into `folder`, by role.
-fn lay_out(
-    site: &Site<'_>,
-    instance: &Instance,
-    record: &Record,
-    folder: &Path,
-) -> Result<BTreeMap<String, PathBuf>> {
+fn lay_out(site: &Site<'_>, record: &Record, folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     make(folder)?;
     let mut paths = BTreeMap::new();
-    for output in &instance.outputs {
+    for output in &site.request.outputs {
         if let Some(stored) = record.outputs.get(&output.role) {
             let path = folder.join(&output.file);
-            site.store.materialise(stored, &path)?;
+            site.results.materialise(stored, &path)?;
             paths.insert(output.role.clone(), path);
         }
     }
@@ -160,61 +152,36 @@ fn lay_out(
 }
 
 /// Where an input's files are: the user's own, or linked out of the store.
-fn locate(site: &Site<'_>, input: &Input, made: &Made, attempt: &Path) -> Result<Vec<PathBuf>> {
-    match &input.origin {
-        Origin::Path {
-            pattern, wanted, ..
-        } => {
-            let external = site
-                .externals
-                .get(&pattern.value, *wanted)
-                .context("external files are found before the run")?;
-            Ok(external.paths.clone())
-        }
-        Origin::Instance { node, output } => {
+fn locate(site: &Site<'_>, input: &Input, attempt: &Path) -> Result<Vec<PathBuf>> {
+    match &input.source {
+        Source::Path { paths, .. } => Ok(paths.clone()),
+        Source::Result(made) => {
             let path = attempt.join("inputs").join(&input.role);
-            Ok(vec![place(site, made, *node, output, path)?])
+            Ok(vec![place(site, made, path)?])
         }
-        Origin::Collected { nodes, output } => {
+        Source::Collected(all) => {
             let folder = attempt.join("inputs").join(&input.role);
             make(&folder)?;
-            nodes
-                .iter()
+            all.iter()
                 .enumerate()
-                .map(|(i, (_, node))| {
-                    place(site, made, *node, output, folder.join(format!("{i:06}")))
-                })
+                .map(|(i, made)| place(site, made, folder.join(format!("{i:06}"))))
                 .collect()
         }
     }
 }
 
 /// Links an output of another instance to `path`, which takes the output's file name ending.
-fn place(
-    site: &Site<'_>,
-    made: &Made,
-    node: NodeIndex,
-    output: &str,
-    mut path: PathBuf,
-) -> Result<PathBuf> {
-    let declared = site.plan.graph[node]
-        .outputs
-        .iter()
-        .find(|o| o.role == output)
-        .context("references are checked before the run")?;
-    let stored = made
-        .get(&(node, output.to_string()))
-        .context("what a stage reads is made before it")?;
-    if let Some(extension) = Path::new(&declared.file).extension() {
+fn place(site: &Site<'_>, made: &Made, mut path: PathBuf) -> Result<PathBuf> {
+    if let Some(extension) = Path::new(&made.file).extension() {
         path.set_extension(extension);
     }
-    site.inputs.materialise(stored, &path)?;
+    site.inputs.materialise(&made.stored, &path)?;
     Ok(path)
 }
 
 /// What the names in a command stand for.
 struct Names<'a> {
-    instance: &'a Instance,
+    request: &'a Request,
     inputs: &'a BTreeMap<String, Vec<PathBuf>>,
     outputs: &'a Path,
     scratch: &'a Path,
@@ -277,7 +244,7 @@ impl Names<'_> {
         }
         let output = name
             .strip_prefix("outputs.")
-            .and_then(|role| self.instance.outputs.iter().find(|o| o.role == role))
+            .and_then(|role| self.request.outputs.iter().find(|o| o.role == role))
             .with_context(|| format!("${{{name}}} is unknown"))?;
         Ok(vec![text(&self.outputs.join(&output.file))?])
     }

@@ -23,7 +23,6 @@ pub struct External {
 /// What every path in a workflow stands for.
 #[derive(Debug, Default)]
 pub struct Externals {
-    folder: PathBuf,
     found: HashMap<(String, Wanted), External>,
 }
 
@@ -69,10 +68,7 @@ impl Externals {
                 Err(problem) => problems.add(problem, span),
             }
         }
-        Externals {
-            folder: folder.to_path_buf(),
-            found,
-        }
+        Externals { found }
     }
 
     /// What a path stands for.
@@ -84,13 +80,6 @@ impl Externals {
     pub fn iter(&self) -> impl Iterator<Item = (&str, Wanted, &External)> {
         let found = self.found.iter();
         found.map(|((pattern, wanted), external)| (pattern.as_str(), *wanted, external))
-    }
-
-    /// Whether the files are still those that were hashed; the stat memo makes this cheap.
-    pub fn unchanged(&self, pattern: &str, wanted: Wanted, store: &Store) -> bool {
-        let now = find(pattern, wanted, &self.folder, store);
-        let then = self.get(pattern, wanted);
-        matches!((now, then), (Ok(now), Some(then)) if now.digest == then.digest)
     }
 }
 

@@ -7,10 +7,12 @@
 //! - [`explain`]: which parts of a key differ from those of earlier records.
 //! - [`table`]: results as a table over the points of a sweep; [`statistics`]: how sure they are; [`figures`]: of one stage.
 //! - [`budget`]: what the machine has, and what of it stages hold.
-//! - `execute`: one stage, from lease to commit; `command` is how its process is put together, `watch` hears what it says and
-//!   how it ends, `outputs` checks what it made, `earlier` finds what it may go on from.
+//! - [`request`]: what one stage's execution needs, written down.
+//! - [`perform`]: a request carried out, from lease to commit; `command` is how its process is put together, `watch` hears what
+//!   it says and how it ends, `outputs` checks what it made, `earlier` finds what it may go on from.
 //! - [`log`]: what a stage prints, kept within bounds.
-//! - [`runner`]: the loop over ready stages inside the budget; [`durations`] say what it starts first.
+//! - `executor`: the seam to where requests are carried out, and the loop over it; `local` is this machine.
+//! - [`runner`]: a run; `state` is where each of its instances stands, and what starts next; [`durations`] say what is first.
 //! - `points`: which points of a sweep are done.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else.
 //! - [`journal`]: what is kept of a run in the store; [`past`] reads it again.
@@ -28,20 +30,25 @@ pub mod contrast;
 pub mod durations;
 mod earlier;
 pub mod event;
-mod execute;
+mod executor;
 pub mod explain;
 pub mod external;
 pub mod figures;
 pub mod journal;
 pub mod key;
+mod local;
 pub mod log;
 mod outputs;
 pub mod past;
+pub mod perform;
 mod points;
 pub mod provenance;
+pub mod request;
 pub mod retire;
 pub mod runner;
 pub mod settled;
+mod site;
+mod state;
 pub mod statistics;
 pub mod survey;
 pub mod table;
@@ -50,5 +57,6 @@ mod watch;
 pub use event::{Event, Status};
 pub use external::Externals;
 pub use key::Manifest;
-pub use runner::{Options, Runner, Summary};
+pub use runner::{Runner, Summary};
+pub use state::Options;
 pub use survey::{Cause, Standing, Survey};

@@ -13,26 +13,28 @@ use serde_json::{Map, Value};
 
 use super::event::Event;
 use super::figures;
-use crate::plan::{Instance, Output, Task};
+use super::request::{Request, Task};
+use crate::plan::Output;
 
 /// Checks the declared outputs and reads the figures out of the metrics among them.
 pub(super) fn collect(
-    instance: &Instance,
+    request: &Request,
     folder: &Path,
     tell: &impl Fn(Event),
 ) -> Result<(BTreeMap<String, DraftOutput>, Map<String, Value>)> {
     let mut kept = BTreeMap::new();
     let mut metrics = Map::new();
-    for output in &instance.outputs {
+    let of_kind = matches!(request.task, Task::Kind { .. });
+    for output in &request.outputs {
         let path = folder.join(&output.file);
-        check(output, &path, matches!(instance.task, Task::Kind { .. }))?;
+        check(output, &path, of_kind)?;
         if output.artifact == ArtifactType::Metrics {
             let (figures, others) = figures::read(json(&output.role, &path)?);
             metrics.extend(figures);
             // Kinds know what they write; who writes a program counts on all of it.
-            if !others.is_empty() && matches!(instance.task, Task::Command { .. }) {
+            if !others.is_empty() && !of_kind {
                 let message = no_figures(&output.role, &others);
-                let label = Some(instance.label.clone());
+                let label = Some(request.label.clone());
                 tell(Event::Warning { label, message });
             }
         }
@@ -42,14 +44,14 @@ pub(super) fn collect(
             // What can't be shown is not worth the work of a stage that ended well.
             let role = &output.role;
             let message = format!("its output `{role}` can't be shown: {problem}");
-            let label = Some(instance.label.clone());
+            let label = Some(request.label.clone());
             tell(Event::Warning { label, message });
         }
         let artifact = output.artifact.to_string();
         kept.insert(output.role.clone(), DraftOutput { path, artifact });
     }
     let declared = |name: &str| {
-        instance.outputs.iter().any(|o| {
+        request.outputs.iter().any(|o| {
             Path::new(&o.file)
                 .components()
                 .next()
@@ -62,7 +64,7 @@ pub(super) fn collect(
             let message =
                 format!("it wrote `{name}`, which is not a declared output and is not kept");
             tell(Event::Warning {
-                label: Some(instance.label.clone()),
+                label: Some(request.label.clone()),
                 message,
             });
         }

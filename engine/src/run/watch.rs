@@ -5,69 +5,67 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use flow_stage::protocol;
 
 use super::command::Prepared;
 use super::event::Event;
-use super::execute::{Job, Site};
 use super::journal::processor;
 use super::log::Log;
-use crate::plan::Instance;
-use crate::plugin::Kind;
+use super::site::Site;
 use crate::plugin::process::{Ending, Hearing, Lines, Process, Stream};
 
 /// Starts the process, reads what it says, waits for its end; gives what it says that it computes with, `None` where the run
 /// was interrupted.
 pub(super) fn watch(
     site: &Site<'_>,
-    job: &Job,
-    instance: &Instance,
-    kind: Option<&Kind>,
     prepared: Prepared,
     tell: &(impl Fn(Event) + Sync),
 ) -> Result<Option<BTreeMap<String, String>>> {
     let Prepared {
         command,
         program,
-        request,
+        input,
         ..
     } = prepared;
-    if let Some(folder) = job.log.parent() {
+    let request = site.request;
+    if let Some(folder) = request.log.parent() {
         fs::create_dir_all(folder)
             .with_context(|| format!("{} can't be made", folder.display()))?;
     }
-    let log = Log::create(&job.log)
-        .with_context(|| format!("the log {} can't be written", job.log.display()))?;
+    let log = Log::create(&request.log)
+        .with_context(|| format!("the log {} can't be written", request.log.display()))?;
     let mut listener = Listener {
-        label: &instance.label,
+        label: &request.label,
         log,
         tell,
         facts: BTreeMap::new(),
         error: None,
         garbage: None,
     };
-    let hearing = match request {
+    let hearing = match input {
         Some(_) => Hearing::Apart,
         None => Hearing::AsOne,
     };
-    let process = Process::start(command, request, hearing)
+    let process = Process::start(command, input, hearing)
         .with_context(|| format!("`{program}` can't be started"))?;
     let mut lines = Lines::default();
-    let stop = || site.stop.load(Ordering::Relaxed);
     let ending = process
-        .attend(instance.timeout, stop, |stream, bytes| {
-            match stream {
-                Stream::Stderr => listener.log.write(bytes),
-                Stream::Stdout => lines.add(bytes, |line| listener.hear(line)),
-            }
-            match listener.garbage {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            }
-        })
+        .attend(
+            request.timeout,
+            || site.stopped(),
+            |stream, bytes| {
+                match stream {
+                    Stream::Stderr => listener.log.write(bytes),
+                    Stream::Stdout => lines.add(bytes, |line| listener.hear(line)),
+                }
+                match listener.garbage {
+                    Some(_) => ControlFlow::Break(()),
+                    None => ControlFlow::Continue(()),
+                }
+            },
+        )
         .with_context(|| format!("`{program}` can't be waited for"))?;
     lines.end(|line| listener.hear(line));
     if let Some(line) = listener.garbage {
@@ -79,20 +77,20 @@ pub(super) fn watch(
         Ending::Interrupted => Ok(None),
         Ending::TimedOut => bail!(
             "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
-            instance.timeout.unwrap_or_default().as_secs()
+            request.timeout.unwrap_or_default().as_secs()
         ),
         Ending::Exited(status) if status.success() => Ok(Some(listener.facts)),
         Ending::Exited(status) => match listener.error {
             Some(message) => bail!("{message}"),
-            None => bail!("{}", how_it_ended(status, kind)),
+            None => bail!("{}", how_it_ended(status, request.plugin())),
         },
     }
 }
 
-fn how_it_ended(status: ExitStatus, kind: Option<&Kind>) -> String {
+fn how_it_ended(status: ExitStatus, plugin: Option<&str>) -> String {
     match (status.code(), status.signal()) {
         // So a shell tells of a program that it ran.
-        (Some(code @ 129..), _) if kind.is_none() && crash(code - 128).is_some() => format!(
+        (Some(code @ 129..), _) if plugin.is_none() && crash(code - 128).is_some() => format!(
             "it ended with exit status {code}: a program in it crashed with {}, on {}",
             crash(code - 128).unwrap_or_default(),
             processor()
@@ -101,13 +99,12 @@ fn how_it_ended(status: ExitStatus, kind: Option<&Kind>) -> String {
         (None, Some(9)) => {
             "it was killed (signal 9): by someone, or by the system when memory ran out".into()
         }
-        (None, signal) => match (crash(signal.unwrap_or(0)), kind) {
+        (None, signal) => match (crash(signal.unwrap_or(0)), plugin) {
             (None, _) => format!("it was ended by signal {}", signal.unwrap_or(0)),
             (Some(crash), None) => format!("it crashed with {crash}, on {}", processor()),
-            (Some(crash), Some(kind)) => format!(
-                "it crashed with {crash}. That is a fault in {}, or in this machine; the processor is {}. A report to the plugin's \
+            (Some(crash), Some(plugin)) => format!(
+                "it crashed with {crash}. That is a fault in {plugin}, or in this machine; the processor is {}. A report to the plugin's \
                  makers is welcome, with this message and the last lines of the log",
-                kind.plugin,
                 processor()
             ),
         },

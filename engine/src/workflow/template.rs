@@ -1,10 +1,13 @@
 //! `${name}` in strings. A `$${` stands for a literal `${`.
 
+use serde::{Deserialize, Serialize};
+
 use super::node::{Located, Node, NodeValue};
 use super::problem::Problem;
 
-/// A string with references in it.
-#[derive(Debug, Clone, PartialEq)]
+/// A string with references in it. Serialised it is the string as written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Template {
     /// The string as written, which is what the key holds.
     pub text: String,
@@ -19,6 +22,20 @@ pub enum Piece {
     Text(String),
     /// `${name}`.
     Name(String),
+}
+
+impl From<Template> for String {
+    fn from(template: Template) -> String {
+        template.text
+    }
+}
+
+impl TryFrom<String> for Template {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Template, Problem> {
+        Template::parse(&text)
+    }
 }
 
 impl Template {

@@ -1,0 +1,290 @@
+//! A request carried out, from lease to commit, on the machine that has the share of it.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use flow_cache::{Acquired, Draft, Holder, Lease, Record, Store};
+use serde_json::{Value, json};
+
+use super::budget::Share;
+use super::command;
+use super::earlier;
+use super::event::{Event, Failure};
+use super::external;
+use super::journal;
+use super::log;
+use super::outputs;
+use super::request::{Made, Request, Source, Task};
+use super::site::Site;
+use super::watch::watch;
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was executed.
+    Ran(Box<Record>),
+    /// Another run made it meanwhile.
+    Cached(Box<Record>),
+    /// It failed.
+    Failed(Failure),
+    /// It was asked to end.
+    Cancelled {
+        /// Whether it left something that the next run goes on from.
+        checkpoint: bool,
+    },
+}
+
+/// What is told of a request before its end.
+#[derive(Debug)]
+pub enum Told {
+    /// Something happened.
+    Event(Event),
+    /// Its process is gone, and its result is on the way into the store: its share of the machine is free.
+    Freed,
+}
+
+/// Carries the request out with what it holds of this machine. `tell` hears all that happens before its end; `stop` is set
+/// when it is to end.
+pub fn perform(
+    store: &Store,
+    request: &Request,
+    share: &Share,
+    stop: &AtomicBool,
+    tell: &(impl Fn(Told) + Sync),
+) -> Outcome {
+    let results = match &request.results {
+        Some(root) => Store::open(root).map_err(anyhow::Error::from),
+        None => Ok(store.clone()),
+    };
+    let outcome = results.and_then(|results| {
+        let site = Site {
+            request,
+            inputs: store,
+            results: &results,
+            share,
+            stop,
+        };
+        let mut result = site.attempt(tell);
+        for retry in 1..=request.retries {
+            let Err(error) = &result else { break };
+            if site.stopped() {
+                break;
+            }
+            let message = format!("{error:#}; retry {retry} of {}", request.retries);
+            let label = Some(request.label.clone());
+            tell(Told::Event(Event::Warning { label, message }));
+            result = site.attempt(tell);
+        }
+        result
+    });
+    outcome.unwrap_or_else(|error| {
+        Outcome::Failed(Failure {
+            message: format!("{error:#}"),
+            tail: log::tail(&request.log),
+            log: request.log.clone(),
+        })
+    })
+}
+
+impl Site<'_> {
+    fn attempt(&self, tell: &(impl Fn(Told) + Sync)) -> Result<Outcome> {
+        let request = self.request;
+        let say = |event| tell(Told::Event(event));
+        let mut told = None;
+        let mut waiting = |holder: &Holder| {
+            let holder = holder.to_string();
+            if told.as_ref() != Some(&holder) {
+                say(Event::Waiting {
+                    label: request.label.clone(),
+                    holder: holder.clone(),
+                });
+                told = Some(holder);
+            }
+            if self.stopped() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let acquired = self
+            .results
+            .acquire(&request.key, request.forced, &mut waiting)?;
+        let lease = match acquired {
+            Acquired::Hit(record) => return Ok(Outcome::Cached(Box::new(record))),
+            Acquired::GaveUp => return Ok(Outcome::Cancelled { checkpoint: false }),
+            Acquired::Lease(lease) => lease,
+        };
+        let checkpoints = matches!(
+            request.task,
+            Task::Kind {
+                checkpoints: true,
+                ..
+            }
+        );
+        if checkpoints && !request.forced {
+            remove_attempts(lease.work());
+        } else {
+            lease.clear_work()?;
+        }
+        // A name of its own, so that whatever an earlier attempt may have left running can't write into this one.
+        let attempt = lease
+            .work()
+            .join(format!("attempt-{}-{}", request.run, std::process::id()));
+        match self.run(&lease, &attempt, &say) {
+            Ok(Some(draft)) => {
+                // Another attempt would need it again.
+                if request.retries == 0 {
+                    tell(Told::Freed);
+                }
+                Ok(Outcome::Ran(Box::new(lease.commit(draft)?)))
+            }
+            Ok(None) => {
+                let _ = fs::remove_dir_all(&attempt);
+                let scratch = fs::read_dir(lease.work().join("scratch"));
+                let checkpoint = checkpoints && scratch.is_ok_and(|mut left| left.next().is_some());
+                lease.abandon(checkpoints);
+                Ok(Outcome::Cancelled { checkpoint })
+            }
+            Err(error) => {
+                let _ = fs::remove_dir_all(&attempt);
+                lease.abandon(checkpoints);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs the process and checks what it made; `None` where it was asked to end.
+    fn run(
+        &self,
+        lease: &Lease,
+        attempt: &Path,
+        tell: &(impl Fn(Event) + Sync),
+    ) -> Result<Option<Draft>> {
+        let (request, share) = (self.request, self.share);
+        let earlier = match &request.task {
+            Task::Kind { continues, .. } if !request.forced && !continues.is_empty() => {
+                earlier::find(self.results, continues, &request.manifest, share.threads)?
+            }
+            _ => None,
+        };
+        let continued = earlier.as_ref().map(|(record, _)| record);
+        let prepared = command::prepare(self, continued, lease.work(), attempt)?;
+        let folder = prepared.outputs.clone();
+        tell(Event::Execute {
+            label: request.label.clone(),
+            threads: share.threads,
+        });
+        if let Some((record, then)) = &earlier {
+            tell(Event::Continue {
+                label: request.label.clone(),
+                earlier: record.key,
+                then: then.clone(),
+            });
+        }
+        let started = Instant::now();
+        let begun = jiff::Timestamp::now();
+        let Some(facts) = watch(self, prepared, tell)? else {
+            return Ok(None);
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let (kept, metrics) = outputs::collect(request, &folder, tell)?;
+        self.check_inputs()?;
+        for stored in continued.iter().flat_map(|record| record.outputs.values()) {
+            self.results
+                .check(stored)
+                .context("what it went on from changed while it ran; stages may only read it")?;
+        }
+        let (plugin, digest) = match &request.task {
+            Task::Kind { plugin, digest, .. } => (Some(plugin), Some(digest)),
+            Task::Command { .. } => (None, None),
+        };
+        let provenance = json!({
+            "stage": request.stage,
+            "label": request.label,
+            "run": request.run,
+            "inputs": origins(request),
+            "plugin": plugin,
+            "plugin_digest": digest,
+            "threads": share.threads,
+            "device": share.device(),
+            "gpus": share.gpus,
+            "host": journal::host(),
+            "platform": journal::platform(),
+            "facts": facts,
+            "flow": env!("CARGO_PKG_VERSION"),
+            "continues": continued.map(|record| record.key),
+            "started": begun.to_string(),
+        });
+        Ok(Some(Draft {
+            manifest: serde_json::to_value(&request.manifest)?,
+            outputs: kept,
+            provenance,
+            metrics,
+            seconds,
+        }))
+    }
+
+    /// Inputs that changed while the stage ran make a result that belongs to no key.
+    fn check_inputs(&self) -> Result<()> {
+        let check = |made: &Made| {
+            self.inputs.check(&made.stored).context(
+                "one of its inputs in the store changed while it ran; stages may only read them",
+            )
+        };
+        for input in &self.request.inputs {
+            match &input.source {
+                Source::Result(made) => check(made)?,
+                Source::Collected(all) => all.iter().try_for_each(check)?,
+                Source::Path {
+                    pattern,
+                    wanted,
+                    digest,
+                    ..
+                } => {
+                    // The memo of what was hashed makes this cheap.
+                    let now = external::find(pattern, *wanted, &self.request.folder, self.inputs);
+                    ensure!(
+                        now.is_ok_and(|now| now.digest == *digest),
+                        "its input {pattern} changed while it ran, so the result belongs to neither content; run again"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes what attempts that were killed have left beside their checkpoints. Nothing reads it again, so what can't be
+/// removed is only in the way of disk space.
+fn remove_attempts(work: &Path) {
+    for entry in fs::read_dir(work).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("attempt-") {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Where each input came from: another stage's result, by its key; or the user's files, as the workflow names them.
+fn origins(request: &Request) -> Value {
+    let result = |made: &Made| {
+        json!({
+            "stage": made.stage,
+            "output": made.output,
+            "key": made.key,
+            "digest": made.stored.digest,
+        })
+    };
+    let origins = request.inputs.iter().map(|input| {
+        let from: Vec<Value> = match &input.source {
+            Source::Result(made) => vec![result(made)],
+            Source::Collected(all) => all.iter().map(result).collect(),
+            Source::Path { pattern, .. } => vec![json!({ "path": pattern })],
+        };
+        (input.role.clone(), Value::from(from))
+    });
+    Value::Object(origins.collect())
+}

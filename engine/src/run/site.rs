@@ -1,0 +1,26 @@
+//! Where a request is carried out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use flow_cache::Store;
+
+use super::budget::Share;
+use super::request::Request;
+
+/// A request, and all that carries it out.
+pub(super) struct Site<'a> {
+    pub request: &'a Request,
+    /// Where inputs come from.
+    pub inputs: &'a Store,
+    /// Where results are, and go.
+    pub results: &'a Store,
+    pub share: &'a Share,
+    /// Set when it is to end.
+    pub stop: &'a AtomicBool,
+}
+
+impl Site<'_> {
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
