@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use flow_engine::plugin::Catalogue;
 use flow_engine::run::Survey;
 use flow_engine::run::explain::History;
+use flow_engine::run::price::Price;
 use flow_engine::view;
 use flow_engine::view::graph::Format;
 use flow_engine::workflow::problem::Problems;
@@ -31,7 +32,11 @@ pub fn status(
 }
 
 /// The records that can explain why the given instances have to run.
-fn history(session: &Session, survey: &Survey, nodes: &[NodeIndex]) -> Result<History, Failure> {
+pub fn history(
+    session: &Session,
+    survey: &Survey,
+    nodes: &[NodeIndex],
+) -> Result<History, Failure> {
     let stale = nodes.iter().filter(|node| survey.record(**node).is_none());
     let stages = stale
         .map(|&node| session.plan.graph[node].stage.as_str())
@@ -89,8 +94,9 @@ pub fn show(
 ) -> Result<ExitCode, Failure> {
     let nodes = session.in_order(nodes);
     let history = history(session, survey, &nodes)?;
+    let price = Price::of(&session.plan, survey, &history, &nodes);
     if json {
-        for line in view::status::json(&session.plan, survey, &history, &nodes) {
+        for line in view::status::json(&session.plan, survey, &history, &nodes, &price) {
             view::print(&line)?;
         }
     } else {
@@ -99,6 +105,7 @@ pub fn show(
             survey,
             &history,
             &nodes,
+            &price,
             expand,
         ))?;
     }

@@ -10,10 +10,9 @@ use flow_cache::{Digest, Key, Output, Record, Store};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::compare::{self, Difference};
-use super::explain;
-use super::figures;
-use super::key::Manifest;
+use super::{Stands, compare, explain, figures};
+use crate::record::Manifest;
+use crate::record::difference::Difference;
 
 /// One of two things that are compared.
 pub struct Side {
@@ -30,8 +29,8 @@ pub struct Side {
 /// A stage of one side.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stage {
-    /// `ran`, `cached`, `failed`, …; for what is not a run but stands now, `up to date`, `will run` or `may run`.
-    pub status: String,
+    /// How it ended or stands.
+    pub status: Stands,
     /// Its key, where it is known.
     pub key: Option<Key>,
     /// Why it failed.

@@ -7,17 +7,18 @@ use petgraph::graph::NodeIndex;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::key::{Manifest, canonical};
-use super::past::{self, FailureLine, StageLine};
 use super::{Standing, Survey};
 use crate::plan::{Instance, Plan, plain_text};
+use crate::record::event::{Failure, StageEnd};
+use crate::record::key::canonical;
+use crate::record::{Manifest, past};
 use crate::workflow::Reference;
 
 /// Earlier records, by the stage that made them; and what failed.
 #[derive(Debug, Default)]
 pub struct History {
     by_stage: HashMap<String, Vec<Past>>,
-    failures: BTreeMap<Key, StageLine>,
+    failures: BTreeMap<Key, StageEnd>,
 }
 
 /// An earlier record.
@@ -127,7 +128,7 @@ impl History {
     }
 
     /// How the action with this key failed when it was tried last.
-    pub fn failure(&self, key: &Key) -> Option<&FailureLine> {
+    pub fn failure(&self, key: &Key) -> Option<&Failure> {
         self.failures.get(key)?.failure.as_ref()
     }
 

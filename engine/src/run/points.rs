@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
-use super::event::{PointEnd, Status};
 use crate::plan::Plan;
+use crate::record::Ending;
+use crate::record::event::{PointEnd, Status};
 
 /// The points of a sweep, and what each still waits for. Empty where nothing is swept.
 #[derive(Debug, Default)]
@@ -75,9 +76,9 @@ impl Points {
                 count(Status::Failed) + count(Status::Skipped),
                 count(Status::Cancelled),
             ) {
-                (0, 0) => "ok",
-                (0, _) => "cancelled",
-                _ => "failed",
+                (0, 0) => Ending::Ok,
+                (0, _) => Ending::Cancelled,
+                _ => Ending::Failed,
             },
             ran: count(Status::Ran),
             goal,

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::budget::{Budget, Machine, Share};
 use super::durations::Durations;
-use super::event::{Event, Failure, RunEnd, StageEnd, Status};
+use super::event::{Ending, Event, Failure, RunEnd, StageEnd, Status};
 use super::execute::{self, Job, Made, Outcome, Site};
 use super::external::Externals;
 use super::journal::Journal;
@@ -534,10 +534,6 @@ impl<'a> State<'a, '_> {
                         .collect()
                 })
                 .unwrap_or_default(),
-            metrics: record
-                .map(|record| record.metrics.clone())
-                .unwrap_or_default(),
-            label: instance.label.clone(),
             failure,
         })));
         for index in self.points.ended(node) {
@@ -563,11 +559,11 @@ impl<'a> State<'a, '_> {
             run,
             // Whatever the reason is that something was left out: it is not well.
             status: if cancelled && self.runner.stop.load(Ordering::Relaxed) {
-                "cancelled"
+                Ending::Cancelled
             } else if cancelled || self.failed || self.broken.is_some() {
-                "failed"
+                Ending::Failed
             } else {
-                "ok"
+                Ending::Ok
             },
             ran: count(Status::Ran),
             cached: count(Status::Cached),

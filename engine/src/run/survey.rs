@@ -1,14 +1,14 @@
 //! What a run would do, without doing it: the same keys and lookups, no lock, no process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use flow_cache::{Error, Key, Lookup, Record, Store};
 use petgraph::graph::NodeIndex;
+use serde::{Serialize, Serializer};
 
-use super::external::Externals;
-use super::key::Manifest;
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
+use crate::record::{Externals, Manifest, Status};
 
 /// How an instance stands.
 #[derive(Debug)]
@@ -26,6 +26,79 @@ pub enum Standing {
     },
     /// It reads from something that has to run, and will run unless that gives the bytes it gave before.
     MayRun,
+}
+
+/// How an instance stands, without what is known of it; the later, the more is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Its result is in the store.
+    UpToDate,
+    /// It reads from something that has to run.
+    MayRun,
+    /// It has to run.
+    WillRun,
+}
+
+impl State {
+    /// The word that views show.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::UpToDate => "up to date",
+            State::MayRun => "may run",
+            State::WillRun => "will run",
+        }
+    }
+}
+
+/// How an instance stands in what people look at: by what the store has now, or in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// So by what the store has.
+    Now(State),
+    /// It ended so in the run.
+    Ended(Status),
+    /// The run executes it.
+    Running,
+    /// The run has not come to it yet.
+    Waiting,
+}
+
+impl Stands {
+    /// The word that views show.
+    pub fn word(self) -> &'static str {
+        match self {
+            Stands::Now(state) => state.word(),
+            Stands::Ended(status) => status.word(),
+            Stands::Running => "running",
+            Stands::Waiting => "waiting",
+        }
+    }
+}
+
+impl Serialize for Stands {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+impl Standing {
+    /// The same, without what is known of it.
+    pub fn state(&self) -> State {
+        match self {
+            Standing::UpToDate(_) => State::UpToDate,
+            Standing::WillRun { .. } => State::WillRun,
+            Standing::MayRun => State::MayRun,
+        }
+    }
+
+    /// Its key, where its inputs are known.
+    pub fn key(&self) -> Option<Key> {
+        match self {
+            Standing::UpToDate(record) => Some(record.key),
+            Standing::WillRun { key, .. } => Some(*key),
+            Standing::MayRun => None,
+        }
+    }
 }
 
 /// Why an instance has to run although its key may be known.
@@ -94,6 +167,18 @@ impl Survey {
     /// How one instance stands.
     pub fn get(&self, node: NodeIndex) -> Option<&Standing> {
         self.standings.get(&node)
+    }
+
+    /// How one instance stands, in a word; of one that was not looked at nothing more is known than that it may run.
+    pub fn state(&self, node: NodeIndex) -> State {
+        self.get(node).map_or(State::MayRun, Standing::state)
+    }
+
+    /// The instances without a result that one reads from, as they were planned.
+    pub fn pending(&self, plan: &Plan, node: NodeIndex) -> BTreeSet<NodeIndex> {
+        let sources = plan.sources(node);
+        let pending = sources.filter(|source| self.record(*source).is_none());
+        pending.collect()
     }
 
     /// The record of an instance that is up to date.

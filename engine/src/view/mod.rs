@@ -47,8 +47,9 @@ use std::time::Duration;
 use anstyle::AnsiColor;
 use bytesize::ByteSize;
 
-use crate::run::event::{Failure, PointEnd, RunEnd, StageEnd};
-use crate::run::{Event, Status, log};
+use crate::record::event::{Failure, PointEnd, RunEnd, StageEnd};
+use crate::record::{Ending, Event, Status, log};
+use crate::run::State;
 
 /// Shows a run while it goes on.
 pub trait View {
@@ -87,6 +88,17 @@ enum Tone {
     Busy,
     Unsure,
     Bad,
+}
+
+impl Tone {
+    /// That of how an instance stands.
+    fn of(state: State) -> Tone {
+        match state {
+            State::UpToDate => Tone::Good,
+            State::MayRun => Tone::Unsure,
+            State::WillRun => Tone::Busy,
+        }
+    }
 }
 
 /// A word on stdout in the colour of its meaning; plain in a pipe and with `NO_COLOR`.
@@ -156,7 +168,7 @@ fn stage_line(end: &StageEnd) -> String {
         Status::Failed => painted(&word, Tone::Bad),
         _ => painted(&word, Tone::Good),
     };
-    format!("{word} {:<28} {time:>9}", end.label)
+    format!("{word} {:<28} {time:>9}", end.label())
         .trim_end()
         .into()
 }
@@ -166,15 +178,14 @@ fn point_line(end: &PointEnd) -> String {
     let goal = end.goal.map_or(String::new(), |goal| format!("{goal:.4}"));
     let word = format!(
         "{:<9}",
-        if end.status == "ok" {
-            "point"
-        } else {
-            end.status
+        match end.status {
+            Ending::Ok => "point",
+            ending => ending.word(),
         }
     );
     let word = match end.status {
         _ if !colour() => word,
-        "ok" => painted(&word, Tone::Good),
+        Ending::Ok => painted(&word, Tone::Good),
         _ => painted(&word, Tone::Bad),
     };
     let count = format!("{} of {} points", end.done, end.points);

@@ -7,7 +7,8 @@ use flow_cache::Key;
 use petgraph::graph::NodeIndex;
 
 use super::{Columns, Source};
-use crate::run::past::{self, StageLine};
+use crate::record::event::StageEnd;
+use crate::record::past;
 use crate::run::{Cause, Standing, Survey};
 
 /// Why the instances of a table have no result.
@@ -138,7 +139,7 @@ fn to_run(survey: &Survey, node: NodeIndex) -> Option<(Key, Option<&Cause>)> {
 fn lack(
     columns: &Columns,
     survey: &Survey,
-    failures: &BTreeMap<Key, StageLine>,
+    failures: &BTreeMap<Key, StageEnd>,
     involved: &[NodeIndex],
 ) -> Lack {
     let not_run = || "not run yet".to_string();

@@ -6,7 +6,7 @@ use flow_stage::view::Item;
 use serde_json::{Value, json};
 
 use super::document::{Compared, Document};
-use crate::run::key::canonical;
+use crate::record::key::canonical;
 
 /// More instances than this can't be told apart.
 const MOST: usize = 24;

@@ -11,11 +11,12 @@ use serde_json::{Map, Value};
 use super::document::{Details, Document, Input, Log, Made, Stage};
 use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::Catalogue;
-use crate::run::provenance::{Action, Source};
-use crate::run::{figures, key, log};
+use crate::record::provenance::Action;
+use crate::record::{Status, key, log};
+use crate::run::{Stands, figures};
 use crate::view::excerpt::short;
 use crate::view::plain;
-use crate::view::provenance::command;
+use crate::view::provenance::{command, from};
 
 /// Lines of a log that are shown.
 const LINES: usize = 40;
@@ -27,11 +28,10 @@ const END: u64 = 64 << 10;
 const MOST: usize = 3_000_000;
 
 /// What is known of one instance, wherever that was learned.
-#[derive(Default)]
 pub(super) struct Known<'a> {
     pub label: String,
     pub stage: String,
-    pub status: &'static str,
+    pub status: Stands,
     pub reason: Option<String>,
     /// How long it took in the run that the page is of.
     pub seconds: Option<f64>,
@@ -97,7 +97,7 @@ impl Known<'_> {
             progress: None,
             curves: None,
             details: Some(self.details(instance)),
-            status: self.status.into(),
+            status: self.status,
             sources: self.sources,
             label: self.label,
             stage: self.stage,
@@ -163,20 +163,6 @@ fn planned_inputs(plan: &Plan, instance: &Instance) -> Vec<Input> {
 }
 
 fn inputs(action: &Action) -> Vec<Input> {
-    let digits = |digest: &flow_cache::Digest| short(&digest.to_string());
-    let from = |source: &Source| match source {
-        Source::Result {
-            stage,
-            output,
-            digest,
-            ..
-        } => {
-            let digest = digest.as_ref().map_or(String::new(), digits);
-            format!("{stage}.{output} {digest}")
-        }
-        Source::Path { path, digest } => format!("{path} {}", digits(digest)),
-        Source::Unknown { digest } => format!("{}, which nothing here made", digits(digest)),
-    };
     let inputs = action.inputs.iter().map(|(role, sources)| {
         let sources: Vec<String> = sources.iter().map(from).collect();
         Input {
@@ -248,7 +234,7 @@ pub(super) fn trim(document: &mut Document) {
         return;
     }
     let mut places: Vec<usize> = (0..sizes.len()).collect();
-    places.sort_by_key(|&place| document.stages[place].status != "failed");
+    places.sort_by_key(|&place| document.stages[place].status != Stands::Ended(Status::Failed));
     let mut taken = 0;
     let mut left_out = 0;
     for place in places {

@@ -7,6 +7,8 @@ use flow_stage::view::{Coordinates, Item};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::run::Stands;
+
 /// All that a page shows.
 #[derive(Debug, Default, Serialize)]
 pub struct Document {
@@ -47,7 +49,7 @@ pub struct Run {
     /// Its name.
     pub id: String,
     /// `ok`, `failed`, `cancelled`, `running` or `killed`.
-    pub status: String,
+    pub status: &'static str,
     /// How many stages ended how.
     pub counts: Option<String>,
     /// How long it took.
@@ -70,7 +72,7 @@ pub struct Stage {
     /// What the kind does, in a line.
     pub summary: Option<String>,
     /// How it stands, or how it ended in the run.
-    pub status: String,
+    pub status: Stands,
     /// Why.
     pub reason: Option<String>,
     /// How long it took: in that run, else when its result was made.

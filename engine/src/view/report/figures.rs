@@ -10,7 +10,7 @@ use flow_stage::view::Item;
 
 use super::document::Document;
 use super::items::Folder;
-use crate::run::journal::file_name;
+use crate::record::journal::file_name;
 use crate::view::figures::{Figure, figures};
 
 /// What was written.

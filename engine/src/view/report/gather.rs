@@ -1,10 +1,9 @@
 //! The document of a workflow as the store has it now.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use flow_cache::{Key, Store};
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
@@ -13,9 +12,10 @@ use super::document::Document;
 use super::{layout, sweep};
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
+use crate::record::provenance::Action;
+use crate::record::{Status, journal};
 use crate::run::explain::History;
-use crate::run::provenance::{self, Action};
-use crate::run::{Standing, Survey, journal};
+use crate::run::{Standing, Stands, Survey};
 use crate::view::status::reason;
 use crate::workflow::Workflow;
 
@@ -31,10 +31,14 @@ pub struct Subject<'a> {
     pub plan: &'a Plan,
     /// Their kinds.
     pub catalogue: &'a Catalogue,
-    /// The store.
-    pub store: &'a Store,
     /// How they stand.
     pub survey: &'a Survey,
+    /// What made the results that are there.
+    pub actions: &'a HashMap<NodeIndex, Action>,
+    /// What explains the others.
+    pub history: &'a History,
+    /// The folder of the store's runs.
+    pub runs: &'a Path,
     /// What was laid over the workflow, as options of `flow run`.
     pub overrides: &'a [String],
     /// The command that makes an instance again, by its label.
@@ -46,22 +50,17 @@ pub struct Subject<'a> {
 /// All that the page shows, but what stages publish.
 ///
 /// # Errors
-/// Where the store can't be read, and where there are too many instances.
+/// Where there are too many instances.
 pub fn document(subject: &Subject<'_>) -> Result<Document> {
     let Subject {
         plan,
-        store,
         survey,
+        actions,
+        history,
+        runs,
         ..
     } = *subject;
     refuse_many(plan.order.len())?;
-    let actions = actions(store, plan, survey)?;
-    let stale = plan
-        .order
-        .iter()
-        .filter(|node| survey.record(**node).is_none());
-    let stages: BTreeSet<&str> = stale.map(|&node| plan.graph[node].stage.as_str()).collect();
-    let history = History::of(store, &stages)?.with_failures(store, plan, survey)?;
     let mut document = Document {
         workflow: subject.workflow.name.clone(),
         seed: Some(subject.workflow.seed),
@@ -74,21 +73,20 @@ pub fn document(subject: &Subject<'_>) -> Result<Document> {
     for &node in &plan.order {
         let instance = &plan.graph[node];
         let action = actions.get(&node);
-        let (status, key) = match survey.get(node) {
-            Some(Standing::UpToDate(record)) => ("up to date", Some(record.key)),
-            Some(Standing::WillRun { key, .. }) => ("will run", Some(*key)),
-            Some(Standing::MayRun) | None => ("may run", None),
-        };
+        let key = survey.get(node).and_then(Standing::key);
         let failure = key.and_then(|key| history.failure(&key));
         let sources: BTreeSet<usize> = plan.sources(node).map(|source| places[&source]).collect();
         let known = Known {
             label: instance.label.clone(),
             stage: instance.stage.clone(),
-            status: if failure.is_some() { "failed" } else { status },
+            status: match failure {
+                Some(_) => Stands::Ended(Status::Failed),
+                None => Stands::Now(survey.state(node)),
+            },
             reason: match failure {
                 Some(failure) => Some(failure.message.clone()),
                 None if action.is_some() => None,
-                None => Some(reason(plan, survey, &history, node)),
+                None => Some(reason(plan, survey, history, node)),
             },
             seconds: None,
             key,
@@ -97,7 +95,7 @@ pub fn document(subject: &Subject<'_>) -> Result<Document> {
             sources: sources.into_iter().collect(),
             log: match failure {
                 Some(failure) => Some(failure.log.clone()),
-                None => action.and_then(|action| log_of(store, action)),
+                None => action.and_then(|action| log_of(runs, action)),
             },
             again: Some((subject.again)(&instance.label)),
             changed: false,
@@ -117,29 +115,9 @@ pub(super) fn finish(document: &mut Document) {
     }
 }
 
-/// The results that there are, with where each of their inputs came from.
-pub(super) fn actions(
-    store: &Store,
-    plan: &Plan,
-    survey: &Survey,
-) -> Result<HashMap<NodeIndex, Action>> {
-    let nodes = plan.order.iter();
-    let known: Vec<(NodeIndex, Key)> = nodes
-        .filter_map(|&node| Some((node, survey.record(node)?.key)))
-        .collect();
-    let actions = provenance::actions(store, known.iter().map(|(_, key)| *key))?;
-    let found = known.iter().zip(actions);
-    Ok(found
-        .filter_map(|((node, _), action)| Some((*node, action?)))
-        .collect())
-}
-
 /// The log of the run that made a result, if it is there.
-pub(super) fn log_of(store: &Store, action: &Action) -> Option<PathBuf> {
-    Some(journal::log(
-        &store.run_folder(action.run()?),
-        action.label(),
-    ))
+pub(super) fn log_of(runs: &Path, action: &Action) -> Option<PathBuf> {
+    Some(journal::log(&runs.join(action.run()?), action.label()))
 }
 
 pub(super) fn refuse_many(count: usize) -> Result<()> {

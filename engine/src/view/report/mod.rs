@@ -9,18 +9,15 @@
 //! - [`figures`]: what is on it as files for papers.
 //! - [`budget`]: what is left out where a page would be too large.
 //! - [`page`]: the document, scripts and styles as one HTML file.
-//! - [`cached`]: a page that was made before.
-//! - [`server`]: the page live, on loopback; `follow` reads the journal of a run that goes on.
+//! - [`server`]: the page live, on loopback.
 //!
 //! The page itself, in `page/`, is plain JavaScript without a framework, a file for each concern; `vendor/` has Vega.
 
 pub mod budget;
-pub mod cached;
 mod compare;
 mod details;
 pub mod document;
 pub mod figures;
-mod follow;
 pub mod gather;
 mod items;
 mod layout;
@@ -32,3 +29,13 @@ pub mod sweep;
 
 pub use document::Document;
 pub use gather::Subject;
+
+use flow_cache::Store;
+
+/// Adds what stages publish to a document, and leaves out what a page has no room for.
+pub fn complete(document: &mut Document, store: &Store) {
+    items::fill(document, store);
+    compare::add(document);
+    let room = budget::PAGE.saturating_sub(page::frame_size(document));
+    budget::fit(document, room);
+}

@@ -11,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use serde::Deserialize;
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use super::document::Document;
-use super::follow::Follower;
 use super::page::{escaped, live};
+use crate::record::Event;
+use crate::record::follow::Follower;
 
 /// How often the journal is looked at.
 const POLL: Duration = Duration::from_millis(150);
@@ -163,14 +163,14 @@ fn events(request: Request, live: &Live<'_>, stop: &AtomicBool) -> io::Result<()
             follower = now.clone().map(Follower::from_now);
             journal = now;
         }
-        for line in follower.iter_mut().flat_map(Follower::next) {
-            match serde_json::from_str::<Kind>(&line) {
-                Ok(Kind::Passed) => {
-                    tell(&mut out, &line)?;
+        for event in follower.iter_mut().flat_map(Follower::more) {
+            match asks_for(&event) {
+                Asks::Line => {
+                    tell(&mut out, &serde_json::to_string(&event)?)?;
                     told = Instant::now();
                 }
-                Ok(Kind::Ended) => anew = true,
-                Ok(Kind::Other) | Err(_) => {}
+                Asks::Document => anew = true,
+                Asks::Nothing => {}
             }
         }
         if anew {
@@ -187,23 +187,27 @@ fn events(request: Request, live: &Live<'_>, stop: &AtomicBool) -> io::Result<()
 
 const DOCUMENT: &str = r#"{"event":"document"}"#;
 
-/// What is done with a line of the journal.
-#[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Kind {
-    /// It goes on to the page.
-    #[serde(
-        alias = "execute",
-        alias = "waiting",
-        alias = "progress",
-        alias = "metric"
-    )]
-    Passed,
-    /// Results, or an end, that the document tells of.
-    #[serde(alias = "start", alias = "stage", alias = "point", alias = "run")]
-    Ended,
-    #[serde(other)]
-    Other,
+/// What an event asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asks {
+    /// The page hears it.
+    Line,
+    /// The document tells of it: results, or an end.
+    Document,
+    Nothing,
+}
+
+fn asks_for(event: &Event) -> Asks {
+    match event {
+        Event::Execute { .. }
+        | Event::Waiting { .. }
+        | Event::Progress { .. }
+        | Event::Metric { .. } => Asks::Line,
+        Event::Start { .. } | Event::Stage(_) | Event::Point(_) | Event::Run(_) => Asks::Document,
+        Event::Continue { .. } | Event::Warning { .. } | Event::Check(_) | Event::Checked(_) => {
+            Asks::Nothing
+        }
+    }
 }
 
 fn tell(out: &mut dyn Write, line: &str) -> io::Result<()> {
@@ -249,16 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_the_journal_are_told_apart() {
-        let kind = |line: &str| serde_json::from_str::<Kind>(line).unwrap();
-        assert!(matches!(
-            kind(r#"{"event":"metric","label":"a"}"#),
-            Kind::Passed
-        ));
-        assert!(matches!(
-            kind(r#"{"event":"stage","stage":"a"}"#),
-            Kind::Ended
-        ));
-        assert!(matches!(kind(r#"{"event":"warning"}"#), Kind::Other));
+    fn events_are_told_apart() {
+        let asks = |line: &str| asks_for(&Event::read(line.as_bytes()).unwrap());
+        let metric = r#"{"event":"metric","label":"a","name":"loss","value":0.5,"step":1}"#;
+        assert_eq!(asks(metric), Asks::Line);
+        let start = r#"{"event":"start","run":"r","workflow":"w","stages":2}"#;
+        assert_eq!(asks(start), Asks::Document);
+        let warning = r#"{"event":"warning","message":"m"}"#;
+        assert_eq!(asks(warning), Asks::Nothing);
     }
 }

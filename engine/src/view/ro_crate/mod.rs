@@ -14,8 +14,9 @@ use serde_json::{Map, Value, json};
 
 use graph::{Graph, encoding, kind_of, push, reference, references, status, time, uri};
 
-use crate::run::past::{PastRun, StageLine};
-use crate::run::provenance::Action;
+use crate::record::event::{Ending, StageEnd};
+use crate::record::past::{PastRun, State};
+use crate::record::provenance::Action;
 
 /// A file or folder that was written into the crate.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ pub struct PartFile {
 #[derive(Debug)]
 pub struct Step<'a> {
     /// How it ended in the run.
-    pub line: &'a StageLine,
+    pub line: &'a StageEnd,
     /// What made its result; none where it failed.
     pub action: Option<&'a Action>,
     /// Input role and what it read: places in [`Crate::parts`].
@@ -274,7 +275,7 @@ impl Graph {
             self.parameter(&parameter, &part.name, additional, workflow, property);
             push(self.entity(&part_id), "exampleOfWork", &parameter);
         }
-        let failed = run.status != "ok";
+        let failed = run.state != State::Ended(Ending::Ok);
         let began: Option<jiff::Timestamp> = run.head.started.parse().ok();
         self.add(
             &id,
@@ -288,7 +289,7 @@ impl Graph {
                 "startTime": began.map(time),
                 "endTime": ended(run).map(time),
                 "actionStatus": status(failed),
-                "error": failed.then(|| format!("the run ended as: {}", run.status)),
+                "error": failed.then(|| format!("the run ended as: {}", run.state.word())),
             }),
         );
         push(self.entity("./"), "mentions", &id);
@@ -384,7 +385,7 @@ impl Graph {
             &control,
             json!({
                 "@type": "ControlAction",
-                "name": format!("flow on {label}: {}", step.line.status),
+                "name": format!("flow on {label}: {}", step.line.status.word()),
                 "instrument": reference(&step_id),
                 "object": reference(&action_id),
                 "actionStatus": status(step.action.is_none()),

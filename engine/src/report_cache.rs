@@ -7,26 +7,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use flow_cache::{Acquired, Digest, Draft, DraftOutput, Lookup, Record, Store};
+use flow_engine::record::journal;
+use flow_engine::record::key::{FORMAT, Manifest};
+use flow_engine::view::report::{self, Document, page};
 use serde_json::{Map, Value, json};
-
-use super::document::Document;
-use super::{budget, compare, items, page};
-use crate::run::key::{FORMAT, Manifest};
 
 /// The output that is the page.
 const ROLE: &str = "page";
 /// The kind that stands in its record.
 const KIND: &str = "report";
 
-/// Adds what stages publish to a document, and leaves out what a page has no room for.
-pub fn complete(document: &mut Document, store: &Store) {
-    items::fill(document, store);
-    compare::add(document);
-    let room = budget::PAGE.saturating_sub(page::frame_size(document));
-    budget::fit(document, room);
-}
-
-/// The page of a document that [`complete`] has not seen yet; and whether it was there already.
+/// The page of a document that [`report::complete`] has not seen yet; and whether it was there already.
 ///
 /// # Errors
 /// Where the store can't be read.
@@ -38,7 +29,7 @@ pub fn page(mut document: Document, store: &Store) -> Result<(Vec<u8>, bool)> {
     }
     let provenance = provenance(&document);
     let began = Instant::now();
-    complete(&mut document, store);
+    report::complete(&mut document, store);
     let made = page::file(&document).into_bytes();
     let seconds = began.elapsed().as_secs_f64();
     // A store that can't be written keeps no page, and the caller gets it all the same.
@@ -114,7 +105,7 @@ fn provenance(document: &Document) -> Value {
     json!({
         "label": label,
         "inputs": Map::from_iter(inputs),
-        "host": crate::run::journal::host(),
+        "host": journal::host(),
         "flow": env!("CARGO_PKG_VERSION"),
     })
 }

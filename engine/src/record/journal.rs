@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use flow_cache::{Digest, Store};
-use serde_json::{Map, Value, json};
+use petgraph::graph::NodeIndex;
 
-use super::budget::Machine;
-use super::event::{Event, Status};
+use super::event::{self, Event, Status};
+use super::head::{Head, UsedKind};
 use super::settled::Settled;
 use crate::plan::{Plan, Task};
 use crate::plugin::Catalogue;
@@ -38,16 +38,29 @@ pub struct Subject<'a> {
     pub plan: &'a Plan,
     /// Where their kinds come from.
     pub catalogue: &'a Catalogue,
+    /// The instances that are to be up to date in the end.
+    pub wanted: &'a BTreeSet<NodeIndex>,
+}
+
+/// Where and since when a run runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Process<'a> {
+    /// When its command began.
+    pub started: Instant,
+    /// The machine's threads.
+    pub cores: u32,
+    /// The machine's GPUs, by name.
+    pub gpus: &'a [String],
 }
 
 impl Journal {
-    /// Begins the journal of a new run, whose command began at `started`.
+    /// Begins the journal of a new run.
     ///
     /// # Errors
     /// Where the store can't be written.
-    pub fn begin(store: &Store, subject: &Subject<'_>, started: Instant) -> Result<Journal> {
+    pub fn begin(store: &Store, subject: &Subject<'_>, process: Process<'_>) -> Result<Journal> {
         let text = subject.sources.texts().next().map_or("", |(_, text)| text);
-        Journal::with(store, subject.facts(), text, started)
+        Journal::with(store, subject.head(), text, process)
     }
 
     /// The journal of a run that does what an earlier one did, up to its last event; and the lines of the stages' and points' ends.
@@ -58,7 +71,7 @@ impl Journal {
     pub fn again(
         store: &Store,
         earlier: &Settled,
-        started: Instant,
+        process: Process<'_>,
     ) -> Result<Option<(Journal, String)>> {
         let left = |name| String::from_utf8(store.sealed_file(&earlier.run, name)?).ok();
         let (Some(head), Some(text), Some(events)) = (
@@ -68,16 +81,16 @@ impl Journal {
         ) else {
             return Ok(None);
         };
-        let Ok(facts) = serde_json::from_str(&head) else {
+        let Ok(head) = serde_json::from_str(&head) else {
             return Ok(None);
         };
         let stages: String = events
             .split_inclusive('\n')
             .filter(|line| {
-                line.starts_with(r#"{"event":"stage""#) || line.starts_with(r#"{"event":"point""#)
+                line.starts_with(event::STAGE_LINE) || line.starts_with(event::POINT_LINE)
             })
             .collect();
-        let mut journal = Journal::with(store, facts, &text, started)?;
+        let mut journal = Journal::with(store, head, &text, process)?;
         journal.keep(&Event::Start {
             run: journal.id.clone(),
             workflow: earlier.workflow.clone(),
@@ -88,15 +101,10 @@ impl Journal {
         Ok(Some((journal, stages)))
     }
 
-    /// A journal that begins with these facts and those of this process.
-    fn with(
-        store: &Store,
-        mut facts: Map<String, Value>,
-        workflow: &str,
-        started: Instant,
-    ) -> Result<Journal> {
+    /// A journal that begins with what a run is of, and with this process.
+    fn with(store: &Store, head: Head, workflow: &str, process: Process<'_>) -> Result<Journal> {
         // So that a run began, by its journal, as long before its end as it took.
-        let now = jiff::Timestamp::now() - started.elapsed();
+        let now = jiff::Timestamp::now() - process.started.elapsed();
         let unique =
             Digest::of_bytes(format!("{} {}", std::process::id(), now.as_nanosecond()).as_bytes());
         let id = format!(
@@ -111,9 +119,22 @@ impl Journal {
         // Held until this process ends, however it ends: so others can tell a run that goes on from one that was killed.
         // Where the file system has no locks they can't, and nothing else depends on it.
         let _ = file.try_lock();
-        facts.extend(process(&id, &now.to_string()));
-        let head = Value::Object(facts);
-        write(&folder.join("run.json"), &format!("{head:#}\n"))?;
+        let arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+        let head = Head {
+            run: id.clone(),
+            flow: env!("CARGO_PKG_VERSION").into(),
+            command: arguments.collect(),
+            folder: std::env::current_dir().ok(),
+            host: Some(host()),
+            platform: Some(platform()),
+            cores: Some(process.cores),
+            gpus: process.gpus.to_vec(),
+            started: now.to_string(),
+            process: Some(std::process::id()),
+            ..head
+        };
+        let text = serde_json::to_string_pretty(&head)?;
+        write(&folder.join("run.json"), &format!("{text}\n"))?;
         write(&folder.join("workflow.toml"), workflow)?;
         Ok(Journal {
             id,
@@ -179,39 +200,45 @@ pub(crate) fn file_name(label: &str) -> String {
 }
 
 impl Subject<'_> {
-    /// What `run.json` holds of the workflow; `docs/cache.md` documents it.
-    fn facts(&self) -> Map<String, Value> {
+    /// What `run.json` holds of the workflow.
+    fn head(&self) -> Head {
         let Subject {
             workflow,
             overrides,
+            plan,
             ..
-        } = self;
-        let params: Map<String, Value> = node::object(&workflow.params);
+        } = *self;
+        let params = overrides.params.as_ref();
         // Includes and the file of params: without them the workflow file is not whole.
         let files = self
             .sources
             .texts()
             .skip(1)
             .filter(|(name, _)| !name.starts_with("--"))
-            .map(|(name, text)| (name.to_string(), text.into()));
-        object(json!({
-            "workflow": workflow.name,
-            "path": workflow.path,
-            "seed": workflow.seed,
-            "params": params,
-            "set": overrides.set,
-            "variants": overrides.variants,
-            "sweep": overrides.sweep,
-            "seeds": overrides.seeds,
-            "point": overrides.point,
-            "params_file": overrides.params.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
-            "files": Map::from_iter(files),
-            "kinds": self.kinds(),
-        }))
+            .map(|(name, text)| (name.to_string(), text.to_string()));
+        let wanted = plan.order.iter().filter(|node| self.wanted.contains(node));
+        let wanted: Vec<String> = wanted.map(|&node| plan.graph[node].label.clone()).collect();
+        Head {
+            workflow: workflow.name.clone(),
+            path: workflow.path.clone(),
+            seed: Some(workflow.seed),
+            params: node::object(&workflow.params),
+            set: overrides.set.clone(),
+            variants: overrides.variants.clone(),
+            sweep: overrides.sweep.clone(),
+            seeds: overrides.seeds.clone(),
+            point: overrides.point.clone(),
+            params_file: params
+                .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
+            wanted: (wanted.len() < plan.order.len()).then_some(wanted),
+            files: files.collect(),
+            kinds: self.kinds().collect(),
+            ..Head::default()
+        }
     }
 
     /// The kinds that the workflow uses: their versions, and the plugins that have them.
-    fn kinds(&self) -> Map<String, Value> {
+    fn kinds(&self) -> impl Iterator<Item = (String, UsedKind)> {
         let names: BTreeSet<&str> = self
             .plan
             .instances()
@@ -220,46 +247,20 @@ impl Subject<'_> {
                 Task::Command { .. } => None,
             })
             .collect();
-        let kinds = names.into_iter().filter_map(|name| {
+        names.into_iter().filter_map(|name| {
             let kind = self.catalogue.get(name)?;
-            let facts = json!({
-                "version": kind.version,
-                "plugin": kind.plugin,
-                "plugin_digest": kind.digest,
-            });
-            Some((name.to_string(), facts))
-        });
-        kinds.collect()
-    }
-}
-
-/// What `run.json` holds of the run and its process.
-fn process(run: &str, started: &str) -> Map<String, Value> {
-    let machine = Machine::here();
-    let arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
-    object(json!({
-        "run": run,
-        "flow": env!("CARGO_PKG_VERSION"),
-        "command": arguments.collect::<Vec<_>>(),
-        "folder": std::env::current_dir().ok(),
-        "host": host(),
-        "platform": platform(),
-        "cores": machine.cores,
-        "gpus": machine.gpus,
-        "started": started,
-        "process": std::process::id(),
-    }))
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(object) => object,
-        _ => Map::new(),
+            let used = UsedKind {
+                version: kind.version.clone(),
+                plugin: kind.plugin.clone(),
+                plugin_digest: kind.digest.clone(),
+            };
+            Some((name.to_string(), used))
+        })
     }
 }
 
 /// This machine's name.
-pub(crate) fn host() -> String {
+pub fn host() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()
@@ -267,12 +268,12 @@ pub(crate) fn host() -> String {
 }
 
 /// The operating system and the processor's architecture.
-pub(super) fn platform() -> String {
+pub(crate) fn platform() -> String {
     format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 /// This machine's processor: what it calls itself, and what of its instructions libraries choose their ways by.
-pub(super) fn processor() -> String {
+pub(crate) fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| {
         let (field, value) = line.split_once(':')?;

@@ -14,7 +14,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, RunEnd};
+use super::event::{Ending, Event, RunEnd};
 use super::external::{self, Externals};
 use super::key::FORMAT;
 use crate::plan::{Plan, Wanted};
@@ -119,7 +119,7 @@ impl Settled {
     pub fn end(&self, run: &str, seconds: f64) -> Event {
         Event::Run(RunEnd {
             run: run.into(),
-            status: "ok",
+            status: Ending::Ok,
             ran: 0,
             cached: self.stages,
             failed: 0,

@@ -1,16 +1,18 @@
-//! Everything that a run tells. What people see, what `--json` prints and what the journal keeps is made of these.
+//! Everything that a run tells. What people see, what `--json` prints and what the journal keeps is made of these; and whoever
+//! reads a journal reads these again.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use flow_cache::{Digest, Key};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::check::{CheckEnd, Checked};
+use crate::plan;
 
 /// How a stage ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It was executed.
@@ -36,21 +38,50 @@ impl Status {
             Status::Cancelled => "cancelled",
         }
     }
+
+    /// Whether a result was there at the end.
+    pub fn is_done(self) -> bool {
+        matches!(self, Status::Ran | Status::Cached)
+    }
+}
+
+/// How a run, or a point of a sweep, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// All that was wanted is there.
+    Ok,
+    /// A stage failed, or the store did.
+    Failed,
+    /// It was interrupted.
+    Cancelled,
+}
+
+impl Ending {
+    /// The word that views show.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ending::Ok => "ok",
+            Ending::Failed => "failed",
+            Ending::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// Why a stage failed, and where to read on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// What happened, in a sentence.
     pub message: String,
     /// The stage's whole log.
     pub log: PathBuf,
     /// The log's last lines.
+    #[serde(default)]
     pub tail: Vec<String>,
 }
 
 /// One event of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
     /// The run begins.
@@ -129,8 +160,21 @@ pub enum Event {
     Checked(Checked),
 }
 
+/// What the line of a [`StageEnd`] begins with, so that a reader may pass over all others unread.
+pub(super) const STAGE_LINE: &str = r#"{"event":"stage","#;
+/// What the line of a [`PointEnd`] begins with.
+pub(super) const POINT_LINE: &str = r#"{"event":"point","#;
+
+impl Event {
+    /// The event that a line of a journal tells; none where the line is torn, or from another version that tells what this
+    /// one does not know.
+    pub fn read(line: &[u8]) -> Option<Event> {
+        serde_json::from_slice(line).ok()
+    }
+}
+
 /// How a stage ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageEnd {
     /// The stage's name.
     pub stage: String,
@@ -144,26 +188,32 @@ pub struct StageEnd {
     pub seconds: f64,
     /// Digests of what it made.
     pub outputs: BTreeMap<String, Digest>,
-    /// Its figures.
-    #[serde(skip)]
-    pub metrics: Map<String, Value>,
-    /// The instance.
-    #[serde(skip)]
-    pub label: String,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
 
+impl StageEnd {
+    /// The instance.
+    pub fn label(&self) -> String {
+        plan::label(&self.stage, &self.instance)
+    }
+
+    /// The key of its result, where there was one at the end.
+    pub fn result(&self) -> Option<Key> {
+        self.key.filter(|_| self.status.is_done())
+    }
+}
+
 /// How a point of a sweep ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PointEnd {
     /// Axis and value.
     pub point: BTreeMap<String, Value>,
     /// Its seed.
     pub seed: u64,
-    /// `ok`, `failed` or `cancelled`.
-    pub status: &'static str,
+    /// How it ended.
+    pub status: Ending,
     /// Stages of it that this run executed; shared ones count with each point.
     pub ran: usize,
     /// The goal's metric.
@@ -172,18 +222,18 @@ pub struct PointEnd {
     pub done: usize,
     /// Points in all.
     pub points: usize,
-    /// The point in words.
-    #[serde(skip)]
+    /// The point in words; none of a version that did not tell it.
+    #[serde(default)]
     pub label: String,
 }
 
 /// How the run ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunEnd {
     /// The run.
     pub run: String,
-    /// `ok`, `failed` or `cancelled`.
-    pub status: &'static str,
+    /// How it ended.
+    pub status: Ending,
     /// Stages that were executed.
     pub ran: usize,
     /// Stages whose result was in the store.
@@ -195,7 +245,7 @@ pub struct RunEnd {
     /// Stages that the end of the run came before.
     pub cancelled: usize,
     /// Of those, by instance, what left a checkpoint that the next run goes on from.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checkpoints: Vec<String>,
     /// How long the run took, from the beginning of its command.
     pub seconds: f64,

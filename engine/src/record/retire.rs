@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use flow_cache::{Key, Store};
 
-use super::past::{PastRun, StageLine};
+use super::event::{Ending, StageEnd, Status};
+use super::past::{PastRun, State};
 
 /// A run that began or ended so lately is left alone: it may not hold its lock yet.
 const FRESH: Duration = Duration::from_secs(60);
@@ -44,15 +45,15 @@ pub fn retire(
     let mut retired = Retired::default();
     for run in PastRun::all(store)? {
         let age = age(&run.folder);
-        if run.status == "running" || age < FRESH {
+        if run.state == State::Running || age < FRESH {
             continue;
         }
         let lines = run.stages()?;
-        let keys = |lines: &mut dyn Iterator<Item = &StageLine>| -> Vec<Key> {
+        let keys = |lines: &mut dyn Iterator<Item = &StageEnd>| -> Vec<Key> {
             lines.filter_map(|line| line.key).collect()
         };
-        let made = keys(&mut lines.iter().filter(|line| line.status == "ran"));
-        let used = keys(&mut lines.iter().filter(|line| line.status == "cached"));
+        let made = keys(&mut lines.iter().filter(|line| line.status == Status::Ran));
+        let used = keys(&mut lines.iter().filter(|line| line.status == Status::Cached));
         let mut all = made.iter().chain(&used);
         let is_pinned = all.clone().next().is_some() && all.clone().all(|key| pinned.contains(key));
         if made.iter().any(there) || is_pinned {
@@ -60,7 +61,7 @@ pub fn retire(
         }
         let patience = if all.any(there) {
             max_age
-        } else if run.status == "ok" {
+        } else if run.state == State::Ended(Ending::Ok) {
             Some(Duration::ZERO)
         } else {
             Some(max_age.unwrap_or(ABANDONED).min(ABANDONED))

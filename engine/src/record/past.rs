@@ -6,16 +6,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use flow_cache::{Digest, Key, Store};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use flow_cache::{Key, Store};
 
-use crate::plan;
-use crate::workflow::Overrides;
+use super::event::{Ending, Event, RunEnd, STAGE_LINE, StageEnd};
+use super::follow;
+use super::head::Head;
 
 /// One run, as its folder tells.
 #[derive(Debug)]
@@ -27,106 +26,30 @@ pub struct PastRun {
     /// What `run.json` holds.
     pub head: Head,
     /// How it ended; none where it goes on or was killed.
-    pub end: Option<End>,
-    /// `ok`, `failed`, `cancelled`; `running`, or `killed` where it ended without saying so.
-    pub status: String,
+    pub end: Option<RunEnd>,
+    /// How it stands.
+    pub state: State,
 }
 
-/// What a run was of, as far as it is known.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Head {
-    /// The workflow's name.
-    pub workflow: String,
-    /// Where its file was.
-    pub path: PathBuf,
-    /// The seed of every seeded stage.
-    pub seed: Option<u64>,
-    /// Its params, after everything that was laid over them.
-    pub params: Map<String, Value>,
-    /// `--set`.
-    pub set: Vec<String>,
-    /// `--variant`.
-    pub variants: Vec<String>,
-    /// `--sweep`.
-    pub sweep: Vec<String>,
-    /// `--seeds`.
-    pub seeds: Option<String>,
-    /// `--point`.
-    pub point: Vec<String>,
-    /// `--params`.
-    pub params_file: Option<PathBuf>,
-    /// Texts of included files, and of the file of params.
-    pub files: BTreeMap<String, String>,
-    /// The kinds that it uses: version and plugin.
-    pub kinds: Map<String, Value>,
-    /// flow's version.
-    pub flow: String,
-    /// The command line.
-    pub command: Vec<String>,
-    /// The folder that the command was called in.
-    pub folder: Option<PathBuf>,
-    /// The machine.
-    pub host: Option<String>,
-    /// Its system.
-    pub platform: Option<String>,
-    /// Its threads.
-    pub cores: Option<u32>,
-    /// When it began (RFC 3339, UTC).
-    pub started: String,
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It ended, and said how.
+    Ended(Ending),
+    /// It goes on.
+    Running,
+    /// It ended without saying so.
+    Killed,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Deserialize)]
-pub struct End {
-    /// `ok`, `failed` or `cancelled`.
-    pub status: String,
-    /// Stages that were executed.
-    pub ran: u64,
-    /// Stages whose result was in the store.
-    pub cached: u64,
-    /// Stages that failed.
-    pub failed: u64,
-    /// Stages that read from one that failed.
-    pub skipped: u64,
-    /// Stages that the end of the run came before.
-    pub cancelled: u64,
-    /// How long it took.
-    pub seconds: f64,
-}
-
-/// What a stage came to in a run.
-#[derive(Debug, Clone, Deserialize)]
-pub struct StageLine {
-    /// The stage's name.
-    pub stage: String,
-    /// The instance's matrix point.
-    pub instance: BTreeMap<String, Value>,
-    /// `ran`, `cached`, `failed`, `skipped` or `cancelled`.
-    pub status: String,
-    /// Its key, where the run came as far as that.
-    pub key: Option<Key>,
-    /// How long it took in that run.
-    pub seconds: f64,
-    /// Digests of what it made.
-    pub outputs: BTreeMap<String, Digest>,
-    /// Why it failed.
-    pub failure: Option<FailureLine>,
-}
-
-/// Why a stage failed.
-#[derive(Debug, Clone, Deserialize)]
-pub struct FailureLine {
-    /// What happened, in a sentence.
-    pub message: String,
-    /// Its log.
-    pub log: PathBuf,
-}
-
-impl StageLine {
-    /// The instance.
-    pub fn label(&self) -> String {
-        plan::label(&self.stage, &self.instance)
+impl State {
+    /// The word that views show.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Ended(ending) => ending.word(),
+            State::Running => "running",
+            State::Killed => "killed",
+        }
     }
 }
 
@@ -179,62 +102,48 @@ impl PastRun {
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
         let events = folder.join("events.jsonl");
-        let end = last_line(&events)
-            .and_then(|line| serde_json::from_str::<Value>(&line).ok())
-            .filter(|event| event["event"] == "run")
-            .and_then(|event| serde_json::from_value::<End>(event).ok());
-        let status = match &end {
-            Some(end) => end.status.clone(),
-            None if is_locked(&events) => "running".into(),
-            None => "killed".into(),
+        let end = match last_line(&events).and_then(|line| Event::read(&line)) {
+            Some(Event::Run(end)) => Some(end),
+            _ => None,
+        };
+        let state = match &end {
+            Some(end) => State::Ended(end.status),
+            None if is_locked(&events) => State::Running,
+            None => State::Killed,
         };
         Ok(Some(PastRun {
             id: id.into(),
             folder,
             head,
             end,
-            status,
+            state,
         }))
+    }
+
+    /// Where its events are.
+    pub fn events(&self) -> PathBuf {
+        self.folder.join("events.jsonl")
     }
 
     /// What its stages came to, in the order in which they ended.
     ///
     /// # Errors
     /// Where the events can't be read.
-    pub fn stages(&self) -> Result<Vec<StageLine>> {
-        let path = self.folder.join("events.jsonl");
-        let cannot = || format!("{} can't be read", path.display());
-        let file = match File::open(&path) {
-            // The run ended before its first event.
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            file => file.with_context(cannot)?,
-        };
-        let mut reader = BufReader::new(file);
+    pub fn stages(&self) -> Result<Vec<StageEnd>> {
         let mut stages = Vec::new();
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if reader.read_until(b'\n', &mut line).with_context(cannot)? == 0 {
-                return Ok(stages);
+        follow::lines(&self.events(), |line| {
+            if line.starts_with(STAGE_LINE.as_bytes())
+                && let Some(Event::Stage(end)) = Event::read(line)
+            {
+                stages.push(*end);
             }
-            // A last line may be torn.
-            if line.starts_with(br#"{"event":"stage","#) {
-                stages.extend(serde_json::from_slice::<StageLine>(&line));
-            }
-        }
+        })?;
+        Ok(stages)
     }
 
     /// What was laid over the workflow, as options of `flow run`.
     pub fn overrides(&self) -> Vec<String> {
-        let overrides = Overrides {
-            params: self.head.params_file.clone(),
-            variants: self.head.variants.clone(),
-            set: self.head.set.clone(),
-            sweep: self.head.sweep.clone(),
-            seeds: self.head.seeds.clone(),
-            point: self.head.point.clone(),
-        };
-        overrides.options()
+        self.head.overrides().options()
     }
 }
 
@@ -242,8 +151,8 @@ impl PastRun {
 ///
 /// # Errors
 /// Where the runs can't be read.
-pub fn failures(store: &Store, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, StageLine>> {
-    let mut found: BTreeMap<Key, (usize, StageLine)> = BTreeMap::new();
+pub fn failures(store: &Store, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, StageEnd>> {
+    let mut found: BTreeMap<Key, (usize, StageEnd)> = BTreeMap::new();
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -268,8 +177,7 @@ pub fn failures(store: &Store, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Sta
     let oldest = found.values().map(|(age, _)| *age).max().unwrap_or(0);
     for (age, run) in runs.iter().enumerate().take(oldest) {
         for line in run.stages()? {
-            let well = line.status == "ran" || line.status == "cached";
-            if let Some(key) = line.key.filter(|_| well)
+            if let Some(key) = line.result()
                 && found.get(&key).is_some_and(|(failed, _)| age < *failed)
             {
                 found.remove(&key);
@@ -289,17 +197,17 @@ fn is_locked(path: &Path) -> bool {
 }
 
 /// The last line of a file; none where it has none or can't be read.
-fn last_line(path: &Path) -> Option<String> {
-    /// The line at a run's end has about 200.
-    const BYTES: u64 = 4096;
+fn last_line(path: &Path) -> Option<Vec<u8>> {
+    /// The line at a run's end has about 200, and more where it names many checkpoints.
+    const BYTES: u64 = 64 << 10;
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))
         .ok()?;
     let mut end = Vec::new();
     file.read_to_end(&mut end).ok()?;
-    let end = String::from_utf8_lossy(&end);
-    end.lines().last().map(String::from)
+    let end = end.strip_suffix(b"\n").unwrap_or(&end);
+    end.rsplit(|&byte| byte == b'\n').next().map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -356,7 +264,7 @@ mod tests {
         let runs = PastRun::all(&store).unwrap();
         let found: Vec<(&str, &str)> = runs
             .iter()
-            .map(|run| (&run.id[9..15], run.status.as_str()))
+            .map(|run| (&run.id[9..15], run.state.word()))
             .collect();
         assert_eq!(
             found,
@@ -381,9 +289,9 @@ mod tests {
         fs::create_dir_all(store.run_folder(id)).unwrap();
         let file = File::create(store.run_folder(id).join("events.jsonl")).unwrap();
         file.try_lock().unwrap();
-        let status = || PastRun::open(&store, id).unwrap().unwrap().status;
-        assert_eq!(status(), "running");
+        let status = || PastRun::open(&store, id).unwrap().unwrap().state;
+        assert_eq!(status(), State::Running);
         drop(file);
-        assert_eq!(status(), "killed");
+        assert_eq!(status(), State::Killed);
     }
 }
