@@ -68,3 +68,56 @@ impl Follower {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ends::{Doing, Ends};
+    use crate::record::past::PastRun;
+    use flow_cache::Store;
+
+    #[test]
+    fn a_journal_is_read_as_far_as_it_goes_and_on_from_there() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&root.path().join(".flow")).unwrap();
+        let id = "20260101-000000-0000";
+        std::fs::create_dir_all(store.run_folder(id)).unwrap();
+        let ends = || Ends::of(&PastRun::open(&store, id).unwrap().unwrap(), &store).unwrap();
+        let path = store.run_folder(id).join("events.jsonl");
+        assert!(ends().unfinished.is_empty());
+        let mut follower = Follower::from_now(path.clone());
+        let first = concat!(
+            r#"{"event":"start","run":"r","workflow":"w","stages":2}"#,
+            "\n",
+            r#"{"event":"execute","label":"a[x=1]","threads":1}"#,
+            "\n",
+            r#"{"event":"metric","label":"a[x=1]","name":"loss","value":0.5,"step":1}"#,
+            "\n",
+            r#"{"event":"progress","label":"a[x=1]","done":1,"total":9,"unit":"epoch","message":""}"#,
+            "\n",
+            r#"{"event":"metric","label":"a[x=1]","na"#,
+        );
+        std::fs::write(&path, first).unwrap();
+        assert_eq!(follower.more().len(), 4);
+        assert_eq!(follower.more().len(), 0);
+        let found = ends();
+        assert!(matches!(
+            found.unfinished["a[x=1]"],
+            Doing::Progress {
+                done: 1,
+                total: 9,
+                ..
+            }
+        ));
+        assert_eq!(found.curves["a[x=1]"]["loss"], [(1, 0.5)]);
+        let rest = concat!(
+            r#"me":"loss","value":null,"step":2}"#,
+            "\n",
+            r#"{"event":"stage","stage":"a","instance":{"x":1},"status":"ran","key":null,"seconds":1.0,"outputs":{}}"#,
+            "\n",
+        );
+        std::fs::write(&path, format!("{first}{rest}")).unwrap();
+        assert_eq!(follower.more().len(), 2);
+        assert!(ends().unfinished.is_empty());
+    }
+}
