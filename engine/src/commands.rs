@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use flow_engine::plugin::Catalogue;
-use flow_engine::run::Survey;
-use flow_engine::run::explain::History;
-use flow_engine::run::price::Price;
+use flow_engine::results::Survey;
+use flow_engine::results::explain::History;
+use flow_engine::results::price::Price;
 use flow_engine::view;
 use flow_engine::view::graph::Format;
+use flow_engine::words;
 use flow_engine::workflow::problem::Problems;
 use flow_engine::workflow::{self, Overrides, Reference};
 use petgraph::graph::NodeIndex;
@@ -207,7 +208,7 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
             let list = view::pages::list(&catalogue);
             let plugins = workflow_path.map_or_else(String::new, |path| {
                 let option = ["--workflow".into(), path.display().to_string()];
-                format!(" {}", view::provenance::command(&option))
+                format!(" {}", words::command(&option))
             });
             view::print(&format!(
                 "{list}\n\nA page for one of them:\n  flow stages KIND{plugins}"
@@ -253,8 +254,7 @@ pub fn new(template: Template, output: &Path) -> Result<ExitCode, Failure> {
     std::fs::File::create_new(output)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|e| wrong(format!("{} can't be written: {e}", output.display())))?;
-    let next =
-        view::provenance::command(&["flow".into(), "run".into(), output.display().to_string()]);
+    let next = words::command(&["flow".into(), "run".into(), output.display().to_string()]);
     view::print(&format!("wrote {}; next: {next}", output.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use flow_cache::{Acquired, Digest, Draft, DraftOutput, Lookup, Record, Store};
 use flow_engine::record::journal;
 use flow_engine::record::key::{FORMAT, Manifest};
-use flow_engine::view::report::{self, Document, page};
+use flow_engine::report::{self, Document, page};
 use serde_json::{Map, Value, json};
 
 /// The output that is the page.

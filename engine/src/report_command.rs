@@ -18,12 +18,12 @@ use flow_engine::record::ends::Ends;
 use flow_engine::record::past::{self, PastRun};
 use flow_engine::record::provenance::{self, Action};
 use flow_engine::record::replan::replan;
-use flow_engine::run::Survey;
-use flow_engine::run::table::{Columns, Source, Table, Wrong};
-use flow_engine::view::report::server::{Live, serve};
-use flow_engine::view::report::{Document, Subject, figures, gather, page};
-use flow_engine::view::{self, report};
+use flow_engine::report::server::{Live, serve};
+use flow_engine::report::{Document, Subject, figures, gather, page};
+use flow_engine::results::Survey;
+use flow_engine::results::table::{Columns, Source, Table, Wrong};
 use flow_engine::workflow::problem::Problems;
+use flow_engine::{report, view};
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use flow_cache::Store;
 use flow_engine::plan::{self, Plan};
 use flow_engine::plugin::Catalogue;
 use flow_engine::record::Externals;
-use flow_engine::run::Survey;
+use flow_engine::results::Survey;
 use flow_engine::view;
 use flow_engine::view::hearing::Hearing;
 use flow_engine::workflow::problem::Problems;

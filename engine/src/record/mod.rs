@@ -4,6 +4,7 @@
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else. [`check`] and [`difference`] are what a
 //!   check tells.
+//! - [`figures`]: the numbers of a stage's metrics file, as its record keeps them.
 //! - [`journal`]: what is kept of a run in the store; [`head`] is what it was of, [`log`] what a stage prints, within bounds.
 //! - [`past`]: earlier runs, from their folders; [`follow`] reads events as they come, [`ends`] is how far a run has come,
 //!   [`replan`] makes its plan again.
@@ -17,6 +18,7 @@ pub mod durations;
 pub mod ends;
 pub mod event;
 pub mod external;
+pub mod figures;
 pub mod follow;
 pub mod head;
 pub mod journal;

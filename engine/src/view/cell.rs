@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::plain;
 use super::provenance::{self, Again};
 use crate::record::provenance::Action;
-use crate::run::table::{Row, SeedValue, Table};
+use crate::results::table::{Row, SeedValue, Table};
 
 /// A number, and how it was made.
 #[derive(Debug)]

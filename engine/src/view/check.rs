@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::excerpt::pair;
-use super::{duration, plain};
 use crate::record::check::{Again, CheckEnd, Checked, Verdict};
 use crate::record::difference::{Difference, Elements, How};
+use crate::words::{duration, pair, plain};
 
 /// As many files of one output are named; a folder may hold thousands.
 pub(super) const NAMED: usize = 5;

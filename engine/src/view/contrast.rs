@@ -4,11 +4,13 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::check::{NAMED, elements, made};
-use super::excerpt::{pair, short};
-use super::{layout, plain};
+use super::layout;
 use crate::record::difference::{Difference, How};
-use crate::run::Stands;
-use crate::run::contrast::{Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers};
+use crate::results::Stands;
+use crate::results::contrast::{
+    Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers,
+};
+use crate::words::{pair, plain, short};
 
 /// In words.
 pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {

@@ -14,7 +14,8 @@ use layout::topo::layout::VisualGraph;
 
 use super::Tone;
 use crate::plan::Plan;
-use crate::run::{State, Survey};
+use crate::plan::edges::needed;
+use crate::results::{State, Survey};
 
 /// The forms that a graph is printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -195,37 +196,8 @@ fn svg(boxes: &[Shape]) -> String {
     writer.finalize()
 }
 
-/// More boxes than this are drawn with all their edges: finding the superfluous ones takes their square in memory.
-const REDUCED: usize = 1000;
-
 /// The edges that a picture needs: those that no longer way leads along as well are left out.
 fn edges(boxes: &[Shape]) -> Vec<(usize, usize)> {
     let sources: Vec<BTreeSet<usize>> = boxes.iter().map(|one| one.sources.clone()).collect();
     needed(&sources)
-}
-
-/// The same, by what each box reads from; no box reads from a later one.
-pub(super) fn needed(sources: &[BTreeSet<usize>]) -> Vec<(usize, usize)> {
-    let mut ancestors: Vec<BTreeSet<usize>> = Vec::with_capacity(sources.len());
-    if sources.len() <= REDUCED {
-        for own in sources {
-            let above = own.iter().filter_map(|&source| ancestors.get(source));
-            let above: BTreeSet<usize> = above.flatten().copied().collect();
-            ancestors.push(above.into_iter().chain(own.iter().copied()).collect());
-        }
-    }
-    let mut edges = Vec::new();
-    for (reader, own) in sources.iter().enumerate() {
-        for &source in own {
-            let longer = |other: &usize| {
-                ancestors
-                    .get(*other)
-                    .is_some_and(|above| above.contains(&source))
-            };
-            if !own.iter().any(longer) {
-                edges.push((source, reader));
-            }
-        }
-    }
-    edges
 }

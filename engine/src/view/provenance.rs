@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use bytesize::ByteSize;
-use flow_cache::Digest;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::excerpt::toml;
-use super::{duration, layout, plain};
+use super::layout;
 use crate::record::event::{RunEnd, StageEnd, Status};
 use crate::record::provenance::{Action, Source};
 use crate::record::{PastRun, journal, log};
+use crate::words::record::{counts, from};
+use crate::words::{command, duration, plain, short, toml};
 
 /// The runs as a table.
 pub fn runs(runs: &[PastRun]) -> String {
@@ -134,22 +134,6 @@ pub fn run(run: &PastRun, stages: &[StageEnd]) -> String {
     });
     lines.push(layout::lines(rows, 0));
     lines.join("\n")
-}
-
-/// How many stages of a run ended how.
-pub fn counts(end: &RunEnd) -> String {
-    let counts = [
-        (end.ran, Status::Ran.word()),
-        (end.cached, Status::Cached.word()),
-        (end.failed, Status::Failed.word()),
-        (end.skipped, Status::Skipped.word()),
-        (end.cancelled, "not run"),
-    ];
-    let counts = counts.iter().filter(|(count, _)| *count > 0);
-    let counts: Vec<String> = counts
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
-    counts.join(", ")
 }
 
 /// Why a result can or can't be made again as its run made it.
@@ -334,24 +318,6 @@ fn log_text(path: &Path) -> String {
     }
 }
 
-/// Where an input came from.
-pub(super) fn from(source: &Source) -> String {
-    let digits = |digest: &Digest| short(&digest.to_string());
-    match source {
-        Source::Result {
-            stage,
-            output,
-            digest,
-            ..
-        } => format!(
-            "{stage}.{output} {}",
-            digest.as_ref().map_or(String::new(), digits)
-        ),
-        Source::Path { path, digest } => format!("{path} {}", digits(digest)),
-        Source::Unknown { digest } => format!("{}, which nothing here made", digits(digest)),
-    }
-}
-
 fn machine(host: Option<&str>, platform: Option<&str>, flow: &str) -> String {
     let platform = platform.map_or(String::new(), |platform| format!(" ({platform})"));
     format!(
@@ -365,19 +331,6 @@ fn values(values: &Map<String, Value>) -> String {
         .iter()
         .map(|(name, value)| format!("{name} = {}", toml(value)));
     values.collect::<Vec<_>>().join(", ")
-}
-
-/// Digests by their first digits.
-fn short(text: &str) -> String {
-    super::excerpt::short(text)
-}
-
-/// A command line that a shell reads as these arguments.
-pub fn command(arguments: &[String]) -> String {
-    let quoted = arguments.iter().map(|argument| {
-        shlex::try_quote(argument).map_or_else(|_| argument.clone(), |quoted| quoted.into_owned())
-    });
-    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn local_time(time: &str) -> String {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use flow_cache::Record;
 use petgraph::graph::NodeIndex;
 
-use super::excerpt::{pair, short};
-use super::status::{changes, reason};
-use super::{duration, layout, plain};
+use super::layout;
 use crate::plan::{Origin, Plan};
 use crate::record::key;
-use crate::run::explain::{Difference, History, Nearest, differences};
-use crate::run::{Standing, Survey};
+use crate::results::explain::{Difference, History, Nearest, differences};
+use crate::results::{Standing, Survey};
+use crate::words::standing::{changes, reason};
+use crate::words::{duration, pair, plain, short};
 
 /// Explains one instance.
 pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {

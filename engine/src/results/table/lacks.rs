@@ -9,7 +9,7 @@ use petgraph::graph::NodeIndex;
 use super::{Columns, Source};
 use crate::record::event::StageEnd;
 use crate::record::past;
-use crate::run::{Cause, Standing, Survey};
+use crate::results::{Cause, Standing, Survey};
 
 /// Why the instances of a table have no result.
 pub(super) struct Lacks<'a> {

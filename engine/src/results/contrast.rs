@@ -10,9 +10,10 @@ use flow_cache::{Digest, Key, Output, Record, Store};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Stands, compare, explain, figures};
-use crate::record::Manifest;
+use super::{Stands, explain};
 use crate::record::difference::Difference;
+use crate::record::{Manifest, figures};
+use crate::run::compare;
 
 /// One of two things that are compared.
 pub struct Side {

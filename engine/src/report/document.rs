@@ -7,7 +7,7 @@ use flow_stage::view::{Coordinates, Item};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::run::Stands;
+use crate::results::Stands;
 
 /// All that a page shows.
 #[derive(Debug, Default, Serialize)]

@@ -10,8 +10,8 @@ use flow_stage::view::Item;
 
 use super::document::Document;
 use super::items::Folder;
+use crate::figures::{Figure, figures};
 use crate::record::journal::file_name;
-use crate::view::figures::{Figure, figures};
 
 /// What was written.
 #[derive(Debug, Default)]

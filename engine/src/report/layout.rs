@@ -10,7 +10,7 @@ use layout::std_shapes::shapes::{Arrow, Element, ShapeKind};
 use layout::topo::layout::VisualGraph;
 
 use super::document::{Box, Edge, Graph, Stage};
-use crate::view::graph::needed;
+use crate::plan::edges::needed;
 
 /// More boxes than this are no picture any more, and take long to lay out.
 const MOST: usize = 200;

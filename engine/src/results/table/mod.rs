@@ -20,11 +20,12 @@ use self::columns::Column;
 pub use self::columns::{Columns, Wrong};
 use self::lacks::Lacks;
 use self::points::Combination;
+use super::Survey;
 use super::statistics::{self, LEVEL};
-use super::{Survey, figures};
 use crate::plan::Plan;
 use crate::plan::sweep::{Goal, Mode};
 use crate::plugin::Catalogue;
+use crate::record::figures;
 use crate::workflow::Workflow;
 
 /// A workflow's results, one row a point. Equal results make equal tables: no time and no run is in it.

@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 use super::document::{Details, Document, Input, Log, Made, Stage};
 use crate::plan::{Instance, Origin, Plan, Task};
 use crate::plugin::Catalogue;
+use crate::record::figures;
 use crate::record::provenance::Action;
 use crate::record::{Status, key, log};
-use crate::run::{Stands, figures};
-use crate::view::excerpt::short;
-use crate::view::plain;
-use crate::view::provenance::{command, from};
+use crate::results::Stands;
+use crate::words::record::from;
+use crate::words::{command, plain, short};
 
 /// Lines of a log that are shown.
 const LINES: usize = 40;

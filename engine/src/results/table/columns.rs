@@ -10,7 +10,8 @@ use super::Source;
 use super::points::Points;
 use crate::plan::Plan;
 use crate::plan::sweep::Goal;
-use crate::run::{Survey, figures};
+use crate::record::figures;
+use crate::results::Survey;
 use crate::workflow::Reference;
 
 /// The points of a table, and the instances that its columns are about.

@@ -196,7 +196,7 @@ fn leave_out(item: &mut Shown, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::report::document::{File, View};
+    use crate::report::document::{File, View};
     use flow_stage::view::{Points, Thumbnails};
 
     fn document(points: usize, picture: usize) -> Document {

@@ -14,9 +14,10 @@ use crate::plan::Plan;
 use crate::plugin::Catalogue;
 use crate::record::provenance::Action;
 use crate::record::{Status, journal};
-use crate::run::explain::History;
-use crate::run::{Standing, Stands, Survey};
-use crate::view::status::reason;
+use crate::results::explain::History;
+use crate::results::{Standing, Stands, Survey};
+use crate::words;
+use crate::words::standing::reason;
 use crate::workflow::Workflow;
 
 /// More instances than this make no page that anybody reads.
@@ -129,7 +130,7 @@ pub(super) fn refuse_many(count: usize) -> Result<()> {
 }
 
 pub(super) fn overrides(options: &[String]) -> Option<String> {
-    (!options.is_empty()).then(|| crate::view::provenance::command(options))
+    (!options.is_empty()).then(|| words::command(options))
 }
 
 pub(super) fn made_with() -> String {

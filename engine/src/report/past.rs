@@ -16,8 +16,8 @@ use crate::record::past::{PastRun, State};
 use crate::record::provenance::Source;
 use crate::record::replan::Replanned;
 use crate::record::{Status, journal};
-use crate::run::Stands;
-use crate::view::provenance::counts;
+use crate::results::Stands;
+use crate::words::record::counts;
 
 /// An earlier run.
 #[derive(Clone, Copy)]

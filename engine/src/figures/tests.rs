@@ -15,7 +15,7 @@ fn drawing(spec: Value) -> String {
 }
 
 fn golden(name: &str, drawing: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/view/figures/golden");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/figures/golden");
     let path = folder.join(name);
     if std::env::var_os("FLOW_BLESS").is_some() {
         std::fs::create_dir_all(&folder).unwrap();

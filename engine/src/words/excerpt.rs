@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use super::layout::NO_BREAK;
-
+/// A space at which no line ends.
+pub const NO_BREAK: char = '\u{a0}';
 /// As many characters of a value are shown.
 const LENGTH: usize = 60;
 /// As many of what two values share are shown before and after what differs.
 const CONTEXT: usize = 12;
 
 /// A value that fits into a line: digests by their first digits, long values cut.
-pub(super) fn short(value: &str) -> String {
+pub fn short(value: &str) -> String {
     if is_digest(value) {
         return value[..12].into();
     }
@@ -19,7 +19,7 @@ pub(super) fn short(value: &str) -> String {
 
 /// Two values that differ, as they fit into a line: long ones around the first place where they differ, with `…` for what
 /// is left out.
-pub(super) fn pair(a: &str, b: &str) -> (String, String) {
+pub fn pair(a: &str, b: &str) -> (String, String) {
     let fits = |value: &str| value.chars().count() <= LENGTH;
     let digests = is_digest(a) && is_digest(b) && short(a) != short(b);
     if a == b || digests || (fits(a) && fits(b)) {
@@ -60,7 +60,7 @@ fn is_digest(value: &str) -> bool {
 
 /// A value as it stands in a workflow. Lines may end between the members of a table or an array; a member without a
 /// value has no form there and is left out.
-pub(super) fn toml(value: &Value) -> String {
+pub fn toml(value: &Value) -> String {
     match value {
         Value::Object(members) => {
             let members = members.iter().filter(|(_, value)| !value.is_null());
