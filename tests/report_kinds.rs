@@ -132,6 +132,36 @@ fn a_run_that_failed_has_a_report_with_the_end_of_its_log() {
 }
 
 #[test]
+fn the_report_of_a_run_that_was_killed_has_the_stages_that_it_wanted_and_no_others() {
+    let workflow = "[stages.a]\nrun = 'echo on > began; sleep 60'\noutputs = { o = 'o' }\n\
+        [stages.b]\nrun = 'cat ${inputs.a} > ${outputs.o}'\ninputs = { a = 'a' }\noutputs = { o = 'o' }\n\
+        [stages.c]\nrun = 'echo 1 > ${outputs.o}'\noutputs = { o = 'o' }\n";
+    let shown = |wanted: &str| {
+        let mut running = Test::new().workflow(workflow).run(wanted).start();
+        running.wait_for("began");
+        let test = running.kill();
+        let run = store::runs(&test.path(".flow"))[0].clone();
+        let run = run.file_name().unwrap().to_str().unwrap();
+        let test = test
+            .flow(&format!("report {run} -o run.html"))
+            .stdout_has("wrote run.html")
+            .check();
+        let stages = document(&test.read("run.html"))["stages"].clone();
+        let stages = stages.as_array().unwrap().iter();
+        let stages = stages.map(|stage| json!([stage["label"], stage["status"]]));
+        stages.collect::<Vec<Value>>()
+    };
+    let (a, b) = (json!(["a", "cancelled"]), json!(["b", "cancelled"]));
+    // By their names, not by how the command line writes the option.
+    assert_eq!(shown("--until=b"), [a.clone(), b.clone()]);
+    assert_eq!(shown("--until b"), [a.clone(), b.clone()]);
+    // `c` may have ended before the run was killed.
+    let all = shown("--jobs 1");
+    assert_eq!(all[..2], [a, b]);
+    assert_eq!(all[2][0], "c");
+}
+
+#[test]
 fn a_page_stays_below_its_size_and_says_what_is_left_out() {
     let workflow = "[stages.large]\nrun = 'python3 ${inputs.script} large ${outputs.view}'\n\
         inputs = { script = { path = 'publish.py' } }\noutputs = { view = 'view/' }\n";

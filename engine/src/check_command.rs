@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use flow_engine::run::Event;
+use flow_engine::record::Event;
+use flow_engine::record::check::Verdict;
 use flow_engine::run::budget::Machine;
-use flow_engine::run::check::{Checker, Options, Verdict};
+use flow_engine::run::check::{Checker, Options};
 use flow_engine::view;
 use petgraph::graph::NodeIndex;
 

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use flow_engine::plugin::Catalogue;
-use flow_engine::run::Survey;
-use flow_engine::run::explain::History;
+use flow_engine::results::Survey;
+use flow_engine::results::explain::History;
+use flow_engine::results::price::Price;
 use flow_engine::view;
 use flow_engine::view::graph::Format;
+use flow_engine::words;
 use flow_engine::workflow::problem::Problems;
 use flow_engine::workflow::{self, Overrides, Reference};
 use petgraph::graph::NodeIndex;
@@ -31,7 +33,11 @@ pub fn status(
 }
 
 /// The records that can explain why the given instances have to run.
-fn history(session: &Session, survey: &Survey, nodes: &[NodeIndex]) -> Result<History, Failure> {
+pub fn history(
+    session: &Session,
+    survey: &Survey,
+    nodes: &[NodeIndex],
+) -> Result<History, Failure> {
     let stale = nodes.iter().filter(|node| survey.record(**node).is_none());
     let stages = stale
         .map(|&node| session.plan.graph[node].stage.as_str())
@@ -89,8 +95,9 @@ pub fn show(
 ) -> Result<ExitCode, Failure> {
     let nodes = session.in_order(nodes);
     let history = history(session, survey, &nodes)?;
+    let price = Price::of(&session.plan, survey, &history, &nodes);
     if json {
-        for line in view::status::json(&session.plan, survey, &history, &nodes) {
+        for line in view::status::json(&session.plan, survey, &history, &nodes, &price) {
             view::print(&line)?;
         }
     } else {
@@ -99,6 +106,7 @@ pub fn show(
             survey,
             &history,
             &nodes,
+            &price,
             expand,
         ))?;
     }
@@ -200,7 +208,7 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
             let list = view::pages::list(&catalogue);
             let plugins = workflow_path.map_or_else(String::new, |path| {
                 let option = ["--workflow".into(), path.display().to_string()];
-                format!(" {}", view::provenance::command(&option))
+                format!(" {}", words::command(&option))
             });
             view::print(&format!(
                 "{list}\n\nA page for one of them:\n  flow stages KIND{plugins}"
@@ -246,8 +254,7 @@ pub fn new(template: Template, output: &Path) -> Result<ExitCode, Failure> {
     std::fs::File::create_new(output)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|e| wrong(format!("{} can't be written: {e}", output.display())))?;
-    let next =
-        view::provenance::command(&["flow".into(), "run".into(), output.display().to_string()]);
+    let next = words::command(&["flow".into(), "run".into(), output.display().to_string()]);
     view::print(&format!("wrote {}; next: {next}", output.display()))?;
     Ok(ExitCode::SUCCESS)
 }

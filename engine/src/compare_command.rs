@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::Args;
 use flow_cache::{Key, Lookup, Store};
 use flow_engine::plan::{self, plain_text};
-use flow_engine::run::Standing;
-use flow_engine::run::contrast::{Contrast, Side, Stage};
-use flow_engine::run::past::{self, PastRun};
-use flow_engine::run::provenance;
+use flow_engine::record::past::{self, PastRun};
+use flow_engine::record::provenance;
+use flow_engine::results::contrast::{Contrast, Side, Stage};
+use flow_engine::results::{Standing, Stands};
 use flow_engine::view;
 use flow_engine::workflow::{node, selectors};
 use petgraph::graph::NodeIndex;
@@ -156,8 +156,7 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
         let Some(name) = written.name(&line.stage, &line.instance) else {
             continue;
         };
-        let done = line.status == "ran" || line.status == "cached";
-        let record = match line.key.filter(|_| done) {
+        let record = match line.result() {
             Some(key) => match store.lookup(&key)? {
                 Lookup::Hit(record) => Some(Box::new(record)),
                 Lookup::Miss | Lookup::Damaged(_) => None,
@@ -171,7 +170,7 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
         });
         depths.extend(line.key.map(|key| (key, depth)));
         let stage = Stage {
-            status: line.status,
+            status: Stands::Ended(line.status),
             key: line.key,
             failure: line.failure.map(|failure| failure.message),
             provenance: record.as_ref().map(|record| record.provenance.clone()),
@@ -206,7 +205,9 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
     Ok(Side {
         name: format!(
             "run {} of {}{point}: {}",
-            run.id, run.head.workflow, run.status
+            run.id,
+            run.head.workflow,
+            run.state.word()
         ),
         params,
         stages,
@@ -243,17 +244,14 @@ fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<
         let Some(name) = written.name(&instance.stage, &instance.coordinates) else {
             continue;
         };
-        let (status, key, record) = match survey.get(node) {
-            Some(Standing::UpToDate(record)) => ("up to date", Some(record.key), Some(record)),
-            Some(Standing::WillRun { key, .. }) => ("will run", Some(*key), None),
-            Some(Standing::MayRun) | None => ("may run", None, None),
-        };
+        let key = survey.get(node).and_then(Standing::key);
+        let record = survey.record(node);
         let stage = Stage {
-            status: status.into(),
+            status: Stands::Now(survey.state(node)),
             key,
             failure: key.and_then(|key| Some(failures.remove(&key)?.failure?.message)),
             provenance: record.map(|record| record.provenance.clone()),
-            record: record.cloned(),
+            record: record.cloned().map(Box::new),
         };
         stages.push((name, stage));
     }

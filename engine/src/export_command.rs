@@ -11,9 +11,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use flow_cache::{Digest, Key, Output, Store};
 use flow_engine::plan::Wanted;
-use flow_engine::run::external;
-use flow_engine::run::past::{PastRun, StageLine};
-use flow_engine::run::provenance::{self, Action, Source};
+use flow_engine::record::event::{StageEnd, Status};
+use flow_engine::record::external;
+use flow_engine::record::past::{PastRun, State};
+use flow_engine::record::provenance::{self, Action, Source};
 use flow_engine::view;
 use flow_engine::view::ro_crate::{self, Crate, Part, PartFile, Step};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -48,7 +49,7 @@ pub fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
     let store = place.open()?;
     let run =
         PastRun::open(&store, &arguments.run)?.ok_or_else(|| no_run(&store, &arguments.run))?;
-    if run.status == "running" {
+    if run.state == State::Running {
         return Err(wrong(format!("the run {} still goes on", run.id)));
     }
     let target = std::path::absolute(&arguments.ro_crate).map_err(wrong)?;
@@ -94,14 +95,13 @@ fn permissions(mode: u32) -> fs::Permissions {
 fn write(
     store: &Store,
     run: &PastRun,
-    lines: &[StageLine],
+    lines: &[StageEnd],
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<Vec<String>, Failure> {
-    let done: Vec<(&StageLine, Key)> = lines
+    let done: Vec<(&StageEnd, Key)> = lines
         .iter()
-        .filter(|line| line.status == "ran" || line.status == "cached")
-        .filter_map(|line| Some((line, line.key?)))
+        .filter_map(|line| Some((line, line.result()?)))
         .collect();
     let actions = provenance::actions(store, done.iter().map(|(_, key)| *key))?;
     let mut gone: Vec<String> = done
@@ -162,7 +162,7 @@ fn write(
                 .extend(places.into_iter().map(|place| (role.clone(), place)));
         }
     }
-    let failed = lines.iter().filter(|line| line.status == "failed");
+    let failed = lines.iter().filter(|line| line.status == Status::Failed);
     steps.extend(failed.map(|line| Step {
         line,
         action: None,

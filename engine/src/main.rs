@@ -9,6 +9,7 @@ mod commands;
 mod compare_command;
 mod export_command;
 mod provenance_commands;
+mod report_cache;
 mod report_command;
 mod run_command;
 mod session;

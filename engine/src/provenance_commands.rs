@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use flow_cache::{Key, Record, Store};
-use flow_engine::run::past::{self, PastRun};
-use flow_engine::run::provenance::{self, Found};
+use flow_engine::record::past::{self, PastRun};
+use flow_engine::record::provenance::{self, Found};
 use flow_engine::view;
 use flow_engine::view::hearing::Hearing;
 use flow_engine::view::provenance::Again;

@@ -1,6 +1,6 @@
 //! `flow report` and `flow ui`: the page of a workflow or of a run, as a file and live.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -14,17 +14,22 @@ use bytesize::ByteSize;
 use clap::Args;
 use flow_cache::Store;
 use flow_engine::plugin::Catalogue;
-use flow_engine::run::Survey;
-use flow_engine::run::past::{self, PastRun};
-use flow_engine::run::table::{Columns, Source, Table, Wrong};
-use flow_engine::view::report::server::{Live, serve};
-use flow_engine::view::report::{Document, Subject, cached, figures, gather, page};
-use flow_engine::view::{self, report};
+use flow_engine::record::ends::Ends;
+use flow_engine::record::past::{self, PastRun};
+use flow_engine::record::provenance::{self, Action};
+use flow_engine::record::replan::replan;
+use flow_engine::report::server::{Live, serve};
+use flow_engine::report::{Document, Subject, figures, gather, page};
+use flow_engine::results::Survey;
+use flow_engine::results::table::{Columns, Source, Table, Wrong};
 use flow_engine::workflow::problem::Problems;
+use flow_engine::{report, view};
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
 use crate::cache_commands::StoreArguments;
+use crate::commands::history;
+use crate::report_cache;
 use crate::run_command::interruptible;
 use crate::session::{Failure, Session, no_run, wrong};
 use crate::suggestion::again;
@@ -122,7 +127,7 @@ pub fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (page, was_there) = cached::page(document, &store)?;
+    let (page, was_there) = report_cache::page(document, &store)?;
     write(&arguments.output, &page)?;
     let from = if was_there { ", made before" } else { "" };
     view::print(&format!(
@@ -177,17 +182,32 @@ fn of_workflow(arguments: &WorkflowArguments) -> Result<(Document, Store), Failu
     let table = table(&source, &survey)?;
     let overrides = arguments.overrides().options();
     let again = |label: &str| again(&session.store, &arguments.workflow, &overrides, label);
+    let history = history(&session, &survey, &session.plan.order)?;
     let document = gather::document(&Subject {
         workflow: &session.workflow,
         plan: &session.plan,
         catalogue: &session.catalogue,
-        store: &session.store,
         survey: &survey,
+        actions: &actions(&session, &survey)?,
+        history: &history,
+        runs: &session.store.root().join("runs"),
         overrides: &overrides,
         again: &again,
         table: table.as_ref(),
     })?;
     Ok((document, session.store.clone()))
+}
+
+/// What made the results that are there, and where each of their inputs came from.
+fn actions(session: &Session, survey: &Survey) -> Result<HashMap<NodeIndex, Action>> {
+    let nodes = session.plan.order.iter();
+    let known = nodes.filter_map(|&node| Some((node, survey.record(node)?.key)));
+    let (nodes, keys): (Vec<_>, Vec<_>) = known.unzip();
+    let actions = provenance::actions(&session.store, keys)?;
+    let found = nodes.into_iter().zip(actions);
+    Ok(found
+        .filter_map(|(node, action)| Some((node, action?)))
+        .collect())
 }
 
 /// The results as `flow table --json` prints them; none where there are no figures.
@@ -207,7 +227,7 @@ fn table(source: &Source<'_>, survey: &Survey) -> Result<Option<Value>> {
 /// A run, as far as it has come.
 fn of_run(store: &Store, id: &str) -> Result<Document> {
     let run = PastRun::open(store, id)?.with_context(|| format!("the run {id} is gone"))?;
-    let replanned = report::past::replan(&run);
+    let replanned = replan(&run);
     let found;
     let catalogue = match &replanned {
         Some(replanned) => &replanned.catalogue,
@@ -221,7 +241,7 @@ fn of_run(store: &Store, id: &str) -> Result<Document> {
     let overrides = run.overrides();
     let again = |label: &str| again(store, path, &overrides, label);
     let read = |path: &Path| fs::read(path).ok();
-    let ends = report::past::Ends::of(&run, store)?;
+    let ends = Ends::of(&run, store)?;
     let table = match &replanned {
         Some(replanned) => {
             let source = Source {
@@ -230,22 +250,21 @@ fn of_run(store: &Store, id: &str) -> Result<Document> {
                 catalogue: &replanned.catalogue,
                 store,
             };
-            table(&source, &ends.survey(&replanned.plan))?
+            let plan = &replanned.plan;
+            table(&source, &Survey::of_records(plan, ends.records(plan)))?
         }
         None => None,
     };
-    report::past::document(
-        &report::past::Subject {
-            run: &run,
-            replanned: replanned.as_ref(),
-            catalogue,
-            store,
-            again: &again,
-            changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
-            table: table.as_ref(),
-        },
-        &ends,
-    )
+    report::past::document(&report::past::Subject {
+        run: &run,
+        ends: &ends,
+        replanned: replanned.as_ref(),
+        catalogue,
+        runs: &store.root().join("runs"),
+        again: &again,
+        changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
+        table: table.as_ref(),
+    })
 }
 
 /// `flow ui`.
@@ -278,7 +297,7 @@ pub fn ui(arguments: &UiArguments) -> Result<ExitCode, Failure> {
             }
             (None, Target::Run(_, run)) => anyhow::bail!("the run {run} is gone"),
         };
-        cached::complete(&mut document, &store);
+        report::complete(&mut document, &store);
         Ok(document)
     };
     let journal = || Some(store.run_folder(&shown()?).join("events.jsonl"));

@@ -8,10 +8,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use flow_cache::Digest;
+use flow_engine::record::journal::{Journal, Process, Subject};
+use flow_engine::record::settled::{self, Settled};
+use flow_engine::record::{Ending, Event};
 use flow_engine::run::budget::Machine;
-use flow_engine::run::journal::{Journal, Subject};
-use flow_engine::run::settled::{self, Settled};
-use flow_engine::run::{Event, Options, Runner};
+use flow_engine::run::{Options, Runner};
 use flow_engine::view;
 use flow_engine::view::hearing::Hearing;
 use petgraph::graph::NodeIndex;
@@ -86,8 +87,10 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         overrides: &arguments.workflow.overrides(),
         plan: &session.plan,
         catalogue: &session.catalogue,
+        wanted: &options.wanted,
     };
-    let mut journal = Journal::begin(&session.store, &subject, started)?;
+    let process = process(&options.machine, started);
+    let mut journal = Journal::begin(&session.store, &subject, process)?;
     let store = match arguments.verify {
         Verify::Digest => session.store.clone(),
         Verify::Size => session.store.clone().trusting(),
@@ -144,9 +147,9 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         let _ = session.store.note(&name, &settled);
     }
     Ok(ExitCode::from(match summary.end.status {
-        "ok" => 0,
-        "cancelled" => INTERRUPTED,
-        _ => FAILED,
+        Ending::Ok => 0,
+        Ending::Cancelled => INTERRUPTED,
+        Ending::Failed => FAILED,
     }))
 }
 
@@ -160,6 +163,15 @@ fn machine_for(session: &Session, wanted: &BTreeSet<NodeIndex>) -> Result<Machin
         }
     }
     Ok(machine)
+}
+
+/// What a journal says of the process.
+fn process(machine: &Machine, started: Instant) -> Process<'_> {
+    Process {
+        started,
+        cores: machine.cores,
+        gpus: &machine.gpus,
+    }
 }
 
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once, and its stages with it.
@@ -208,7 +220,9 @@ fn again(arguments: &RunArguments, name: &Digest, started: Instant) -> Result<bo
     let Some(settled) = settled else {
         return Ok(false);
     };
-    let Some((mut journal, stages)) = Journal::again(&store, &settled, started)? else {
+    let machine = Machine::here();
+    let process = process(&machine, started);
+    let Some((mut journal, stages)) = Journal::again(&store, &settled, process)? else {
         return Ok(false);
     };
     let mut view = view::choose(arguments.json);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use flow_cache::Store;
-use flow_engine::view::provenance;
+use flow_engine::words::command;
 
 use crate::WorkflowArguments;
 
@@ -13,7 +13,7 @@ pub fn suggest(name: &str, arguments: &WorkflowArguments, more: &[&str]) -> Stri
     let overrides = arguments.overrides().options();
     let workflow = arguments.workflow.display().to_string();
     let names = [&[name, &workflow][..], more].concat();
-    provenance::command(&words(&names, arguments.store.as_deref(), &overrides))
+    command(&words(&names, arguments.store.as_deref(), &overrides))
 }
 
 /// The command that makes these instances, or all where none is named.
@@ -25,12 +25,12 @@ pub fn first<L: AsRef<str>>(arguments: &WorkflowArguments, labels: &[L]) -> Stri
 /// The command that lists the runs of a store, or of the one that is meant without a word.
 pub fn runs(store: Option<&Path>) -> String {
     let store = store.and_then(not_here);
-    provenance::command(&words(&["runs"], store, &[]))
+    command(&words(&["runs"], store, &[]))
 }
 
 /// The command that shows a run of a store.
 pub fn run(root: &Path, id: &str) -> String {
-    provenance::command(&words(&["show", id], not_here(root), &[]))
+    command(&words(&["show", id], not_here(root), &[]))
 }
 
 /// The store's folder, where it is not the one that is meant without a word.

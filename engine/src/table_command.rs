@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
-use flow_engine::run::table::{Columns, Row, Source, Table, Wrong};
-use flow_engine::run::{Externals, provenance};
+use flow_engine::record::{Externals, provenance};
+use flow_engine::results::table::{Columns, Row, Source, Table, Wrong};
 use flow_engine::view;
 use flow_engine::view::cell::Made;
 use flow_engine::view::provenance::Again;

@@ -17,10 +17,12 @@ use std::time::Instant;
 use flow_cache::{Digest, Store};
 use flow_engine::plan;
 use flow_engine::plugin::Catalogue;
+use flow_engine::record::journal::{Journal, Process, Subject};
+use flow_engine::record::settled::Settled;
+use flow_engine::record::{Event, Externals, Status};
+use flow_engine::results::{Standing, Survey};
 use flow_engine::run::budget::Machine;
-use flow_engine::run::journal::{Journal, Subject};
-use flow_engine::run::settled::Settled;
-use flow_engine::run::{Event, Externals, Options, Runner, Standing, Status, Survey};
+use flow_engine::run::{Options, Runner};
 use flow_engine::workflow::{self, Overrides};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -332,8 +334,14 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         overrides: &Overrides::default(),
         plan: &plan,
         catalogue: &catalogue,
+        wanted: &options.wanted,
     };
-    let mut journal = Journal::begin(&store, &subject, runner.started).unwrap();
+    let process = Process {
+        started: runner.started,
+        cores: options.machine.cores,
+        gpus: &options.machine.gpus,
+    };
+    let mut journal = Journal::begin(&store, &subject, process).unwrap();
     let mut by_label = BTreeMap::new();
     let mut ended: BTreeMap<String, Vec<Status>> = BTreeMap::new();
     let mut keys: HashSet<String> = HashSet::new();
@@ -341,7 +349,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         .run(&options, &mut journal, &mut |event| {
             if let Event::Stage(end) = event {
                 let twin = !keys.insert(format!("{:?}", end.key));
-                by_label.insert(end.label.clone(), (end.status, twin));
+                by_label.insert(end.label(), (end.status, twin));
                 ended.entry(end.stage.clone()).or_default().push(end.status);
             }
         })

@@ -7,6 +7,7 @@
 //! - `parameters`: defaults, types and ranges by the schema that the plugin publishes.
 
 mod coordinates;
+pub mod edges;
 mod expand;
 mod parameters;
 pub mod sweep;

@@ -11,25 +11,8 @@ use half::{bf16, f16};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use serde::Serialize;
 
-/// How the elements of two arrays differ. Elements are equal only if they are the same bits.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Elements {
-    /// How many there are.
-    pub elements: u64,
-    /// How many differ.
-    pub differing: u64,
-    /// The largest `|a - b|` among those that are finite in both.
-    pub largest_absolute: f64,
-    /// The largest `|a - b| / max(|a|, |b|)` among those; at most 2.
-    pub largest_relative: f64,
-    /// How many of those that differ are NaN or infinite in one of the two.
-    pub not_finite: u64,
-    /// The tensor with the largest absolute difference, where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tensor: Option<String>,
-}
+use crate::record::difference::Elements;
 
 /// What came of a comparison.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,68 +6,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use serde_json::Value;
 
-pub use super::arrays::Elements;
 use super::arrays::{self, Compared};
-
-/// One file that differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Difference {
-    /// The file, inside an output that is a folder; empty for an output that is a file.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub file: String,
-    /// How it differs.
-    #[serde(flatten)]
-    pub how: How,
-}
-
-/// How two files of one name differ.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "difference", rename_all = "snake_case")]
-pub enum How {
-    /// The stored result has it and the new one has not.
-    Gone,
-    /// The new result has it and the stored one has not.
-    New,
-    /// Arrays of one type and shape.
-    Elements(Elements),
-    /// Arrays of another type or shape.
-    Form {
-        /// The stored one's.
-        stored: String,
-        /// The new one's.
-        made: String,
-    },
-    /// JSON: the first value that differs.
-    Value {
-        /// Its JSON pointer.
-        at: String,
-        /// The stored value; none where there is none.
-        stored: Option<Value>,
-        /// The new value; none where there is none.
-        made: Option<Value>,
-    },
-    /// Text: the first line that differs.
-    Line {
-        /// Its number, from 1.
-        line: u64,
-        /// The stored line; none after the end.
-        stored: Option<String>,
-        /// The new line; none after the end.
-        made: Option<String>,
-    },
-    /// Anything else: the first byte that differs.
-    Byte {
-        /// How many bytes before it are the same.
-        at: u64,
-        /// The stored file's size.
-        stored: u64,
-        /// The new file's size.
-        made: u64,
-    },
-}
+use crate::record::difference::{Difference, How};
 
 /// The files that differ in two outputs, both files or both folders; in the order of their names.
 ///

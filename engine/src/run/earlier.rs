@@ -7,7 +7,7 @@ use anyhow::Result;
 use flow_cache::{Lookup, Record, Store};
 use serde_json::Value;
 
-use super::key::Manifest;
+use crate::record::key::Manifest;
 
 /// The record that `now` continues, and what differs in it (`epochs.max = 10`): the same manifest but for smaller
 /// numbers at the pointers of `continues`. Of several, the one that comes nearest, by the first pointer first. It was

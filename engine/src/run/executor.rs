@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::event::Event;
 use super::perform::Outcome;
 use super::request::Request;
 use crate::plan::Resources;
+use crate::record::event::Event;
 
 /// A request under the number that whoever made it knows it by.
 pub(super) struct Job {

@@ -11,10 +11,10 @@ use flow_stage::ArtifactType;
 use flow_stage::view::{self, Coordinates, Item, View};
 use serde_json::{Map, Value};
 
-use super::event::Event;
-use super::figures;
 use super::request::{Request, Task};
 use crate::plan::Output;
+use crate::record::event::Event;
+use crate::record::figures;
 
 /// Checks the declared outputs and reads the figures out of the metrics among them.
 pub(super) fn collect(

@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use super::budget::Share;
 use super::command;
 use super::earlier;
-use super::event::{Event, Failure};
-use super::external;
-use super::journal;
-use super::log;
 use super::outputs;
 use super::request::{Made, Request, Source, Task};
 use super::site::Site;
 use super::watch::watch;
+use crate::record::event::{Event, Failure};
+use crate::record::external;
+use crate::record::journal;
+use crate::record::log;
 
 /// How a request ended.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
-use super::event::{PointEnd, Status};
 use crate::plan::Plan;
+use crate::record::Ending;
+use crate::record::event::{PointEnd, Status};
 
 /// The points of a sweep, and what each still waits for. Empty where nothing is swept.
 #[derive(Debug, Default)]
@@ -66,7 +67,7 @@ impl Points {
         };
         let goal = sweep.goal.as_ref().and_then(|goal| {
             let (node, name) = sweep.metric(plan, point, &goal.metric)?;
-            super::figures::find(metrics(node)?, name)?.as_f64()
+            crate::record::figures::find(metrics(node)?, name)?.as_f64()
         });
         Some(PointEnd {
             point: point.coordinates.clone(),
@@ -75,9 +76,9 @@ impl Points {
                 count(Status::Failed) + count(Status::Skipped),
                 count(Status::Cancelled),
             ) {
-                (0, 0) => "ok",
-                (0, _) => "cancelled",
-                _ => "failed",
+                (0, 0) => Ending::Ok,
+                (0, _) => Ending::Cancelled,
+                _ => Ending::Failed,
             },
             ran: count(Status::Ran),
             goal,

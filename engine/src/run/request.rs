@@ -10,10 +10,10 @@ use petgraph::graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::external::Externals;
-use super::key::Manifest;
 use crate::plan::{self, Command, Origin, Output, Plan, Resources, Wanted};
 use crate::plugin::Catalogue;
+use crate::record::external::Externals;
+use crate::record::key::Manifest;
 
 /// One stage instance that is to be executed. As JSON it is complete: what it does not say is the store's, or the machine's
 /// that carries it out.

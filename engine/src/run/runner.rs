@@ -9,14 +9,14 @@ use flow_cache::{Record, Store};
 use petgraph::graph::NodeIndex;
 
 use super::budget::Budget;
-use super::event::{Event, RunEnd};
-use super::external::Externals;
-use super::journal::Journal;
 use super::local::drive_here;
 use super::request::Requests;
 use super::state::{Options, State};
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
+use crate::record::event::{Event, RunEnd};
+use crate::record::external::Externals;
+use crate::record::journal::Journal;
 use crate::workflow::Workflow;
 
 /// What a run came to.

@@ -11,15 +11,15 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use super::budget::Machine;
-use super::durations::Durations;
-use super::event::{Event, Failure, RunEnd, StageEnd, Status};
 use super::executor::{Executor, Job, Message, Work};
-use super::journal::Journal;
-use super::key::Manifest;
 use super::perform::Outcome;
 use super::points::Points;
 use super::request::{Request, Requests};
 use crate::plan::Plan;
+use crate::record::durations::Durations;
+use crate::record::event::{Ending, Event, Failure, RunEnd, StageEnd, Status};
+use crate::record::journal::Journal;
+use crate::record::key::Manifest;
 
 /// What to run, and how.
 #[derive(Debug, Clone)]
@@ -417,10 +417,6 @@ impl<'a, 'b> State<'a, 'b> {
                         .collect()
                 })
                 .unwrap_or_default(),
-            metrics: record
-                .map(|record| record.metrics.clone())
-                .unwrap_or_default(),
-            label: instance.label.clone(),
             failure,
         })));
         for index in self.points.ended(node) {
@@ -445,11 +441,11 @@ impl<'a, 'b> State<'a, 'b> {
             run: self.requests.run.into(),
             // Whatever the reason is that something was left out: it is not well.
             status: if cancelled && self.stop.load(Ordering::Relaxed) {
-                "cancelled"
+                Ending::Cancelled
             } else if cancelled || self.failed || self.broken.is_some() {
-                "failed"
+                Ending::Failed
             } else {
-                "ok"
+                Ending::Ok
             },
             ran: count(Status::Ran),
             cached: count(Status::Cached),

@@ -10,11 +10,11 @@ use anyhow::{Context, Result, bail};
 use flow_stage::protocol;
 
 use super::command::Prepared;
-use super::event::Event;
-use super::journal::processor;
-use super::log::Log;
 use super::site::Site;
 use crate::plugin::process::{Ending, Hearing, Lines, Process, Stream};
+use crate::record::event::Event;
+use crate::record::journal::processor;
+use crate::record::log::Log;
 
 /// Starts the process, reads what it says, waits for its end; gives what it says that it computes with, `None` where the run
 /// was interrupted.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::plain;
 use super::provenance::{self, Again};
-use crate::run::provenance::Action;
-use crate::run::table::{Row, SeedValue, Table};
+use crate::record::provenance::Action;
+use crate::results::table::{Row, SeedValue, Table};
 
 /// A number, and how it was made.
 #[derive(Debug)]

@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::excerpt::pair;
-use super::{duration, plain};
-use crate::run::check::{Again, CheckEnd, Checked, Verdict};
-use crate::run::compare::{Difference, Elements, How};
+use crate::record::check::{Again, CheckEnd, Checked, Verdict};
+use crate::record::difference::{Difference, Elements, How};
+use crate::words::{duration, pair, plain};
 
 /// As many files of one output are named; a folder may hold thousands.
 pub(super) const NAMED: usize = 5;
@@ -16,7 +15,7 @@ pub(super) fn lines(end: &CheckEnd) -> Vec<String> {
     let head = format!(
         "{:<9} {:<28} {:>9}  {}",
         word(end.status),
-        plain(&end.label),
+        plain(&end.label()),
         duration(seconds),
         threads(end)
     );
@@ -194,7 +193,7 @@ fn then_and_now(stored: Option<String>, made: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::check::OutputDiffers;
+    use crate::record::check::OutputDiffers;
     use flow_cache::{Digest, Key};
     use serde_json::json;
     use std::collections::BTreeMap;
@@ -207,7 +206,6 @@ mod tests {
             key: Key(Digest::of_bytes(b"")),
             stored: json!({"threads": 2, "host": "box", "platform": "linux x86_64", "plugin": "p 1"}),
             runs,
-            label: "a".into(),
         }
     }
 

@@ -4,10 +4,13 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::check::{NAMED, elements, made};
-use super::excerpt::{pair, short};
-use super::{layout, plain};
-use crate::run::compare::{Difference, How};
-use crate::run::contrast::{Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers};
+use super::layout;
+use crate::record::difference::{Difference, How};
+use crate::results::Stands;
+use crate::results::contrast::{
+    Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers,
+};
+use crate::words::{pair, plain, short};
 
 /// In words.
 pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
@@ -103,12 +106,13 @@ fn stage(differs: &StageDiffers, a: &Stage, b: &Stage) -> String {
 
 /// How a stage without a result stands.
 fn standing(stage: &Stage) -> String {
-    match (&stage.failure, &stage.record) {
-        (Some(failure), _) => format!("{}: {failure}", stage.status),
-        (None, None) if ["ran", "cached"].contains(&stage.status.as_str()) => {
-            format!("{}, but its result is no longer in the store", stage.status)
+    let word = stage.status.word();
+    match (&stage.failure, &stage.record, stage.status) {
+        (Some(failure), ..) => format!("{word}: {failure}"),
+        (None, None, Stands::Ended(status)) if status.is_done() => {
+            format!("{word}, but its result is no longer in the store")
         }
-        (None, _) => stage.status.clone(),
+        _ => word.into(),
     }
 }
 

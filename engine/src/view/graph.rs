@@ -14,7 +14,8 @@ use layout::topo::layout::VisualGraph;
 
 use super::Tone;
 use crate::plan::Plan;
-use crate::run::{Standing, Survey};
+use crate::plan::edges::needed;
+use crate::results::{State, Survey};
 
 /// The forms that a graph is printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,43 +30,27 @@ pub enum Format {
     Svg,
 }
 
-/// How a box stands: the worst of its instances. The sign says it where there is no colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    UpToDate,
-    MayRun,
-    WillRun,
+/// The sign says it where there is no colour.
+fn sign(state: State) -> &'static str {
+    match state {
+        State::UpToDate => "✓",
+        State::MayRun => "?",
+        State::WillRun => "→",
+    }
 }
 
-impl State {
-    fn sign(self) -> &'static str {
-        match self {
-            State::UpToDate => "✓",
-            State::MayRun => "?",
-            State::WillRun => "→",
-        }
-    }
-
-    fn tone(self) -> Tone {
-        match self {
-            State::UpToDate => Tone::Good,
-            State::MayRun => Tone::Unsure,
-            State::WillRun => Tone::Busy,
-        }
-    }
-
-    /// Fill colours that the common kinds of colour blindness tell apart.
-    fn colour(self) -> u32 {
-        match self {
-            State::UpToDate => 0xd0e7f7,
-            State::MayRun => 0xfff2cc,
-            State::WillRun => 0xf9cfa5,
-        }
+/// Fill colours that the common kinds of colour blindness tell apart.
+fn colour(state: State) -> u32 {
+    match state {
+        State::UpToDate => 0xd0e7f7,
+        State::MayRun => 0xfff2cc,
+        State::WillRun => 0xf9cfa5,
     }
 }
 
 struct Shape {
     label: String,
+    /// The worst of its instances'.
     state: State,
     /// The boxes that it reads from.
     sources: BTreeSet<usize>,
@@ -105,12 +90,7 @@ fn boxes(plan: &Plan, survey: &Survey, expand: bool) -> Vec<Shape> {
         });
         of_node.insert(node, at);
         counts[at] += 1;
-        let state = match survey.get(node) {
-            Some(Standing::UpToDate(_)) => State::UpToDate,
-            Some(Standing::WillRun { .. }) => State::WillRun,
-            Some(Standing::MayRun) | None => State::MayRun,
-        };
-        boxes[at].state = boxes[at].state.max(state);
+        boxes[at].state = boxes[at].state.max(survey.state(node));
         boxes[at]
             .sources
             .extend(plan.sources(node).map(|source| of_node[&source]));
@@ -135,14 +115,15 @@ fn text(boxes: &[Shape]) -> String {
         } else {
             format!("← {}", sources.join(", "))
         };
-        vec![format!("{} {}", one.state.sign(), one.label), from]
+        vec![format!("{} {}", sign(one.state), one.label), from]
     });
-    let legend = "✓ up to date   → will run   ? may run";
-    let table = format!("{}\n\n{legend}", super::layout::prose(rows, 0));
     let states = [State::UpToDate, State::WillRun, State::MayRun];
-    states.iter().fold(table, |text, state| {
-        let sign = format!("{} ", state.sign());
-        text.replace(&sign, &(super::tone(state.sign(), state.tone()) + " "))
+    let legend = states.map(|state| format!("{} {}", sign(state), state.word()));
+    let legend = legend.join("   ");
+    let table = format!("{}\n\n{legend}", super::layout::prose(rows, 0));
+    states.iter().fold(table, |text, &state| {
+        let painted = super::tone(sign(state), Tone::of(state));
+        text.replace(&format!("{} ", sign(state)), &(painted + " "))
     })
 }
 
@@ -153,8 +134,8 @@ fn dot(boxes: &[Shape]) -> String {
         let _ = writeln!(
             text,
             "  n{i} [label = \"{} {label}\", fillcolor = \"#{:06x}\"]",
-            one.state.sign(),
-            one.state.colour()
+            sign(one.state),
+            colour(one.state)
         );
     }
     for (source, reader) in edges(boxes) {
@@ -175,11 +156,11 @@ fn mermaid(boxes: &[Shape]) -> String {
                 c => format!("#{};", u32::from(c)),
             })
             .collect();
-        let _ = writeln!(text, "    n{i}[\"{} {label}\"]", one.state.sign());
+        let _ = writeln!(text, "    n{i}[\"{} {label}\"]", sign(one.state));
         let _ = writeln!(
             text,
             "    style n{i} fill:#{:06x},color:#000",
-            one.state.colour()
+            colour(one.state)
         );
     }
     for (source, reader) in edges(boxes) {
@@ -193,9 +174,9 @@ fn svg(boxes: &[Shape]) -> String {
     let handles: Vec<_> = boxes
         .iter()
         .map(|one| {
-            let label = format!("{} {}", one.state.sign(), one.label);
+            let label = format!("{} {}", sign(one.state), one.label);
             // The shade's last byte is its opacity.
-            let fill = Color::new(one.state.colour() << 8 | 0xff);
+            let fill = Color::new(colour(one.state) << 8 | 0xff);
             let look = StyleAttr::new(Color::new(0x404040ff), 1, Some(fill), 6, 14);
             let width = 24.0 + 9.0 * label.chars().count() as f64;
             let element = Element::create(
@@ -215,37 +196,8 @@ fn svg(boxes: &[Shape]) -> String {
     writer.finalize()
 }
 
-/// More boxes than this are drawn with all their edges: finding the superfluous ones takes their square in memory.
-const REDUCED: usize = 1000;
-
 /// The edges that a picture needs: those that no longer way leads along as well are left out.
 fn edges(boxes: &[Shape]) -> Vec<(usize, usize)> {
     let sources: Vec<BTreeSet<usize>> = boxes.iter().map(|one| one.sources.clone()).collect();
     needed(&sources)
-}
-
-/// The same, by what each box reads from; no box reads from a later one.
-pub(super) fn needed(sources: &[BTreeSet<usize>]) -> Vec<(usize, usize)> {
-    let mut ancestors: Vec<BTreeSet<usize>> = Vec::with_capacity(sources.len());
-    if sources.len() <= REDUCED {
-        for own in sources {
-            let above = own.iter().filter_map(|&source| ancestors.get(source));
-            let above: BTreeSet<usize> = above.flatten().copied().collect();
-            ancestors.push(above.into_iter().chain(own.iter().copied()).collect());
-        }
-    }
-    let mut edges = Vec::new();
-    for (reader, own) in sources.iter().enumerate() {
-        for &source in own {
-            let longer = |other: &usize| {
-                ancestors
-                    .get(*other)
-                    .is_some_and(|above| above.contains(&source))
-            };
-            if !own.iter().any(longer) {
-                edges.push((source, reader));
-            }
-        }
-    }
-    edges
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{View, print, tell};
-use crate::run::Event;
+use crate::record::Event;
 
 /// Prints the events that are promised; warnings go to stderr.
 #[derive(Debug, Default)]

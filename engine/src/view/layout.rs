@@ -5,10 +5,10 @@
 
 use comfy_table::{CellAlignment, ColumnConstraint, LineStyle, Table, TableStyle, Width, presets};
 
+use crate::words::NO_BREAK;
+
 /// As wide as text is set where nobody says how wide the screen is: a page looks the same in every pipe.
 pub(super) const WIDTH: usize = 110;
-/// A space at which no line ends.
-pub(super) const NO_BREAK: char = '\u{a0}';
 /// Between two columns.
 const GAP: usize = 2;
 /// The same where a line stands under the names: the places of its joints count.

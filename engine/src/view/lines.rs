@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{
     Pace, View, check, failure_lines, interrupted_line, point_line, run_line, stage_line, tell,
 };
-use crate::run::{Event, Status};
+use crate::record::{Ending, Event, Status};
 
 /// How often a running stage is heard of.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -61,8 +61,9 @@ impl View for Lines {
                 message,
             } => tell(&format!("warning: {message}")),
             Event::Stage(end) => {
+                let label = end.label();
                 // What was in the store all along is counted at the end, no more: there may be thousands.
-                let heard = self.running.remove(&end.label).is_some();
+                let heard = self.running.remove(&label).is_some();
                 let ended = matches!(end.status, Status::Ran | Status::Failed | Status::Cached);
                 if heard && ended {
                     tell(&stage_line(end));
@@ -70,25 +71,26 @@ impl View for Lines {
                 for line in end
                     .failure
                     .iter()
-                    .flat_map(|failure| failure_lines(&end.label, failure))
+                    .flat_map(|failure| failure_lines(&label, failure))
                 {
                     tell(&line);
                 }
             }
             Event::Point(end) => {
                 // Points that were there all along are counted at the end.
-                if end.ran > 0 || end.status != "ok" {
+                if end.ran > 0 || end.status != Ending::Ok {
                     tell(&point_line(end));
                 }
             }
             Event::Run(end) => {
-                if end.status == "cancelled" {
+                if end.status == Ending::Cancelled {
                     tell(&interrupted_line(end));
                 }
                 tell(&run_line(end));
             }
             Event::Check(end) => {
-                self.running.remove(&end.label);
+                let label = end.label();
+                self.running.remove(&label);
                 for line in check::lines(end) {
                     tell(&line);
                 }

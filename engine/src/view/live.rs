@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{Pace, View, check, failure_lines, interrupted_line, point_line, run_line, stage_line};
-use crate::run::{Event, Status};
+use crate::record::{Ending, Event, Status};
 
 /// Live lines on stderr.
 #[derive(Debug)]
@@ -99,7 +99,8 @@ impl View for Live {
                 message,
             } => self.line(&format!("warning: {message}")),
             Event::Stage(end) => {
-                let running = self.running.remove(&end.label);
+                let label = end.label();
+                let running = self.running.remove(&label);
                 if let Some((bar, _)) = &running {
                     bar.finish_and_clear();
                 }
@@ -110,7 +111,7 @@ impl View for Live {
                 for line in end
                     .failure
                     .iter()
-                    .flat_map(|failure| failure_lines(&end.label, failure))
+                    .flat_map(|failure| failure_lines(&label, failure))
                 {
                     self.line(&line);
                 }
@@ -119,7 +120,7 @@ impl View for Live {
                 }
             }
             Event::Point(end) => {
-                if end.ran > 0 || end.status != "ok" {
+                if end.ran > 0 || end.status != Ending::Ok {
                     self.line(&point_line(end));
                 }
                 if let Some(overall) = &self.overall {
@@ -130,13 +131,14 @@ impl View for Live {
                 if let Some(overall) = self.overall.take() {
                     overall.finish_and_clear();
                 }
-                if end.status == "cancelled" {
+                if end.status == Ending::Cancelled {
                     self.line(&interrupted_line(end));
                 }
                 self.line(&run_line(end));
             }
             Event::Check(end) => {
-                if let Some((bar, _)) = self.running.remove(&end.label) {
+                let label = end.label();
+                if let Some((bar, _)) = self.running.remove(&label) {
                     bar.finish_and_clear();
                 }
                 for line in check::lines(end) {

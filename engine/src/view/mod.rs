@@ -7,21 +7,18 @@
 //! - [`json`]: one object a line.
 //! - [`results`]: the tables at the end of a run.
 //! - [`status`]: how each stage stands; [`why`]: the causes, part by part.
-//! - [`graph`]: the DAG, in text and pictures. [`figures`]: what stages show, for papers.
+//! - [`graph`]: the DAG, in text and pictures.
 //! - [`provenance`]: runs, and how results came to be; [`cell`]: the numbers of a table's cell.
 //! - [`table`]: results over the points of a sweep.
 //! - [`contrast`]: how two runs, or two points, differ.
-//! - [`report`]: one page with everything, as a file and live.
 //! - [`ro_crate`]: a run as a Workflow Run RO-Crate.
 //! - [`schema`]: for editors.
 //! - [`pages`]: what stage kinds there are.
-//! - [`layout`]: columns that fit the screen; `excerpt`: values that fit a line.
+//! - [`layout`]: columns that fit the screen.
 
 pub mod cell;
 mod check;
 pub mod contrast;
-mod excerpt;
-pub mod figures;
 pub mod graph;
 pub mod hearing;
 pub mod json;
@@ -30,7 +27,6 @@ pub mod lines;
 pub mod live;
 pub mod pages;
 pub mod provenance;
-pub mod report;
 pub mod results;
 pub mod ro_crate;
 pub mod schema;
@@ -38,17 +34,17 @@ pub mod status;
 pub mod table;
 pub mod why;
 
-pub use excerpt::{MANY, some};
+pub use crate::words::{MANY, duration, plain, some};
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use anstyle::AnsiColor;
 use bytesize::ByteSize;
 
-use crate::run::event::{Failure, PointEnd, RunEnd, StageEnd};
-use crate::run::{Event, Status, log};
+use crate::record::event::{Failure, PointEnd, RunEnd, StageEnd};
+use crate::record::{Ending, Event, Status, log};
+use crate::results::State;
 
 /// Shows a run while it goes on.
 pub trait View {
@@ -87,6 +83,17 @@ enum Tone {
     Busy,
     Unsure,
     Bad,
+}
+
+impl Tone {
+    /// That of how an instance stands.
+    fn of(state: State) -> Tone {
+        match state {
+            State::UpToDate => Tone::Good,
+            State::MayRun => Tone::Unsure,
+            State::WillRun => Tone::Busy,
+        }
+    }
 }
 
 /// A word on stdout in the colour of its meaning; plain in a pipe and with `NO_COLOR`.
@@ -129,21 +136,6 @@ pub fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Text from elsewhere on one line, without characters that a terminal acts on: they stand as escapes.
-pub fn plain(text: &str) -> String {
-    let acts =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if acts(c) {
-            plain.extend(c.escape_default());
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
-}
-
 /// The line of a stage that ended.
 fn stage_line(end: &StageEnd) -> String {
     let time = match end.status {
@@ -156,7 +148,7 @@ fn stage_line(end: &StageEnd) -> String {
         Status::Failed => painted(&word, Tone::Bad),
         _ => painted(&word, Tone::Good),
     };
-    format!("{word} {:<28} {time:>9}", end.label)
+    format!("{word} {:<28} {time:>9}", end.label())
         .trim_end()
         .into()
 }
@@ -166,15 +158,14 @@ fn point_line(end: &PointEnd) -> String {
     let goal = end.goal.map_or(String::new(), |goal| format!("{goal:.4}"));
     let word = format!(
         "{:<9}",
-        if end.status == "ok" {
-            "point"
-        } else {
-            end.status
+        match end.status {
+            Ending::Ok => "point",
+            ending => ending.word(),
         }
     );
     let word = match end.status {
         _ if !colour() => word,
-        "ok" => painted(&word, Tone::Good),
+        Ending::Ok => painted(&word, Tone::Good),
         _ => painted(&word, Tone::Bad),
     };
     let count = format!("{} of {} points", end.done, end.points);
@@ -248,17 +239,6 @@ fn interrupted_line(end: &RunEnd) -> String {
     format!("interrupted: {kept}{goes_on}; run the same command again to go on")
 }
 
-/// A length of time, as short as it can be said.
-pub fn duration(seconds: f64) -> String {
-    let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
-    match whole {
-        0 if seconds < 0.0995 => format!("{:.0} ms", seconds * 1000.0),
-        0..60 => format!("{seconds:.1} s"),
-        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
 /// `done` of `total` units, the rate, and the time left where it can be told.
 fn progress_text(
     done: u64,
@@ -321,22 +301,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_short() {
-        assert_eq!(duration(0.0123), "12 ms");
-        assert_eq!(duration(1.25), "1.2 s");
-        assert_eq!(duration(125.0), "2 min 05 s");
-        assert_eq!(duration(7260.0), "2 h 01 min");
-    }
-
-    #[test]
-    fn what_a_terminal_would_act_on_is_escaped() {
-        assert_eq!(
-            plain("é → \u{1b}[2J\r\n\u{202e}x\u{9b}"),
-            "é → \\u{1b}[2J\\r\\n\\u{202e}x\\u{9b}"
-        );
-    }
 
     #[test]
     fn progress_tells_rate_and_time_left() {

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use flow_stage::protocol::KindDescription;
 use serde_json::Value;
 
-use super::excerpt::toml;
 use super::layout::{prose, sentence};
 use crate::plugin::{Catalogue, Kind, type_text};
+use crate::words::toml;
 
 /// A line for each kind.
 pub fn list(catalogue: &Catalogue) -> String {

@@ -1,16 +1,17 @@
 //! Runs, and how results came to be, in words and as JSON.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytesize::ByteSize;
-use flow_cache::Digest;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::excerpt::toml;
-use super::{duration, layout, plain};
-use crate::run::past::{PastRun, StageLine};
-use crate::run::provenance::{Action, Source};
+use super::layout;
+use crate::record::event::{RunEnd, StageEnd, Status};
+use crate::record::provenance::{Action, Source};
+use crate::record::{PastRun, journal, log};
+use crate::words::record::{counts, from};
+use crate::words::{command, duration, plain, short, toml};
 
 /// The runs as a table.
 pub fn runs(runs: &[PastRun]) -> String {
@@ -30,7 +31,7 @@ pub fn runs(runs: &[PastRun]) -> String {
     ];
     let mut rows = vec![head.map(String::from).to_vec()];
     for run in runs {
-        let count = |of: fn(&crate::run::past::End) -> u64| {
+        let count = |of: fn(&RunEnd) -> usize| {
             run.end
                 .as_ref()
                 .map_or("".into(), |end| of(end).to_string())
@@ -39,7 +40,7 @@ pub fn runs(runs: &[PastRun]) -> String {
             run.id.clone(),
             local_time(&run.head.started),
             plain(&run.head.workflow),
-            plain(&run.status),
+            run.state.word().into(),
             count(|end| end.ran),
             count(|end| end.cached),
             count(|end| end.failed),
@@ -62,7 +63,7 @@ pub fn run_json(run: &PastRun) -> Value {
         "started": head.started,
         "workflow": head.workflow,
         "path": head.path,
-        "status": run.status,
+        "status": run.state.word(),
         "ran": end.map(|end| end.ran),
         "cached": end.map(|end| end.cached),
         "failed": end.map(|end| end.failed),
@@ -76,31 +77,19 @@ pub fn run_json(run: &PastRun) -> Value {
 }
 
 /// What is known of a run, and what each of its stages came to.
-pub fn run(run: &PastRun, stages: &[StageLine]) -> String {
+pub fn run(run: &PastRun, stages: &[StageEnd]) -> String {
     let head = &run.head;
     let mut lines = vec![format!(
         "run {} of {}: {}",
         run.id,
         plain(&head.workflow),
-        plain(&run.status)
+        run.state.word()
     )];
     let mut facts: Vec<(&str, String)> = Vec::new();
     if let Some(end) = &run.end {
-        let counts = [
-            (end.ran, "ran"),
-            (end.cached, "cached"),
-            (end.failed, "failed"),
-            (end.skipped, "skipped"),
-            (end.cancelled, "not run"),
-        ];
-        let counts: Vec<String> = counts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
         facts.push((
             "stages",
-            format!("{} in {}", counts.join(", "), duration(end.seconds)),
+            format!("{} in {}", counts(end), duration(end.seconds)),
         ));
     }
     facts.push(("began", local_time(&head.started)));
@@ -116,10 +105,9 @@ pub fn run(run: &PastRun, stages: &[StageLine]) -> String {
     facts.push(("called as", command(&head.command)));
     facts.push(("params", values(&head.params)));
     facts.extend(head.seed.map(|seed| ("seed", seed.to_string())));
-    for (kind, facts_of_kind) in &head.kinds {
-        let text = |name: &str| facts_of_kind[name].as_str().unwrap_or("?").to_string();
-        let version = short(&text("version"));
-        facts.push(("kind", format!("{kind} {version} of {}", text("plugin"))));
+    for (kind, used) in &head.kinds {
+        let version = short(&used.version);
+        facts.push(("kind", format!("{kind} {version} of {}", used.plugin)));
     }
     lines.extend(table(&facts));
     lines.push(String::new());
@@ -133,13 +121,12 @@ pub fn run(run: &PastRun, stages: &[StageLine]) -> String {
             Some(failure) => failure.message.clone(),
             None => outputs.join(", "),
         };
-        let time = if stage.status == "ran" || stage.status == "failed" {
-            duration(stage.seconds)
-        } else {
-            String::new()
+        let time = match stage.status {
+            Status::Ran | Status::Failed => duration(stage.seconds),
+            _ => String::new(),
         };
         vec![
-            plain(&stage.status),
+            stage.status.word().into(),
             plain(&stage.label()),
             time,
             plain(&what),
@@ -264,8 +251,10 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
             ", whose folder is gone"
         };
         facts.push(("run", format!("{run}{gone}")));
-        let log = log(&folder, action.label());
-        facts.extend(log.map(|log| ("log", log_text(&log))));
+        let log = journal::log(&folder, action.label());
+        if log.is_file() {
+            facts.push(("log", log_text(&log)));
+        }
     }
     if let Some(again) = again {
         if let Some(arguments) = again.command() {
@@ -317,37 +306,15 @@ pub fn action_json(action: &Action, again: Option<&Again>) -> Value {
     })
 }
 
-/// A stage's log, if it is there.
-fn log(run: &Path, label: &str) -> Option<PathBuf> {
-    Some(crate::run::journal::log(run, label)).filter(|log| log.is_file())
-}
-
 /// Where it is, and what it lacks.
-fn log_text(log: &Path) -> String {
-    match crate::run::log::left_out(log) {
-        0 => log.display().to_string(),
+fn log_text(path: &Path) -> String {
+    match log::left_out(path) {
+        0 => path.display().to_string(),
         bytes => format!(
             "{} (without {} in its middle)",
-            log.display(),
+            path.display(),
             ByteSize(bytes)
         ),
-    }
-}
-
-fn from(source: &Source) -> String {
-    let digits = |digest: &Digest| short(&digest.to_string());
-    match source {
-        Source::Result {
-            stage,
-            output,
-            digest,
-            ..
-        } => format!(
-            "{stage}.{output} {}",
-            digest.as_ref().map_or(String::new(), digits)
-        ),
-        Source::Path { path, digest } => format!("{path} {}", digits(digest)),
-        Source::Unknown { digest } => format!("{}, which nothing here made", digits(digest)),
     }
 }
 
@@ -364,19 +331,6 @@ fn values(values: &Map<String, Value>) -> String {
         .iter()
         .map(|(name, value)| format!("{name} = {}", toml(value)));
     values.collect::<Vec<_>>().join(", ")
-}
-
-/// Digests by their first digits.
-fn short(text: &str) -> String {
-    super::excerpt::short(text)
-}
-
-/// A command line that a shell reads as these arguments.
-pub fn command(arguments: &[String]) -> String {
-    let quoted = arguments.iter().map(|argument| {
-        shlex::try_quote(argument).map_or_else(|_| argument.clone(), |quoted| quoted.into_owned())
-    });
-    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn local_time(time: &str) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::layout::Figures;
 use crate::plan::Plan;
 use crate::plugin::Catalogue;
-use crate::run::figures;
+use crate::record::figures;
 
 /// A stage or group, and its figures.
 type Row<'a> = (String, &'a Map<String, Value>);

@@ -7,11 +7,12 @@ use petgraph::graph::NodeIndex;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::excerpt::{pair, some};
-use super::{Tone, layout, plain};
-use crate::plan::{Instance, Origin, Plan};
-use crate::run::explain::{Difference, History, Nearest};
-use crate::run::{Cause, Standing, Survey};
+use super::{Tone, layout};
+use crate::plan::{Instance, Plan};
+use crate::results::explain::{Difference, History, Nearest};
+use crate::results::price::{Price, Shared};
+use crate::results::{Standing, State, Survey};
+use crate::words::standing::reason;
 
 /// One instance's standing, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -50,151 +51,50 @@ impl<'a> Beside<'a> {
     }
 }
 
-fn words(standing: &Standing) -> (&'static str, Option<Key>) {
-    match standing {
-        Standing::UpToDate(record) => ("up to date", Some(record.key)),
-        Standing::WillRun { key, .. } => ("will run", Some(*key)),
-        Standing::MayRun => ("may run", None),
-    }
-}
-
-/// As many of the stages that an instance waits for are named.
-const FEW: usize = 5;
-
-/// Why an instance stands as it does, in a phrase.
-pub(super) fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
-    let instance = &plan.graph[node];
-    match survey.get(node) {
-        Some(Standing::UpToDate(record)) => format!("took {}", super::duration(record.seconds)),
-        Some(Standing::WillRun {
-            cause: Some(Cause::Forced),
-            ..
-        }) => "forced".into(),
-        Some(Standing::WillRun {
-            cause: Some(Cause::Damaged(why)),
-            ..
-        }) => {
-            format!("its result can't be used: {why}")
-        }
-        Some(Standing::WillRun {
-            key,
-            manifest,
-            cause: None,
-        }) => {
-            let failed = history.failure(key);
-            let failed =
-                failed.map(|failure| format!("failed last time: {}", plain(&failure.message)));
-            let nearest = history.nearest(instance, manifest).map(|nearest| {
-                let changes = changes(plan, instance, &nearest.differences);
-                match nearest.other {
-                    Some(other) => format!("compared with {}: {changes}", plain(other)),
-                    None if failed.is_some() => format!("since its last result: {changes}"),
-                    None => changes,
-                }
-            });
-            let told: Vec<String> = failed.into_iter().chain(nearest).collect();
-            match told.is_empty() {
-                true => "no earlier result".into(),
-                false => told.join("; "),
-            }
-        }
-        Some(Standing::MayRun) | None => {
-            let waits: Vec<&str> = pending(plan, survey, node)
-                .into_iter()
-                .map(|source| plan.graph[source].label.as_str())
-                .collect();
-            let (has, that) = match waits.len() {
-                1 => ("has", "that gives"),
-                _ => ("have", "they give"),
-            };
-            let waits = match &waits[..] {
-                [rest @ .., last] if (1..FEW).contains(&rest.len()) => {
-                    format!("{} and {last}", rest.join(", "))
-                }
-                waits => some(waits, FEW),
-            };
-            format!("once {waits} {has} run, unless {that} the same bytes")
-        }
-    }
-}
-
-/// The instances without a result that one reads from, as they were planned.
-pub(super) fn pending(plan: &Plan, survey: &Survey, node: NodeIndex) -> BTreeSet<NodeIndex> {
-    let sources = plan.sources(node);
-    let pending = sources.filter(|source| survey.record(*source).is_none());
-    pending.collect()
-}
-
-/// The first two differences in words, and how many more there are.
-pub(super) fn changes(plan: &Plan, instance: &Instance, differences: &[Difference]) -> String {
-    let mut phrases: Vec<String> = differences
-        .iter()
-        .take(2)
-        .map(|difference| phrase(plan, instance, difference))
-        .collect();
-    if differences.len() > phrases.len() {
-        phrases.push(format!("{} more", differences.len() - phrases.len()));
-    }
-    phrases.join(", ")
-}
-
-fn phrase(plan: &Plan, instance: &Instance, difference: &Difference) -> String {
-    let part = &difference.part;
-    match (&difference.then, &difference.now) {
-        (Some(_), Some(_)) if difference.input().is_some() => {
-            let role = difference.input().unwrap_or_default();
-            match instance
-                .inputs
-                .iter()
-                .find(|i| i.role == role)
-                .map(|i| &i.origin)
-            {
-                Some(Origin::Path { pattern, .. }) if pattern.value.contains(['*', '?', '[']) => {
-                    format!("its files `{}` changed", pattern.value)
-                }
-                Some(Origin::Path { pattern, .. }) => {
-                    format!("its file `{}` changed", pattern.value)
-                }
-                Some(Origin::Instance { node, .. }) => {
-                    let label = &plan.graph[*node].label;
-                    format!("{part} changed: `{label}` gives other bytes")
-                }
-                _ => format!("{part} changed"),
-            }
-        }
-        (Some(then), Some(now)) => {
-            let (then, now) = pair(then, now);
-            format!("{part} {then} → {now}")
-        }
-        (None, _) => format!("{part} is new"),
-        (_, None) => format!("{part} is gone"),
-    }
-}
-
 /// A JSON object for each instance; of a sweep, one more with its price.
-pub fn json(plan: &Plan, survey: &Survey, history: &History, nodes: &[NodeIndex]) -> Vec<String> {
-    let price = price(plan, survey, nodes).and_then(|price| {
-        let stale = nodes.iter().copied();
-        let stale = stale.filter(|node| survey.record(*node).is_none());
-        let (seconds, unknown) = history.estimate(plan, stale);
-        serde_json::to_string(&Price {
-            seconds,
-            unknown,
-            ..price
-        })
-        .ok()
-    });
+pub fn json(
+    plan: &Plan,
+    survey: &Survey,
+    history: &History,
+    nodes: &[NodeIndex],
+    price: &Price,
+) -> Vec<String> {
     let lines = nodes
         .iter()
         .filter_map(|&node| line(plan, survey, history, node));
+    let price = price.sweep.as_ref().and_then(|shared| {
+        serde_json::to_string(&SweepLine {
+            event: "price",
+            points: shared.points,
+            separate: shared.separate,
+            distinct: shared.distinct,
+            cached: price.up_to_date,
+            to_run: price.to_run(),
+            seconds: price.seconds,
+            unknown: &price.unknown,
+        })
+        .ok()
+    });
     lines.chain(price).collect()
+}
+
+/// What a sweep costs, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct SweepLine<'a> {
+    event: &'static str,
+    points: usize,
+    separate: usize,
+    distinct: usize,
+    cached: usize,
+    to_run: usize,
+    seconds: f64,
+    unknown: &'a BTreeSet<String>,
 }
 
 /// The JSON object of an instance, with whole values.
 pub fn line(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> Option<String> {
     let instance = &plan.graph[node];
     let standing = survey.get(node)?;
-    let (status, key) = words(standing);
     let (failure, nearest) = match standing {
         Standing::WillRun {
             key,
@@ -207,8 +107,8 @@ pub fn line(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) ->
         event: "standing",
         stage: &instance.stage,
         instance: &instance.coordinates,
-        status,
-        key,
+        status: standing.state().word(),
+        key: standing.key(),
         reason: reason(plan, survey, history, node),
         failure: failure.map(|failure| failure.message.as_str()),
         nearest: nearest.map(|nearest| Beside::of(instance, nearest)),
@@ -218,7 +118,7 @@ pub fn line(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) ->
 
 /// Instances that stand alike, on one line.
 struct Row<'a> {
-    status: &'static str,
+    state: State,
     nodes: Vec<NodeIndex>,
     name: &'a str,
 }
@@ -230,28 +130,27 @@ pub fn table(
     survey: &Survey,
     history: &History,
     nodes: &[NodeIndex],
+    price: &Price,
     expand: bool,
 ) -> String {
     let mut rows: Vec<Row<'_>> = Vec::new();
-    let mut by_name: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut by_name: BTreeMap<(&str, State), usize> = BTreeMap::new();
     for &node in nodes {
         let Some(standing) = survey.get(node) else {
             continue;
         };
-        let (status, _) = words(standing);
-        *counts.entry(status).or_default() += 1;
+        let state = standing.state();
         let instance = &plan.graph[node];
         let name = if expand {
             &instance.label
         } else {
             &instance.stage
         };
-        let at = *by_name.entry((name, status)).or_insert(rows.len());
+        let at = *by_name.entry((name, state)).or_insert(rows.len());
         match rows.get_mut(at) {
             Some(row) => row.nodes.push(node),
             None => rows.push(Row {
-                status,
+                state,
                 nodes: vec![node],
                 name,
             }),
@@ -260,22 +159,18 @@ pub fn table(
     let cells = rows.iter().map(|row| cells(plan, survey, history, row));
     let table = layout::prose(cells, 0);
     let painted: Vec<String> = table.lines().map(paint).collect();
-    let count = |status| counts.get(status).copied().unwrap_or(0);
-    let (up_to_date, will, may) = (count("up to date"), count("will run"), count("may run"));
-    let stale = nodes.iter().copied();
-    let stale = stale.filter(|node| survey.record(*node).is_none());
-    let time = match history.estimate(plan, stale) {
-        _ if will + may == 0 => String::new(),
-        (seconds, unknown) => time(seconds, &unknown),
+    let time = match price.to_run() {
+        0 => String::new(),
+        _ => time(price.seconds, &price.unknown),
     };
-    let price = price(plan, survey, nodes).map_or(String::new(), |price| {
-        let price = format!(
-            "{} points: {} stages as separate runs, {} distinct",
-            price.points, price.separate, price.distinct
-        );
-        layout::sentence(price) + "\n"
-    });
-    let counts = format!("{up_to_date} up to date, {will} will run, {may} may run{time}");
+    let counts = [
+        (price.up_to_date, State::UpToDate),
+        (price.will_run, State::WillRun),
+        (price.may_run, State::MayRun),
+    ];
+    let counts = counts.map(|(count, state)| format!("{count} {}", state.word()));
+    let counts = counts.join(", ") + &time;
+    let price = price.sweep.as_ref().map_or(String::new(), shared);
     format!(
         "{}\n\n{price}{}",
         painted.join("\n"),
@@ -297,45 +192,13 @@ fn time(seconds: f64, unknown: &BTreeSet<String>) -> String {
     }
 }
 
-/// What a sweep costs.
-#[derive(Debug, Serialize)]
-struct Price {
-    event: &'static str,
-    /// Points that have some of the given instances.
-    points: usize,
-    /// How many stages the points have, each taken by itself.
-    separate: usize,
-    /// How many of them are distinct.
-    distinct: usize,
-    cached: usize,
-    to_run: usize,
-    /// How long that takes, as far as it is known.
-    seconds: f64,
-    /// Stages of which it is not known.
-    unknown: BTreeSet<String>,
-}
-
-/// The price, without the time; none where nothing is swept.
-fn price(plan: &Plan, survey: &Survey, nodes: &[NodeIndex]) -> Option<Price> {
-    let sweep = plan.sweep.as_ref()?;
-    let nodes: BTreeSet<NodeIndex> = nodes.iter().copied().collect();
-    let sizes = sweep.points.iter().map(|point| {
-        let wanted = |node: &&NodeIndex| nodes.contains(node);
-        point.nodes.iter().filter(wanted).count()
-    });
-    let sizes: Vec<usize> = sizes.filter(|&size| size > 0).collect();
-    let cached = nodes.iter().filter(|node| survey.record(**node).is_some());
-    let cached = cached.count();
-    Some(Price {
-        event: "price",
-        points: sizes.len(),
-        separate: sizes.iter().sum(),
-        distinct: nodes.len(),
-        cached,
-        to_run: nodes.len() - cached,
-        seconds: 0.0,
-        unknown: BTreeSet::new(),
-    })
+/// What the points of a sweep share, in words.
+fn shared(shared: &Shared) -> String {
+    let text = format!(
+        "{} points: {} stages as separate runs, {} distinct",
+        shared.points, shared.separate, shared.distinct
+    );
+    layout::sentence(text) + "\n"
 }
 
 fn cells(plan: &Plan, survey: &Survey, history: &History, row: &Row<'_>) -> Vec<String> {
@@ -360,18 +223,13 @@ fn cells(plan: &Plan, survey: &Survey, history: &History, row: &Row<'_>) -> Vec<
         1 => plan.graph[row.nodes[0]].label.clone(),
         count => format!("{} ×{count}", row.name),
     };
-    vec![row.status.into(), name, reason]
+    vec![row.state.word().into(), name, reason]
 }
 
 fn paint(line: &str) -> String {
-    let tones = [
-        ("up to date", Tone::Good),
-        ("will run", Tone::Busy),
-        ("may run", Tone::Unsure),
-    ];
-    for (word, tone) in tones {
-        if let Some(rest) = line.strip_prefix(word) {
-            return super::tone(word, tone) + rest;
+    for state in [State::UpToDate, State::WillRun, State::MayRun] {
+        if let Some(rest) = line.strip_prefix(state.word()) {
+            return super::tone(state.word(), Tone::of(state)) + rest;
         }
     }
     line.into()

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use flow_cache::Record;
 use petgraph::graph::NodeIndex;
 
-use super::excerpt::{pair, short};
-use super::status::{self, changes, reason};
-use super::{duration, layout, plain};
+use super::layout;
 use crate::plan::{Origin, Plan};
-use crate::run::explain::{Difference, History, Nearest, differences};
-use crate::run::{Standing, Survey, key};
+use crate::record::key;
+use crate::results::explain::{Difference, History, Nearest, differences};
+use crate::results::{Standing, Survey};
+use crate::words::standing::{changes, reason};
+use crate::words::{duration, pair, plain, short};
 
 /// Explains one instance.
 pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {
@@ -145,7 +146,7 @@ impl Explainer<'_> {
     ) {
         let indent = "  ".repeat(depth);
         let mut told: BTreeMap<&str, usize> = BTreeMap::new();
-        for source in status::pending(self.plan, self.survey, node) {
+        for source in self.survey.pending(self.plan, node) {
             if !seen.insert(source) {
                 continue;
             }

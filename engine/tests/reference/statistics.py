@@ -1,4 +1,4 @@
-"""Writes statistics.json: what SciPy says of made-up samples, for the tests of `src/run/statistics.rs`.
+"""Writes statistics.json: what SciPy says of made-up samples, for the tests of `src/results/statistics.rs`.
 
     pip install numpy==2.4.6 scipy==1.17.1 statsmodels==0.15.0 && python statistics.py
 

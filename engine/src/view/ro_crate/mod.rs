@@ -5,73 +5,20 @@
 //! instance; the run is a `CreateAction` of the workflow, each stage one of its tool, tied to its step by a `ControlAction`;
 //! the engine's own doing is an `OrganizeAction`.
 
+mod contents;
 mod graph;
 
 use std::collections::BTreeSet;
 
-use flow_cache::{Digest, Key};
+use flow_cache::Key;
 use serde_json::{Map, Value, json};
 
+pub use contents::{Crate, Part, PartFile, Step};
 use graph::{Graph, encoding, kind_of, push, reference, references, status, time, uri};
 
-use crate::run::past::{PastRun, StageLine};
-use crate::run::provenance::Action;
-
-/// A file or folder that was written into the crate.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// Its path in the crate, with `/`.
-    pub path: String,
-    /// What people call it.
-    pub name: String,
-    /// The blake3 digest that flow knows it by; of a folder, that of its listing.
-    pub digest: Digest,
-    /// Its files: one without a name for a file, those inside for a folder.
-    pub files: Vec<PartFile>,
-    /// Whether it is a folder.
-    pub folder: bool,
-}
-
-/// One file of a [`Part`].
-#[derive(Debug, Clone)]
-pub struct PartFile {
-    /// Its path inside the part; empty where the part is the file.
-    pub path: String,
-    /// In bytes.
-    pub size: u64,
-    /// The SHA-256 digest, in hex.
-    pub sha256: String,
-}
-
-/// A stage of the run.
-#[derive(Debug)]
-pub struct Step<'a> {
-    /// How it ended in the run.
-    pub line: &'a StageLine,
-    /// What made its result; none where it failed.
-    pub action: Option<&'a Action>,
-    /// Input role and what it read: places in [`Crate::parts`].
-    pub inputs: Vec<(String, usize)>,
-    /// Output role and what it made: places in [`Crate::parts`].
-    pub outputs: Vec<(String, usize)>,
-}
-
-/// Everything that the crate describes.
-#[derive(Debug)]
-pub struct Crate<'a> {
-    /// The run.
-    pub run: &'a PastRun,
-    /// The workflow file.
-    pub workflow: Part,
-    /// Files that the workflow includes.
-    pub included: Vec<Part>,
-    /// What stages made and read.
-    pub parts: Vec<Part>,
-    /// The stages that were executed, or whose results were there.
-    pub steps: Vec<Step<'a>>,
-    /// When the crate is made (RFC 3339).
-    pub now: jiff::Timestamp,
-}
+use crate::record::Ending;
+use crate::record::past::{PastRun, State};
+use crate::words::command;
 
 const CONTEXT: &str = "https://w3id.org/ro/crate/1.1/context";
 const TERMS: &str = "https://w3id.org/ro/terms/workflow-run#";
@@ -199,7 +146,6 @@ impl Graph {
         for (position, step) in of.steps.iter().enumerate() {
             controls.push(self.step(of, step, position + 1, &workflow));
         }
-        let began: Option<jiff::Timestamp> = run.head.started.parse().ok();
         self.add(
             "#engine-run",
             json!({
@@ -209,7 +155,7 @@ impl Graph {
                 "instrument": reference(ENGINE),
                 "object": references(&controls),
                 "result": reference(&run_action),
-                "startTime": began.map(time),
+                "startTime": began(run).map(time),
                 "endTime": ended(run).map(time),
             }),
         );
@@ -274,21 +220,20 @@ impl Graph {
             self.parameter(&parameter, &part.name, additional, workflow, property);
             push(self.entity(&part_id), "exampleOfWork", &parameter);
         }
-        let failed = run.status != "ok";
-        let began: Option<jiff::Timestamp> = run.head.started.parse().ok();
+        let failed = run.state != State::Ended(Ending::Ok);
         self.add(
             &id,
             json!({
                 "@type": "CreateAction",
                 "name": format!("Run {} of {}", run.id, run.head.workflow),
-                "description": format!("Called as: {}", super::provenance::command(&run.head.command)),
+                "description": format!("Called as: {}", command(&run.head.command)),
                 "instrument": reference(workflow),
                 "object": references(&objects),
                 "result": references(&results),
-                "startTime": began.map(time),
+                "startTime": began(run).map(time),
                 "endTime": ended(run).map(time),
                 "actionStatus": status(failed),
-                "error": failed.then(|| format!("the run ended as: {}", run.status)),
+                "error": failed.then(|| format!("the run ended as: {}", run.state.word())),
             }),
         );
         push(self.entity("./"), "mentions", &id);
@@ -384,7 +329,7 @@ impl Graph {
             &control,
             json!({
                 "@type": "ControlAction",
-                "name": format!("flow on {label}: {}", step.line.status),
+                "name": format!("flow on {label}: {}", step.line.status.word()),
                 "instrument": reference(&step_id),
                 "object": reference(&action_id),
                 "actionStatus": status(step.action.is_none()),
@@ -520,8 +465,12 @@ fn story(step: &Step<'_>, run: &PastRun) -> (Option<String>, Option<String>, Str
     )
 }
 
+fn began(run: &PastRun) -> Option<jiff::Timestamp> {
+    run.head.started.parse().ok()
+}
+
 fn ended(run: &PastRun) -> Option<jiff::Timestamp> {
-    let began: jiff::Timestamp = run.head.started.parse().ok()?;
+    let began = began(run)?;
     let seconds = run.end.as_ref()?.seconds;
     began
         .checked_add(jiff::SignedDuration::try_from_secs_f64(seconds).ok()?)

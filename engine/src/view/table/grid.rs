@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::numbers::{Form, probability};
 use super::{status, value};
 use crate::plan::plain_text;
-use crate::run::table::{Cell, Columns, Row, Status, Table};
+use crate::results::table::{Cell, Columns, Row, Status, Table};
 
 /// As many points are named that are equally good.
 const NAMED: usize = 3;

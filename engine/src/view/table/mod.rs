@@ -15,7 +15,7 @@ use self::grid::{Entry, Grid};
 use super::layout::{self, Figures};
 use super::plain;
 use crate::plan::plain_text;
-use crate::run::table::{Row, Status, Table};
+use crate::results::table::{Row, Status, Table};
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,7 +2,7 @@
 
 use serde_json::Number;
 
-use crate::run::table::{Cell, Row};
+use crate::results::table::{Cell, Row};
 
 /// How the figures of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::sweep::{Goal, Mode};
-use crate::run::table::{Cell, Lead, SeedValue};
+use crate::results::table::{Cell, Lead, SeedValue};
 
 const ACCURACY: &str = "finetune.test_accuracy";
 const CLUSTERS: &str = "labels[way=a].clusters";
@@ -18,8 +18,8 @@ fn cell(values: &[Value]) -> Cell {
         .collect();
     Cell {
         n: values.len(),
-        mean: crate::run::statistics::mean(&numbers),
-        half_width: crate::run::statistics::half_width(&numbers),
+        mean: crate::results::statistics::mean(&numbers),
+        half_width: crate::results::statistics::half_width(&numbers),
         values: values
             .iter()
             .zip(42..)
