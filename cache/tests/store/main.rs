@@ -8,4 +8,5 @@ mod faults;
 mod gc;
 mod helpers;
 mod inputs;
+mod layers;
 mod outputs;

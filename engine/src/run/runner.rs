@@ -176,33 +176,16 @@ struct Found {
     lookup: Lookup,
 }
 
-/// Makes the key of an instance and looks it up; `None` where something that it reads was not made.
-fn find(
-    runner: &Runner<'_>,
-    made: &Made,
-    node: NodeIndex,
-    forced: bool,
-) -> Result<Option<Found>, Error> {
+/// What decides the key of an instance; `None` where something that it reads was not made.
+fn key_of(runner: &Runner<'_>, made: &Made, node: NodeIndex) -> Option<(Manifest, Key)> {
     let digest = |source, output: &str| {
         let output = made.get(&(source, output.to_string()));
         output.map(|output| output.digest)
     };
     let instance = &runner.plan.graph[node];
-    let manifest = Manifest::of(instance, runner.catalogue, runner.externals, digest);
-    let Some(manifest) = manifest else {
-        return Ok(None);
-    };
+    let manifest = Manifest::of(instance, runner.catalogue, runner.externals, digest)?;
     let key = manifest.key();
-    let lookup = if forced {
-        Lookup::Miss
-    } else {
-        runner.store.lookup(&key)?
-    };
-    Ok(Some(Found {
-        key,
-        manifest,
-        lookup,
-    }))
+    Some((manifest, key))
 }
 
 /// The place of each instance in an order.
@@ -316,16 +299,28 @@ impl<'a> State<'a, '_> {
         while !self.ready.is_empty() && !self.stopped() {
             let ready: Vec<_> = std::mem::take(&mut self.ready).into_iter().collect();
             let (runner, made) = (self.runner, &self.made);
-            let forced = &self.options.forced;
-            let find =
-                |(_, node): &(usize, NodeIndex)| find(runner, made, *node, forced.contains(node));
-            let found: Vec<_> = if ready.len() < MANY {
-                ready.iter().map(find).collect()
+            let key_of = |(_, node): &(usize, NodeIndex)| key_of(runner, made, *node);
+            let keys: Vec<_> = if ready.len() < MANY {
+                ready.iter().map(key_of).collect()
             } else {
-                ready.par_iter().map(find).collect()
+                ready.par_iter().map(key_of).collect()
             };
-            for ((rank, node), found) in ready.into_iter().zip(found) {
-                self.take_in(rank, node, found?);
+            let forced = &self.options.forced;
+            let asked = ready.iter().zip(&keys);
+            let asked = asked.filter(|((_, node), _)| !forced.contains(node));
+            let asked: Vec<Key> = asked.filter_map(|(_, key)| Some(key.as_ref()?.1)).collect();
+            let mut answers = runner.store.lookup_many(&asked).into_iter();
+            for ((rank, node), found) in ready.into_iter().zip(keys) {
+                let lookup = match &found {
+                    Some(_) if !forced.contains(&node) => answers.next().transpose()?,
+                    _ => None,
+                };
+                let found = found.map(|(manifest, key)| Found {
+                    key,
+                    manifest,
+                    lookup: lookup.unwrap_or(Lookup::Miss),
+                });
+                self.take_in(rank, node, found);
             }
         }
         Ok(())
