@@ -103,7 +103,7 @@ impl Memo {
     /// Remembers what a file with this stat holds, unless a write after `now` could leave the same stat.
     pub fn learn(&self, path: &Path, now: i64, stat: Stat, digest: Digest) {
         // One path a line: a name with a line break is hashed each time.
-        if stat.is_racy(now) || !path.to_str().is_some_and(|p| !p.contains('\n')) {
+        if stat.is_racy(now) || path.to_str().is_none_or(|p| p.contains('\n')) {
             return;
         }
         let mut known = self.known();

@@ -4,6 +4,7 @@
 
 mod concurrent;
 mod damaged;
+#[cfg(target_os = "linux")]
 mod faults;
 mod gc;
 mod helpers;
