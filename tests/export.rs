@@ -302,18 +302,20 @@ fn validator() -> Option<PathBuf> {
     let executable = std::env::current_exe().unwrap();
     let target = executable.ancestors().nth(3).unwrap();
     let packages = target.join("tmp/roc-validator-0.13.0");
-    let context = packages.join("rocrate/data/ro-crate.jsonld");
-    let fetched = [packages.join("bin/rocrate-validator"), context.clone()];
-    if !fetched.iter().all(|path| path.exists()) {
-        let install = "-m pip install --quiet --upgrade --target";
-        for package in ["roc-validator==0.13.0", "rocrate==0.13.0"] {
-            run(Command::new("python3")
-                .args(install.split_whitespace())
-                .arg(&packages)
-                .arg(package)
-                // Of the other package a file is wanted, and none that it needs.
-                .args(package.starts_with("rocrate").then_some("--no-deps")));
-        }
+    let install = |package: &str, target: &Path, more: &[&str]| {
+        run(Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", package, "--target"])
+            .arg(target)
+            .args(more));
+    };
+    if !packages.join("bin/rocrate-validator").exists() {
+        install("roc-validator==0.13.0", &packages, &[]);
+    }
+    // Of this one a file is wanted, and nothing that it needs.
+    let other = target.join("tmp/rocrate-0.13.0");
+    let context = other.join("rocrate/data/ro-crate.jsonld");
+    if !context.exists() {
+        install("rocrate==0.13.0", &other, &["--no-deps"]);
     }
     run(Command::new("python3")
         .env("PYTHONPATH", &packages)

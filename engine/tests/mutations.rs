@@ -180,11 +180,9 @@ fn read(place: &str, text: &str, overrides: &Overrides) -> Read {
     let path = folder.path().join(place);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     // Which others include.
-    fs::copy(
-        shipped_folder().join("quickstart.toml"),
-        folder.path().join("quickstart.toml"),
-    )
-    .unwrap();
+    for (name, text) in SHIPPED.iter().filter(|(name, _)| !name.contains('/')) {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
     fs::write(&path, text).unwrap();
     let Loaded {
         workflow,
@@ -217,7 +215,7 @@ fn nothing_panics() {
     );
     let (planned, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut runner = TestRunner::new(ProptestConfig {
-        source_file: Some(file!()),
+        failure_persistence: None,
         ..ProptestConfig::with_cases(2000)
     });
     let outcome = runner.run(&cases, |(shipped, mutations, set, variant)| {
