@@ -174,9 +174,11 @@ fn the_example_on_a_kinds_page_is_a_stage_of_that_kind() {
             .take_while(|line| !line.is_empty())
             .collect();
         // The stages and files that it names are not there; nothing else may be wrong with it.
+        assert!(!example.is_empty(), "{kind}: {page}");
         let test = Test::new().workflow(&example.join("\n"));
         let test = test.flow("check flow.toml").anyhow().check();
         let text = &test.last().stderr;
+        assert!(matches!(test.last().status, Some(0 | 2)), "{kind}: {text}");
         for line in text.lines().filter(|line| line.starts_with("error: ")) {
             assert!(
                 line.contains("there is no stage `") || line.contains("does not exist"),

@@ -191,11 +191,11 @@ fn ladder() -> String {
 }
 
 #[test]
+#[cfg_attr(
+    not(target_os = "linux"),
+    ignore = "only Linux ends a child with its parent"
+)]
 fn a_killed_flow_takes_its_stage_with_it() {
-    if !cfg!(target_os = "linux") {
-        eprintln!("skipped: only Linux ends a child with its parent");
-        return;
-    }
     let mut running = Test::new().workflow(SLOW).run("").start();
     let pids = running.wait_for("pids");
     running.kill();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use flow_tests::{Test, binaries, store};
+use flow_tests::{Test, binaries, skip, store};
 
 fn workflows() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -68,8 +68,7 @@ fn every_ablation_passes_a_dry_run() {
 #[test]
 fn fashion_mnist_runs_on_a_part_of_its_images() {
     if !Path::new(FASHION_MNIST).is_dir() {
-        eprintln!("skipped: no {FASHION_MNIST} (apt-get install dataset-fashion-mnist)");
-        return;
+        skip!("no {FASHION_MNIST} (apt-get install dataset-fashion-mnist)");
     }
     let text = std::fs::read_to_string(workflows().join("fashion-mnist.toml")).unwrap();
     let test = Test::new()
@@ -255,11 +254,8 @@ fn linked(binary: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "only Linux has ldd")]
 fn only_the_torch_plugin_links_libtorch() {
-    if !cfg!(target_os = "linux") {
-        eprintln!("skipped: no ldd");
-        return;
-    }
     for binary in ["flow", "flow-stages-data", "flow-stages-cluster"] {
         assert!(
             !linked(binary).contains("torch"),

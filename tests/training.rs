@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use flow_tests::{Test, store};
+use flow_tests::{Test, skip, store};
 use serde_json::Value;
 
 fn workflow(epochs: u32, more: &str) -> String {
@@ -236,8 +236,9 @@ fn a_model_opens_in_python_under_torchvisions_names() {
     assert_eq!(found, expected);
 
     let Some(python) = python() else {
-        eprintln!("skipped in Python: there is no `safetensors` here, and it can't be installed");
-        return;
+        skip!(
+            "no `safetensors` for Python, which can't be installed here: the model was not opened there"
+        );
     };
     let path = test.path("model.safetensors");
     let test = test
@@ -278,11 +279,11 @@ print(json.dumps({name: [list(x.shape), str(x.dtype), float(x.astype('f8').sum()
 
 /// The real plugin in too small an address space; its `train` is called `limited`.
 #[test]
+#[cfg_attr(
+    not(target_os = "linux"),
+    ignore = "only on Linux is the size of the address space a limit that holds"
+)]
 fn where_memory_runs_out_the_error_names_batch_and_image() {
-    if !cfg!(target_os = "linux") {
-        eprintln!("skipped: only on Linux is the size of the address space a limit that holds");
-        return;
-    }
     let plugin = flow_tests::binaries::find("flow-stages-torch");
     let limited = format!(
         "#!/bin/sh\nplugin='{}'\nif [ \"$1\" = describe ]; then \"$plugin\" describe | sed 's/\"train\"/\"limited\"/'; exit; fi\n\

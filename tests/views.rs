@@ -77,6 +77,7 @@ fn items(folder: &Path) -> Vec<Value> {
     let view: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(view["view"], 1);
     let items = view["items"].as_array().unwrap().clone();
+    assert!(!items.is_empty(), "{text}");
     let mut named: BTreeSet<String> = BTreeSet::from(["view.json".to_owned()]);
     for item in &items {
         let sort = item["type"].as_str().unwrap();

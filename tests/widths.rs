@@ -104,6 +104,7 @@ fn tables_fit_the_screen() {
         let wide = printed(&test, &call, None);
         for columns in [60, 80, 200] {
             let text = printed(&test, &call, Some(columns));
+            assert!(!text.is_empty(), "{call:?} at {columns}");
             for line in text.lines() {
                 let width = line.chars().count();
                 // A command is there to be copied, and a digest or a path is one word.

@@ -1,4 +1,4 @@
-//! Blobs: how they are sealed, and whether one still is what it was.
+//! Blobs: how they are sealed, whether one still is what it was, and the one door to their content.
 //!
 //! A blob is read-only, and its modification time is one second past the beginning of 1970. Whoever writes to it, even through a
 //! hard link and as root, changes that time: so one `stat` shows that it is untouched, and only what is not gets hashed.
@@ -7,16 +7,18 @@ use std::collections::HashSet;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD};
 
+use crate::digest::Digest;
+use crate::disk::touch_now;
 use crate::error::{At, Error};
-use crate::live::touch_now;
+use crate::record::Output;
+use crate::store::Store;
 use crate::tree::Tree;
-use crate::{Digest, Output, Store};
 
 /// The modification time of every blob, in seconds since 1970. (Not zero: some tools take that for "unknown".)
 const SEAL: i64 = 1;
@@ -47,7 +49,87 @@ pub(crate) fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
     Ok(Tree::is_tree(&start) && Tree::digest(&fs::read(path)?) == *digest)
 }
 
+/// Where a blob is.
+///
+/// A remote store adds `Elsewhere`: not here, but to be had. Then [`Store::check`] is content with it, since a record alone
+/// answers what a stage made; [`Store::sealed`] fetches it; and `verify` asks nothing of it.
+pub(crate) enum Presence {
+    /// In this store, with this `stat`.
+    Here(Metadata),
+    /// Nowhere that this store knows.
+    Absent,
+}
+
+/// How a reader uses a blob, which decides what is checked before it gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It reads all of it, and compares the digest of what it read.
+    ReadFile,
+    /// As [`Use::ReadFile`]; the blob is a folder's listing.
+    ReadTree,
+    /// It hands the blob, of so many bytes, on to someone who checks nothing: the blob is untouched, and was hashed once in
+    /// this process, unless the store is [trusting](Store::trusting).
+    HandOn(u64),
+}
+
+/// The path of a blob that was found, and checked as its [`Use`] demands. Only [`Store::sealed`] makes one.
+#[derive(Debug)]
+pub(crate) struct Sealed(PathBuf);
+
+impl Sealed {
+    /// Where its content lies, read-only.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The error of an operation on it. It may have been taken away since it was found.
+    pub fn error(&self, doing: &'static str, e: io::Error) -> Error {
+        if e.kind() == ErrorKind::NotFound {
+            return damaged("blob", &self.0, "is missing");
+        }
+        Error::io(doing, &self.0, e)
+    }
+}
+
+fn damaged(what: &str, path: &Path, how: &str) -> Error {
+    Error::Damaged {
+        what: format!("the {what} {} {how}", path.display()),
+    }
+}
+
 impl Store {
+    /// Where a blob is.
+    pub(crate) fn presence(&self, digest: &Digest) -> Result<Presence, Error> {
+        let path = self.blob_path(digest);
+        match fs::symlink_metadata(&path) {
+            Ok(stat) => Ok(Presence::Here(stat)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Presence::Absent),
+            Err(e) => Err(Error::io("reading", &path, e)),
+        }
+    }
+
+    /// The one door to content: whoever reads a blob, or hands it on, gets its path here.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the blob is missing, or is not what `using` demands.
+    pub(crate) fn sealed(&self, digest: &Digest, using: Use) -> Result<Sealed, Error> {
+        let path = self.blob_path(digest);
+        let presence = self.presence(digest)?;
+        match (presence, using) {
+            (Presence::Absent, Use::ReadTree) => Err(damaged("tree", &path, "is missing")),
+            (Presence::Absent, _) => Err(damaged("blob", &path, "is missing")),
+            (Presence::Here(_), Use::ReadFile | Use::ReadTree) => Ok(Sealed(path)),
+            (Presence::Here(stat), Use::HandOn(size)) => {
+                // Looked at again: what used it since the lookup may have changed it.
+                self.check_stat(digest, size, &stat)?;
+                if !self.trusting && !self.hashed().contains(digest) {
+                    self.hash_blob(digest, ROTTEN)?;
+                }
+                Ok(Sealed(path))
+            }
+        }
+    }
+
     /// Whether all blobs of an output are there and untouched: a `stat` each. To be asked once more after a stage has read
     /// an output, it tells whether what it read was right all the while.
     ///
@@ -62,45 +144,34 @@ impl Store {
             .try_for_each(|(_, digest, size)| self.check_blob(&digest, size))
     }
 
-    pub(crate) fn check_blob(&self, digest: &Digest, size: u64) -> Result<(), Error> {
-        let path = self.blob_path(digest);
-        let damaged = |why: &str| {
-            Err(Error::Damaged {
-                what: format!("the blob {} {why}", path.display()),
-            })
-        };
-        let stat = match fs::symlink_metadata(&path) {
-            Ok(stat) => stat,
-            Err(e) if e.kind() == ErrorKind::NotFound => return damaged("is missing"),
-            Err(e) => return Err(Error::io("reading", &path, e)),
-        };
+    fn check_blob(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+        match self.presence(digest)? {
+            Presence::Here(stat) => self.check_stat(digest, size, &stat),
+            Presence::Absent => Err(damaged("blob", &self.blob_path(digest), "is missing")),
+        }
+    }
+
+    /// Whether a blob's `stat` shows it untouched; where it does not, its content decides.
+    fn check_stat(&self, digest: &Digest, size: u64, stat: &Metadata) -> Result<(), Error> {
+        let path = || self.blob_path(digest);
         if !stat.is_file() {
-            return damaged("is not a file");
+            return Err(damaged("blob", &path(), "is not a file"));
         }
         if stat.len() != size {
-            return damaged(&format!("has {} bytes in place of {size}", stat.len()));
+            let how = format!("has {} bytes in place of {size}", stat.len());
+            return Err(damaged("blob", &path(), &how));
         }
-        let sealed = is_sealed(&stat);
         if stat.mode() & 0o222 != 0 {
             // Not its content, but its protection was changed.
-            let _ = fs::set_permissions(&path, Permissions::from_mode(0o444));
+            let _ = fs::set_permissions(path(), Permissions::from_mode(0o444));
         }
-        if sealed {
+        if is_sealed(stat) {
             return Ok(());
         }
         // Written to since, or brought here by a tool that does not keep times: the content decides.
         self.hash_blob(digest, "was changed after it was stored")?;
-        let _ = File::open(&path).and_then(|file| seal(&file));
+        let _ = File::open(path()).and_then(|file| seal(&file));
         Ok(())
-    }
-
-    /// As [`Store::check_blob`]; and on its first use in this process the blob is hashed, though it looks untouched.
-    pub(crate) fn check_first_use(&self, digest: &Digest, size: u64) -> Result<(), Error> {
-        self.check_blob(digest, size)?;
-        if self.trusting || self.hashed().contains(digest) {
-            return Ok(());
-        }
-        self.hash_blob(digest, ROTTEN)
     }
 
     fn hash_blob(&self, digest: &Digest, otherwise: &str) -> Result<(), Error> {
@@ -127,25 +198,22 @@ impl Store {
     pub(crate) fn wrong_content(&self, digest: &Digest, why: &str) -> Error {
         let path = self.blob_path(digest);
         let _ = rustix::fs::utimensat(CWD, &path, &touch_now(), AtFlags::SYMLINK_NOFOLLOW);
-        Error::Damaged {
-            what: format!("the blob {} {why}", path.display()),
-        }
+        damaged("blob", &path, why)
     }
 
     /// Reads a tree blob and checks its digest.
     pub(crate) fn read_tree(&self, digest: &Digest) -> Result<Tree, Error> {
-        let path = self.blob_path(digest);
-        let damaged = |why: &str| Error::Damaged {
-            what: format!("the tree {} {why}", path.display()),
-        };
-        let bytes = match fs::read(&path) {
+        let blob = self.sealed(digest, Use::ReadTree)?;
+        let wrong = |how: &str| damaged("tree", blob.path(), how);
+        let bytes = match fs::read(blob.path()) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(damaged("is missing")),
-            Err(e) => return Err(Error::io("reading", &path, e)),
+            // Taken away since it was found.
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(wrong("is missing")),
+            Err(e) => return Err(Error::io("reading", blob.path(), e)),
         };
         if Tree::digest(&bytes) != *digest {
-            return Err(damaged("does not have the digest that its name states"));
+            return Err(wrong(ROTTEN));
         }
-        Tree::from_bytes(&bytes).map_err(|why| damaged(&format!("can't be understood: {why}")))
+        Tree::from_bytes(&bytes).map_err(|why| wrong(&format!("can't be understood: {why}")))
     }
 }

@@ -10,11 +10,14 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::blob::seal;
+use crate::digest::Digest;
+use crate::disk::sync;
+use crate::envelope::wrap_json;
 use crate::error::{At, Error};
-use crate::record::wrap_json;
-use crate::store::sync;
+use crate::lease::Lease;
+use crate::record::{Output, Record};
+use crate::store::Store;
 use crate::tree::{Entry, Tree, walk};
-use crate::{Digest, Lease, Output, Record, Store};
 
 /// What an action made, before it is stored.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use rustix::fs::Advice;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Error;
+use crate::error::Error;
 
 /// Files of at least this many bytes are hashed by all threads.
 const LARGE: u64 = 1 << 20;

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The version of everything under the store's root. A store of another one is refused; the refusal names it, so it stands here.
+pub(crate) const FORMAT: &str = "flow-cache 1";
+
 /// An error of the store. Each prints as one sentence that says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,7 +19,7 @@ pub enum Error {
         why: String,
     },
     /// The store was made by another version of this format.
-    #[error("{} is a store of format {found}, and this program reads format {}: use another folder, or the program that made it", root.display(), crate::store::FORMAT)]
+    #[error("{} is a store of format {found}, and this program reads format {}: use another folder, or the program that made it", root.display(), FORMAT)]
     Format {
         /// The store's folder.
         root: PathBuf,
@@ -86,6 +89,17 @@ pub enum Error {
     /// A text that is not a digest.
     #[error("`{0}` is not a digest: 64 lower-case hex digits are wanted")]
     NotADigest(String),
+}
+
+/// A damaged file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which.
+    pub path: PathBuf,
+    /// What is wrong with it: a clause that goes on from the path.
+    pub what: String,
+    /// Whether it was removed, so that the next run makes it again.
+    pub fixed: bool,
 }
 
 /// Adds what was being done, and to which path, to an [`io::Error`].

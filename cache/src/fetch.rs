@@ -1,15 +1,18 @@
-//! Getting outputs out of the store: for a stage (materialise), for a person (export), into memory (read).
+//! Getting outputs out of the store: for a stage (materialise), for a reader who goes at once (point), for a person (export),
+//! into memory (read).
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use crate::blob::ROTTEN;
+use crate::blob::{ROTTEN, Use};
+use crate::digest::Digest;
 use crate::error::{At, Error};
+use crate::record::Output;
+use crate::store::Store;
 use crate::tree::Entry;
-use crate::{Digest, Output, Store};
 
 impl Store {
     /// Puts an output at `destination`, read-only, by reflink, else hard link, else copy. Folders are made whole. Each blob is
@@ -19,9 +22,19 @@ impl Store {
     /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or was changed.
     pub fn materialise(&self, output: &Output, destination: &Path) -> Result<(), Error> {
         self.put(output, destination, &|digest, size, to| {
-            // Looked at again: what used it since the lookup may have changed it.
-            self.check_first_use(digest, size)?;
-            self.link(digest, to)
+            self.link(digest, size, to)
+        })
+    }
+
+    /// Lays an output out at `destination` as symbolic links to its blobs, to be read soon: nothing is copied, and the store may
+    /// be read-only. Blobs are checked as by [`Store::materialise`].
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or was changed.
+    pub fn point(&self, output: &Output, destination: &Path) -> Result<(), Error> {
+        self.put(output, destination, &|digest, size, to| {
+            let blob = self.sealed(digest, Use::HandOn(size))?;
+            symlink(blob.path(), to).at("making", to)
         })
     }
 
@@ -54,15 +67,15 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`] where the blob is not there or not what its name says.
     pub fn read(&self, output: &Output) -> Result<Vec<u8>, Error> {
-        let path = self.blob_path(&output.digest);
         if output.folder {
             return Err(Error::Io {
                 doing: "reading",
-                path,
+                path: self.blob_path(&output.digest),
                 source: std::io::Error::new(ErrorKind::IsADirectory, "the output is a folder"),
             });
         }
-        let bytes = fs::read(&path).map_err(|e| missing_or_io("reading", &path, e))?;
+        let blob = self.sealed(&output.digest, Use::ReadFile)?;
+        let bytes = fs::read(blob.path()).map_err(|e| blob.error("reading", e))?;
         if Digest::of_bytes(&bytes) != output.digest {
             return Err(self.wrong_content(&output.digest, ROTTEN));
         }
@@ -104,16 +117,16 @@ impl Store {
         made
     }
 
-    fn link(&self, digest: &Digest, to: &Path) -> Result<(), Error> {
-        let blob = self.blob_path(digest);
+    fn link(&self, digest: &Digest, size: u64, to: &Path) -> Result<(), Error> {
+        let blob = self.sealed(digest, Use::HandOn(size))?;
         if !self.inner.no_reflink.load(Ordering::Relaxed) {
-            match reflink_copy::reflink(&blob, to) {
+            match reflink_copy::reflink(blob.path(), to) {
                 Ok(()) => {
                     return fs::set_permissions(to, Permissions::from_mode(0o444))
                         .at("protecting", to);
                 }
                 Err(e) if e.kind() == ErrorKind::NotFound => {
-                    return Err(missing_or_io("reading", &blob, e));
+                    return Err(blob.error("reading", e));
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {
                     return Err(Error::Exists(to.to_owned()));
@@ -121,10 +134,10 @@ impl Store {
                 Err(_) => self.inner.no_reflink.store(true, Ordering::Relaxed),
             }
         }
-        match fs::hard_link(&blob, to) {
+        match fs::hard_link(blob.path(), to) {
             Ok(()) => return Ok(()),
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                return Err(missing_or_io("reading", &blob, e));
+                return Err(blob.error("reading", e));
             }
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
                 return Err(Error::Exists(to.to_owned()));
@@ -138,14 +151,14 @@ impl Store {
 
     /// Copies and hashes in one pass.
     fn copy(&self, digest: &Digest, to: &Path) -> Result<(), Error> {
-        let blob = self.blob_path(digest);
-        let mut source = File::open(&blob).map_err(|e| missing_or_io("reading", &blob, e))?;
+        let blob = self.sealed(digest, Use::ReadFile)?;
+        let mut source = File::open(blob.path()).map_err(|e| blob.error("reading", e))?;
         let mut target = File::create_new(to).at("making", to)?;
         let copied = (|| {
             let mut hasher = blake3::Hasher::new();
             let mut buffer = vec![0; 1 << 20];
             loop {
-                let n = source.read(&mut buffer).at("reading", &blob)?;
+                let n = source.read(&mut buffer).at("reading", blob.path())?;
                 if n == 0 {
                     break;
                 }
@@ -162,13 +175,4 @@ impl Store {
         }
         copied
     }
-}
-
-fn missing_or_io(doing: &'static str, blob: &Path, e: std::io::Error) -> Error {
-    if e.kind() == ErrorKind::NotFound {
-        return Error::Damaged {
-            what: format!("the blob {} is missing", blob.display()),
-        };
-    }
-    Error::io(doing, blob, e)
 }

@@ -13,11 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
+use crate::digest::{Digest, Key};
+use crate::disk::{folder_bytes, list_folder, remove_folder, sync};
 use crate::error::{At, Error};
-use crate::lease::{Lock, remove_folder};
-use crate::scan::{folder_bytes, list_folder};
-use crate::store::sync;
-use crate::{Digest, Key, Store};
+use crate::live::gc_lock;
+use crate::lock::Lock;
+use crate::store::Store;
 
 /// A work folder that nobody went on with for this long is not kept for its checkpoints any more.
 const ABANDONED: Duration = Duration::from_secs(7 * 86_400);
@@ -161,7 +162,7 @@ impl Store {
             Some(lock) => lock.touch()?,
             None => SystemTime::now(),
         };
-        let (live, used_since) = self.live()?;
+        let (live, used_since) = self.inner.live.count()?;
         let used_since = used_since.map_or(now, |since| since.min(now));
 
         let blobs = self.stat_blobs()?;
@@ -371,7 +372,7 @@ impl Store {
         }
         if !dry_run {
             for path in list_folder(&self.root().join("locks"))? {
-                if path != self.gc_lock_path() {
+                if path != gc_lock(self.root()) {
                     // Taking it and letting go removes it. Another user's may not be ours to take.
                     drop(Lock::try_take(&path));
                 }

@@ -2,36 +2,52 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `digest` | [`Digest`] and [`Key`]: blake3 names |
 //! | `error` | [`Error`]: what can go wrong, as data |
+//! | `digest` | [`Digest`] and [`Key`]: blake3 names |
+//! | `disk` | folders, times and durability of files |
+//! | `envelope` | JSON with its own digest |
+//! | `lock` | kernel locks on files, and who holds one: [`Holder`] |
+//! | `tree` | folders as content |
+//! | `memo` | digests of input files, remembered by their stat |
+//! | `live` | which processes use the store now |
 //! | `store` | [`Store`]: where things lie on disk, the format version, atomic writing |
-//! | `record` | [`Record`] and [`Lookup`]: what an action made, and whether all of it is still there |
+//! | `inputs` | digests of what lies outside the store |
+//! | `note` | what the caller remembers from one process to the next |
+//! | `record` | [`Record`]: what an action made |
+//! | `blob` | content, sealed against change, and the one door to it |
+//! | `lookup` | [`Lookup`]: whether an action has been done, and all that it made is still there |
 //! | `lease` | [`Lease`]: the right to compute one key, held by a kernel lock |
 //! | `commit` | [`Draft`] to record: the only way for results into the store |
-//! | `blob`, `tree` | files and folders as content, sealed against change |
-//! | `fetch` | getting outputs out: materialise, export, read |
-//! | `memo` | digests of input files, remembered by their stat |
-//! | `note` | what the caller remembers from one process to the next |
-//! | `live` | which processes use the store now |
+//! | `fetch` | getting outputs out: materialise, point, export, read |
+//! | `removal` | removing what others may be using |
+//! | `pin` | what is to stay |
 //! | `scan` | all records, all blobs, [`Stats`] |
-//! | `verify` | reading everything again: [`Verification`] |
 //! | `runs` | that what a run left stays as it was |
-//! | `pin`, `gc` | what is to stay, and making room: [`Budget`] to [`Plan`] |
+//! | `verify` | reading everything again: [`Verification`] |
+//! | `gc` | making room: [`Budget`] to [`Plan`] |
+//!
+//! From the bottom up: a module imports those above it in this table, and no other.
 //!
 //! The format and its guarantees are in `docs/cache.md`.
 
 mod blob;
 mod commit;
 mod digest;
+mod disk;
+mod envelope;
 mod error;
 mod fetch;
 mod gc;
+mod inputs;
 mod lease;
 mod live;
+mod lock;
+mod lookup;
 mod memo;
 mod note;
 mod pin;
 mod record;
+mod removal;
 mod runs;
 mod scan;
 mod store;
@@ -40,10 +56,12 @@ mod verify;
 
 pub use commit::{Draft, DraftOutput};
 pub use digest::{Digest, Key};
-pub use error::Error;
+pub use error::{Error, Problem};
 pub use gc::{Budget, Evicted, Plan};
-pub use lease::{Acquired, Holder, Lease};
-pub use record::{Lookup, Output, Record};
+pub use lease::{Acquired, Lease};
+pub use lock::Holder;
+pub use lookup::Lookup;
+pub use record::{Output, Record};
 pub use scan::Stats;
 pub use store::{Hear, Store};
-pub use verify::{Problem, Verification};
+pub use verify::Verification;

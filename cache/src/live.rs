@@ -7,41 +7,65 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, CWD};
 
-use crate::Store;
+use crate::disk::touch_now;
 use crate::error::{At, Error};
-use crate::lease::Holder;
+use crate::lock::Holder;
 
 /// How fresh a record's last touch may be for a process to leave it.
 pub(crate) const SLACK: Duration = Duration::from_secs(30 * 60);
 
-/// This process's place among those that use the store.
+/// Who uses a store, and this process's place among them.
 pub(crate) struct Live {
+    /// The store's folder.
+    root: PathBuf,
+    /// How fresh a record's last touch may be for a process to leave it.
+    slack: Duration,
+    place: OnceLock<Place>,
+}
+
+/// This process's place among those that use the store.
+struct Place {
     /// Locked until the store is closed, which is at the latest when the process ends.
     slot: File,
     /// Records last touched before this are touched when used.
     touch_before: SystemTime,
 }
 
-impl Store {
-    /// Takes a slot, once, if there is a store at all. To be called before a record is read.
-    pub(crate) fn join(&self) -> Result<(), Error> {
-        if self.inner.live.get().is_none() && self.root().join("format").exists() {
-            let live = self
-                .take_slot()
-                .at("announcing this process in", &self.root().join("live"))?;
+/// Held by the one gc that may run in the store at `root`.
+pub(crate) fn gc_lock(root: &Path) -> PathBuf {
+    root.join("locks").join("gc")
+}
+
+impl Live {
+    /// Those who use the store at `root`; this process is not among them yet.
+    pub fn at(root: PathBuf, slack: Duration) -> Live {
+        Live {
+            root,
+            slack,
+            place: OnceLock::new(),
+        }
+    }
+
+    /// Takes a slot, once, if there is a store at all. To be called before a record is read. `note` is for people.
+    pub fn join(&self, note: &str) -> Result<(), Error> {
+        if self.place.get().is_none() && self.root.join("format").exists() {
+            let place = self
+                .take_slot(note)
+                .at("announcing this process in", &self.root.join("live"))?;
             // Another thread may have been quicker: then the slot is given back here.
-            let _ = self.inner.live.set(live);
+            let _ = self.place.set(place);
         }
         Ok(())
     }
 
-    fn take_slot(&self) -> io::Result<Live> {
-        let folder = self.root().join("live");
+    fn take_slot(&self, note: &str) -> io::Result<Place> {
+        let folder = self.root.join("live");
         fs::create_dir_all(&folder)?;
         for n in 0u32.. {
             let mut slot = File::options()
@@ -54,26 +78,26 @@ impl Store {
                 Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(e)) => return Err(e),
             }
-            let holder = serde_json::to_vec(&Holder::here(&self.note)).unwrap_or_default();
+            let holder = serde_json::to_vec(&Holder::here(note)).unwrap_or_default();
             let _ = slot.set_len(0).and_then(|()| slot.write_all(&holder));
             // The file system's clock, not ours: it also stamps the records, and hosts may disagree.
             rustix::fs::futimens(&slot, &touch_now())?;
             let since = slot.metadata()?.modified()?;
             // A gc that began before we took the slot does not know of us: then touch all. It takes its lock first and
             // looks at the slots second, we the other way round, so one of the two sees the other.
-            let gc_runs = self.gc_lock_path().exists();
+            let gc_runs = gc_lock(&self.root).exists();
             let touch_before = if gc_runs {
-                since + self.inner.slack * 1000
+                since + self.slack * 1000
             } else {
-                since - self.inner.slack
+                since - self.slack
             };
-            return Ok(Live { slot, touch_before });
+            return Ok(Place { slot, touch_before });
         }
         Err(ErrorKind::ResourceBusy.into())
     }
 
     /// Marks a record as used now, if its last touch is old. `false` where it is no longer there.
-    pub(crate) fn touch(&self, record: &Path, touched: SystemTime) -> bool {
+    pub fn touch(&self, record: &Path, touched: SystemTime) -> bool {
         if self.is_fresh(touched) {
             return true;
         }
@@ -82,14 +106,14 @@ impl Store {
     }
 
     /// Whether a record was touched so lately that gc leaves it while this process lives.
-    pub(crate) fn is_fresh(&self, touched: SystemTime) -> bool {
-        let live = self.inner.live.get();
-        live.is_none_or(|live| touched >= live.touch_before)
+    pub fn is_fresh(&self, touched: SystemTime) -> bool {
+        let place = self.place.get();
+        place.is_none_or(|place| touched >= place.touch_before)
     }
 
     /// The number of processes that use the store, and since when they can be using what was touched.
-    pub(crate) fn live(&self) -> Result<(usize, Option<SystemTime>), Error> {
-        let folder = self.root().join("live");
+    pub fn count(&self) -> Result<(usize, Option<SystemTime>), Error> {
+        let folder = self.root.join("live");
         let mut count = 0;
         let mut oldest: Option<SystemTime> = None;
         let entries = match fs::read_dir(&folder) {
@@ -110,32 +134,18 @@ impl Store {
                 .metadata()
                 .and_then(|stat| stat.modified())
                 .at("reading", &path)?
-                - self.inner.slack;
+                - self.slack;
             oldest = Some(oldest.map_or(since, |other| other.min(since)));
         }
         Ok((count, oldest))
     }
 }
 
-impl Drop for Live {
+impl Drop for Place {
     fn drop(&mut self) {
         // Closing the file isn't enough: a child that another thread is just starting has a copy until it becomes its
         // program, and the lock lasts as long as the last copy.
         let _ = self.slot.unlock();
-    }
-}
-
-/// Sets the modification time to now, by the file system's clock.
-pub(crate) fn touch_now() -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        },
     }
 }
 
@@ -146,7 +156,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::{Acquired, Budget, Digest, Draft, DraftOutput, Key, Lookup, Output};
+    use crate::{Acquired, Budget, Digest, Draft, DraftOutput, Key, Lookup, Output, Store};
 
     /// A store as a process of its own would open it, with a slack so short that a gc really takes what others left.
     fn process(root: &Path) -> Store {
@@ -191,11 +201,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = process(folder.path());
         has(&store, 0);
-        let inherited = store.inner.live.get().unwrap().slot.try_clone().unwrap();
+        let inherited = store
+            .inner
+            .live
+            .place
+            .get()
+            .unwrap()
+            .slot
+            .try_clone()
+            .unwrap();
         let other = process(folder.path());
-        assert_eq!(other.live().unwrap().0, 1);
+        assert_eq!(other.inner.live.count().unwrap().0, 1);
         drop(store);
-        assert_eq!(other.live().unwrap().0, 0);
+        assert_eq!(other.inner.live.count().unwrap().0, 0);
         drop(inherited);
     }
 

@@ -4,17 +4,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rayon::prelude::*;
-
-use crate::error::{At, Error};
-use crate::tree::{Entry, Tree, walk};
-use crate::{Digest, Store};
+use crate::digest::Digest;
+use crate::error::Error;
 
 /// A file changed less than this long before it was looked at is not remembered: a later write in the same tick of its
 /// file system's clock (two seconds on FAT) would leave the same stat. git calls such an entry racily clean.
@@ -23,22 +20,19 @@ const RACY: i64 = 2_000_000_000;
 /// An entry that no run used for this many days is dropped.
 const FORGET_DAYS: u64 = 60;
 
-/// How often a file that changes while it is read is read again.
-const ATTEMPTS: usize = 3;
-
 const MAGIC: &str = "flow-cache memo 1 ";
 
 /// What tells one state of a file from another. Times in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
-    size: u64,
+pub(crate) struct Stat {
+    pub size: u64,
     modified: i64,
     changed: i64,
     inode: u64,
 }
 
 impl Stat {
-    fn of(stat: &Metadata) -> Stat {
+    pub fn of(stat: &Metadata) -> Stat {
         let nanoseconds =
             |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Stat {
@@ -63,106 +57,38 @@ struct Seen {
     day: u64,
 }
 
-/// What is remembered, by absolute path.
-#[derive(Default)]
+/// What is remembered of input files, and where it is kept.
 pub(crate) struct Memo {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+/// By absolute path; nothing until the file was read.
+#[derive(Default)]
+struct Known {
     seen: Option<HashMap<PathBuf, Seen>>,
     changed: bool,
 }
 
-impl Store {
-    /// The digest of an input outside the store: of a file's content, or of a folder's tree. An output with the same
-    /// content has the same digest.
-    ///
-    /// Links are followed. A file that was seen with the same path, size, times and inode is not read again.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] where it is not there or special, holds something special, has a cycle of links or a name that
-    /// is not UTF-8, or changes while it is read.
-    pub fn digest_path(&self, path: &Path) -> Result<Digest, Error> {
-        let path = std::path::absolute(path).at("finding", path)?;
-        let now = since_1970().as_nanos() as i64;
-        let stat = fs::metadata(&path).map_err(|e| bad(&path, e.to_string()))?;
-        if stat.is_file() {
-            let looked = Some((now, Stat::of(&stat)));
-            return Ok(self.digest_file(&path, looked)?.0);
-        }
-        if !stat.is_dir() {
-            return Err(bad(
-                &path,
-                "it is a special file (a pipe, socket or device)".to_owned(),
-            ));
-        }
-        let found = walk(&path, true).map_err(|(at, why)| bad(&at, why))?;
-        let entries: Result<Vec<_>, Error> = found
-            .into_par_iter()
-            .map(|(name, file)| match file {
-                None => Ok((name, Entry::EmptyFolder)),
-                Some(file) => {
-                    let (digest, size) = self.digest_file(&file, None)?;
-                    Ok((name, Entry::File { digest, size }))
-                }
-            })
-            .collect();
-        Ok(Tree::digest(&Tree::new(entries?).to_bytes()))
-    }
-
-    /// `looked`: when it was looked at just now, and its stat.
-    fn digest_file(
-        &self,
-        path: &Path,
-        mut looked: Option<(i64, Stat)>,
-    ) -> Result<(Digest, u64), Error> {
-        for _ in 0..ATTEMPTS {
-            let (now, stat) = match looked.take() {
-                Some(looked) => looked,
-                None => {
-                    let now = since_1970().as_nanos() as i64;
-                    (now, Stat::of(&fs::metadata(path).at("reading", path)?))
-                }
-            };
-            if let Some(digest) = self.recall(path, &stat) {
-                return Ok((digest, stat.size));
-            }
-            let digest = File::open(path)
-                .and_then(|file| {
-                    Digest::of_file_heard(&file, &mut |bytes| {
-                        if let Some(hear) = &self.hear {
-                            hear(path, bytes);
-                        }
-                    })
-                })
-                .at("hashing", path)?;
-            if stat != Stat::of(&fs::metadata(path).at("reading", path)?) {
-                continue;
-            }
-            // One path a line: a name with a line break is hashed each time.
-            if !stat.is_racy(now) && path.to_str().is_some_and(|p| !p.contains('\n')) {
-                let mut memo = self.memo();
-                memo.seen.get_or_insert_default().insert(
-                    path.to_owned(),
-                    Seen {
-                        stat,
-                        digest,
-                        day: today(),
-                    },
-                );
-                memo.changed = true;
-            }
-            return Ok((digest, stat.size));
-        }
-        Err(bad(
+impl Memo {
+    /// What the file at `path` remembers. It is read when it is first asked.
+    pub fn at(path: PathBuf) -> Memo {
+        Memo {
             path,
-            "something writes to it while it is read".to_owned(),
-        ))
+            known: Mutex::default(),
+        }
     }
 
-    fn recall(&self, path: &Path, stat: &Stat) -> Option<Digest> {
-        let mut memo = self.memo();
-        let Memo { seen, changed } = &mut *memo;
-        let seen = seen
-            .get_or_insert_with(|| load(&self.memo_path()))
-            .get_mut(path)?;
+    /// Where it is kept.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The digest of a file that was seen with this very stat.
+    pub fn recall(&self, path: &Path, stat: &Stat) -> Option<Digest> {
+        let mut known = self.known();
+        let Known { seen, changed } = &mut *known;
+        let seen = seen.get_or_insert_with(|| load(&self.path)).get_mut(path)?;
         if seen.stat != *stat {
             return None;
         }
@@ -174,41 +100,52 @@ impl Store {
         Some(seen.digest)
     }
 
-    /// Writes what was learnt about input files for later runs, together with what other processes wrote meanwhile. Does
-    /// nothing where nothing changed.
-    ///
-    /// # Errors
-    /// Where the store can't be written. Nothing but time is lost then.
-    pub fn save_memo(&self) -> Result<(), Error> {
-        let mut memo = self.memo();
-        if !memo.changed {
+    /// Remembers what a file with this stat holds, unless a write after `now` could leave the same stat.
+    pub fn learn(&self, path: &Path, now: i64, stat: Stat, digest: Digest) {
+        // One path a line: a name with a line break is hashed each time.
+        if stat.is_racy(now) || path.to_str().is_none_or(|p| p.contains('\n')) {
+            return;
+        }
+        let mut known = self.known();
+        known.seen.get_or_insert_default().insert(
+            path.to_owned(),
+            Seen {
+                stat,
+                digest,
+                day: today(),
+            },
+        );
+        known.changed = true;
+    }
+
+    /// Gives `write` what was learnt, together with what other processes wrote meanwhile. Does nothing where nothing
+    /// changed.
+    pub fn save(&self, write: impl FnOnce(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let mut known = self.known();
+        if !known.changed {
             return Ok(());
         }
-        self.prepare()?;
-        let path = self.memo_path();
-        let mut all = load(&path);
+        let mut all = load(&self.path);
         all.extend(
-            memo.seen
+            known
+                .seen
                 .iter()
                 .flatten()
                 .map(|(path, seen)| (path.clone(), *seen)),
         );
         let today = today();
         all.retain(|_, seen| seen.day + FORGET_DAYS >= today);
-        self.write_atomically(&path, &to_bytes(&all))?;
-        memo.seen = Some(all);
-        memo.changed = false;
+        write(&to_bytes(&all))?;
+        known.seen = Some(all);
+        known.changed = false;
         Ok(())
     }
 
-    fn memo(&self) -> MutexGuard<'_, Memo> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // A panic elsewhere can't leave it half changed.
-        let memo: &Mutex<Memo> = &self.inner.memo;
-        memo.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    pub(crate) fn memo_path(&self) -> PathBuf {
-        self.root().join("memo")
+        self.known
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -291,6 +228,11 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
     }
 }
 
+/// Now, in nanoseconds since 1970.
+pub(crate) fn now() -> i64 {
+    since_1970().as_nanos() as i64
+}
+
 fn since_1970() -> std::time::Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -301,18 +243,12 @@ fn today() -> u64 {
     since_1970().as_secs() / 86_400
 }
 
-fn bad(path: &Path, why: String) -> Error {
-    Error::BadInput {
-        path: path.to_owned(),
-        why,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::error::At;
 
     /// A file that looks `age` old. (Its ctime is now, as it must be; so the age is put into both by hand where wanted.)
     fn stat(age_ns: i64, now: i64) -> Stat {
@@ -345,62 +281,21 @@ mod tests {
     }
 
     #[test]
-    fn remembers_and_forgets_by_stat() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("store");
-        let path = folder.path().join("input");
-        fs::write(&path, "one").unwrap();
-        let one = Digest::of_bytes(b"one");
-
-        let store = Store::open(&root).unwrap();
-        assert_eq!(store.digest_path(&path).unwrap(), one);
-        store.save_memo().unwrap();
-        assert!(
-            !root.exists(),
-            "a fresh file is not remembered, so nothing is written"
-        );
-
-        std::thread::sleep(Duration::from_millis(2100));
-        assert_eq!(store.digest_path(&path).unwrap(), one);
-        store.save_memo().unwrap();
-        let later = Store::open(&root).unwrap();
-        let now = Stat::of(&fs::metadata(&path).unwrap());
-        assert_eq!(later.recall(&path, &now), Some(one));
-
-        // Same size, and the mtime set back: the ctime tells.
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        fs::write(&path, "two").unwrap();
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(modified)
-            .unwrap();
-        assert_eq!(later.digest_path(&path).unwrap(), Digest::of_bytes(b"two"));
-    }
-
-    #[test]
     fn two_writers_lose_nothing_and_damage_is_only_forgetting() {
         let folder = tempfile::tempdir().unwrap();
-        let store = || Store::open(folder.path()).unwrap();
-        let learn = |store: &Store, name: &str| {
-            let mut memo = store.memo();
-            let seen = Seen {
-                stat: stat(0, 0),
-                digest: Digest::of_bytes(b""),
-                day: today(),
-            };
-            memo.seen
-                .get_or_insert_with(|| load(&store.memo_path()))
-                .insert(PathBuf::from(name), seen);
-            memo.changed = true;
+        let path = folder.path().join("memo");
+        let learn = |memo: &Memo, name: &str| {
+            memo.learn(Path::new(name), RACY, stat(0, 0), Digest::of_bytes(b""));
         };
-        let (one, two) = (store(), store());
+        let save = |memo: &Memo| {
+            let write = |bytes: &[u8]| fs::write(&path, bytes).at("writing", &path);
+            memo.save(write).unwrap();
+        };
+        let (one, two) = (Memo::at(path.clone()), Memo::at(path.clone()));
         learn(&one, "/a b");
         learn(&two, "/ü");
-        one.save_memo().unwrap();
-        two.save_memo().unwrap();
-        let path = store().memo_path();
+        save(&one);
+        save(&two);
         assert_eq!(load(&path).len(), 2);
 
         let bytes = fs::read(&path).unwrap();

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::digest::Digest;
+use crate::envelope::{unwrap_json, wrap_json};
 use crate::error::{At, Error};
-use crate::record::{unwrap_json, wrap_json};
-use crate::{Digest, Store};
+use crate::store::Store;
 
 impl Store {
     /// Remembers a value under a name, in place of what the name stood for.

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use crate::digest::Key;
+use crate::disk::list_folder;
+use crate::envelope::{unwrap_json, wrap_json};
 use crate::error::{At, Error};
-use crate::lease::Lock;
-use crate::record::{unwrap_json, wrap_json};
-use crate::scan::list_folder;
-use crate::{Key, Store};
+use crate::store::Store;
 
 impl Store {
     /// Keeps these keys from gc under this name, in place of what the name stood for.
@@ -68,18 +67,6 @@ impl Store {
             pins.insert(name, keys);
         }
         Ok(pins)
-    }
-
-    /// Waits for the lock that gc, repair and pinning share.
-    pub(crate) fn lock_gc(&self) -> Result<Lock, Error> {
-        self.prepare()?;
-        loop {
-            if let Some(lock) = Lock::try_take(&self.gc_lock_path())? {
-                self.put_back()?;
-                return Ok(lock);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 
     fn pin_path(&self, name: &str) -> Result<PathBuf, Error> {

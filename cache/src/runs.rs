@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::error::{At, Error};
-use crate::record::{unwrap_json, wrap_json};
-use crate::scan::list_folder;
+use crate::digest::Digest;
+use crate::disk::list_folder;
+use crate::envelope::{unwrap_json, wrap_json};
+use crate::error::{At, Error, Problem};
+use crate::store::Store;
 use crate::tree::walk;
-use crate::{Digest, Problem, Store};
 
 /// The file in a run's folder with the digests of all others, in an envelope with its own.
 const DIGESTS: &str = "digests";

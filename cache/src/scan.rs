@@ -1,16 +1,18 @@
 //! Going over everything in the store: all records, all blobs, totals.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use crate::error::{At, Error};
-use crate::{Digest, Key, Output, Record, Store};
+use crate::digest::{Digest, Key};
+use crate::disk::{folder_bytes, list_folder};
+use crate::error::Error;
+use crate::record::{Output, Record};
+use crate::store::Store;
 
 /// The part of a record that says what it holds and what that cost; much quicker to read than all of it.
 #[derive(Deserialize)]
@@ -80,7 +82,7 @@ impl Store {
     /// Where the store can't be read.
     pub fn stats(&self) -> Result<Stats, Error> {
         let mut stats = Stats {
-            live: self.live()?.0,
+            live: self.inner.live.count()?.0,
             pins: self.pins()?.len(),
             ..Stats::default()
         };
@@ -120,22 +122,6 @@ impl Store {
         Ok((briefs, damaged.into_inner()))
     }
 
-    /// Reads a record that a listing named; `None` where it was removed meanwhile.
-    pub(crate) fn read_listed<T: serde::de::DeserializeOwned>(
-        &self,
-        path: &Path,
-        key: impl Fn(&T) -> Key,
-    ) -> Result<Option<(T, SystemTime)>, Error> {
-        let Some((record, touched)) = self.read_record::<T>(path)? else {
-            return Ok(None);
-        };
-        if self.record_path(&key(&record)) != path {
-            let what = format!("the record {} is that of another key", path.display());
-            return Err(Error::Damaged { what });
-        }
-        Ok(Some((record, touched)))
-    }
-
     /// The blobs that outputs consist of, with their sizes: files, trees, and the files in those. A damaged tree ends the
     /// list early with [`Error::Damaged`].
     pub(crate) fn blobs_of<'a>(
@@ -168,33 +154,4 @@ impl Store {
         }
         Ok(all)
     }
-}
-
-/// What is in a folder, sorted; nothing where there is no folder.
-pub(crate) fn list_folder(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io("reading", folder, e)),
-    };
-    let mut paths = entries
-        .map(|entry| entry.map(|entry| entry.path()).at("reading", folder))
-        .collect::<Result<Vec<_>, _>>()?;
-    paths.sort_unstable();
-    Ok(paths)
-}
-
-/// The sizes' sum of all files below a folder, in bytes. What goes away meanwhile counts nothing.
-pub(crate) fn folder_bytes(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let stat = fs::symlink_metadata(entry.path()).ok()?;
-            Some(if stat.is_dir() {
-                folder_bytes(&entry.path())
-            } else {
-                stat.len()
-            })
-        })
-        .sum()
 }

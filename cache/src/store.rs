@@ -6,16 +6,14 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::error::{At, Error};
+use crate::digest::{Digest, Key};
+use crate::disk::sync;
+use crate::error::{At, Error, FORMAT};
 use crate::live::{Live, SLACK};
 use crate::memo::Memo;
-use crate::{Digest, Key};
-
-/// The version of everything under the store's root. A store of another one is refused.
-pub(crate) const FORMAT: &str = "flow-cache 1";
 
 /// What a store's root may hold. A folder with anything else and no `format` file is someone else's.
 const NAMES: [&str; 13] = [
@@ -51,12 +49,10 @@ pub(crate) struct Inner {
     pub root: PathBuf,
     /// Set once the file system has said that it can't clone files.
     pub no_reflink: AtomicBool,
-    pub live: OnceLock<Live>,
-    pub memo: Mutex<Memo>,
+    pub live: Live,
+    pub memo: Memo,
     /// The blobs that this process has hashed.
     pub hashed: Mutex<HashSet<Digest>>,
-    /// How fresh a record's last touch may be for a process to leave it.
-    pub slack: Duration,
     temporary: AtomicU64,
     ready: AtomicBool,
 }
@@ -79,11 +75,10 @@ impl Store {
         check_format(&root)?;
         Ok(Store {
             inner: Arc::new(Inner {
+                live: Live::at(root.clone(), slack),
+                memo: Memo::at(root.join("memo")),
                 root,
-                live: OnceLock::new(),
-                memo: Mutex::default(),
                 hashed: Mutex::default(),
-                slack,
                 no_reflink: AtomicBool::new(false),
                 temporary: AtomicU64::new(0),
                 ready: AtomicBool::new(false),
@@ -131,8 +126,9 @@ impl Store {
         &self.inner.root
     }
 
-    /// Where the blob with this digest lies, if it is there.
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+    /// Where the blob with this digest lies, if it is there: for those who put it there and clear it away. Whoever reads
+    /// content asks [`Store::sealed`].
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.sharded("blobs", digest, "")
     }
 
@@ -154,11 +150,6 @@ impl Store {
 
     pub(crate) fn lock_path(&self, key: &Key) -> PathBuf {
         self.root().join("locks").join(key.to_string())
-    }
-
-    /// Held by the one gc that may run.
-    pub(crate) fn gc_lock_path(&self) -> PathBuf {
-        self.root().join("locks").join("gc")
     }
 
     pub(crate) fn work_path(&self, key: &Key) -> PathBuf {
@@ -216,13 +207,6 @@ impl Store {
         written?;
         sync(path.parent().unwrap_or(self.root()))
     }
-}
-
-/// Makes a file's content, or the names in a folder, durable.
-pub(crate) fn sync(path: &Path) -> Result<(), Error> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .at("syncing", path)
 }
 
 /// Whether `root` is a store of this format, or can become one.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::Digest;
+use crate::digest::Digest;
 
 /// Separates the digests of folders from those of files with the same bytes (blake3's key derivation mode).
 const CONTEXT: &str = "flow-cache 1 tree";

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::blob::{ROTTEN, has_digest, seal};
-use crate::error::{At, Error};
-use crate::lease::Lock;
-use crate::record::unwrap_json;
-use crate::scan::{Brief, list_folder};
-use crate::{Digest, Key, Store, memo};
+use crate::blob::{Presence, ROTTEN, has_digest, seal};
+use crate::digest::{Digest, Key};
+use crate::disk::list_folder;
+use crate::envelope::unwrap_json;
+use crate::error::{At, Error, Problem};
+use crate::lock::Lock;
+use crate::memo;
+use crate::scan::Brief;
+use crate::store::{Store, check_format};
 
 /// What [`Store::verify`] found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,17 +30,6 @@ pub struct Verification {
     pub problems: Vec<Problem>,
 }
 
-/// A damaged file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Which.
-    pub path: PathBuf,
-    /// What is wrong with it: a clause that goes on from the path.
-    pub what: String,
-    /// Whether it was removed, so that the next run makes it again.
-    pub fixed: bool,
-}
-
 impl Store {
     /// Hashes every blob, reads every record, pin and note, the memo and what finished runs left. With `fix`, what is damaged is removed: a blob, the records
     /// that name it or are damaged themselves. Then those actions are misses.
@@ -47,7 +39,7 @@ impl Store {
     /// # Errors
     /// Where the store can't be read (or with `fix`, written). Damage is not an error.
     pub fn verify(&self, fix: bool) -> Result<Verification, Error> {
-        crate::store::check_format(self.root())?;
+        check_format(self.root())?;
         if !self.root().join("format").exists() {
             return Ok(Verification::default());
         }
@@ -89,7 +81,7 @@ impl Store {
                 found.problems.push(Problem { path, what, fixed });
             }
         }
-        let path = self.memo_path();
+        let path = self.inner.memo.path().to_owned();
         if let Err(what) = memo::check(&path) {
             let fixed = fix && fs::remove_file(&path).is_ok();
             found.problems.push(Problem { path, what, fixed });
@@ -193,12 +185,13 @@ impl Store {
     fn verify_outputs(&self, brief: &Brief, damaged: &HashSet<PathBuf>) -> Option<String> {
         let mut wrong = None;
         let listed = self.blobs_of(brief.outputs.values(), &mut |digest, size| {
-            let path = self.blob_path(&digest);
-            let why = match fs::symlink_metadata(&path) {
-                Err(_) => "is missing",
-                Ok(_) if damaged.contains(&path) => "is damaged",
-                Ok(stat) if size.is_some_and(|size| size != stat.len()) => "has another size",
-                Ok(_) => return,
+            let why = match self.presence(&digest) {
+                Ok(Presence::Absent) | Err(_) => "is missing",
+                Ok(Presence::Here(_)) if damaged.contains(&self.blob_path(&digest)) => "is damaged",
+                Ok(Presence::Here(stat)) if size.is_some_and(|size| size != stat.len()) => {
+                    "has another size"
+                }
+                Ok(Presence::Here(_)) => return,
             };
             wrong.get_or_insert_with(|| format!("names the blob {digest}, which {why}"));
         });
@@ -208,106 +201,5 @@ impl Store {
                 other => other.to_string(),
             })
         })
-    }
-
-    /// Removes a file unless it was exchanged or touched since it was judged. Only under the lock of gc.
-    ///
-    /// It is looked at with `same`, taken aside, looked at again, and put back if that says no. A process that is killed in
-    /// between leaves it aside under its own name, for [`Store::put_back`].
-    pub(crate) fn take_away(
-        &self,
-        path: &Path,
-        same: impl Fn(&fs::Metadata) -> bool,
-    ) -> Result<bool, Error> {
-        let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
-        match fs::symlink_metadata(path) {
-            Ok(stat) if !same(&stat) => return Ok(false),
-            Err(e) if gone(&e) => return Ok(true),
-            _ => {}
-        }
-        let aside = self
-            .root()
-            .join("tmp")
-            .join(path.file_name().unwrap_or_default());
-        match fs::rename(path, &aside) {
-            Ok(()) => {}
-            Err(e) if gone(&e) => return Ok(true),
-            Err(e) => return Err(Error::io("removing", path, e)),
-        }
-        if same(&fs::symlink_metadata(&aside).at("reading", &aside)?) {
-            fs::remove_file(&aside).at("removing", &aside)?;
-            return Ok(true);
-        }
-        fs::rename(&aside, path).at("putting back", path)?;
-        Ok(false)
-    }
-
-    /// Puts back what a process that was killed had taken aside. Only under the lock of gc.
-    pub(crate) fn put_back(&self) -> Result<(), Error> {
-        for aside in list_folder(&self.root().join("tmp"))? {
-            let name = aside.file_name().unwrap_or_default().to_string_lossy();
-            let place = match name.strip_suffix(".json") {
-                Some(key) => key.parse().map(|key| self.record_path(&key)),
-                None => name.parse().map(|digest| self.blob_path(&digest)),
-            };
-            let Ok(place) = place else { continue };
-            // Not over what was made again meanwhile.
-            match fs::hard_link(&aside, &place) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(Error::io("putting back", &place, e));
-                }
-                _ => fs::remove_file(&aside).at("removing", &aside)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_exchanged_since_it_was_judged_is_put_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.prepare().unwrap();
-        let path = folder.path().join("blobs/x");
-        fs::write(&path, "judged").unwrap();
-        let judged = fs::metadata(&path).unwrap();
-        let newer = folder.path().join("tmp/newer");
-        fs::write(&newer, "right").unwrap();
-        fs::rename(&newer, &path).unwrap();
-        assert!(
-            !store
-                .take_away(&path, |now| now.ino() == judged.ino())
-                .unwrap()
-        );
-        assert_eq!(fs::read(&path).unwrap(), b"right");
-        assert!(store.take_away(&path, |_| true).unwrap());
-        assert!(!path.exists());
-        assert!(store.take_away(&path, |_| true).unwrap(), "gone is gone");
-        assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn what_a_killed_gc_had_taken_aside_is_put_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.prepare().unwrap();
-        let (one, two) = (Digest::of_bytes(b"1"), Digest::of_bytes(b"2"));
-        let aside = |name: &str| folder.path().join("tmp").join(name);
-        for place in [store.blob_path(&one), store.record_path(&Key(two))] {
-            fs::create_dir(place.parent().unwrap()).unwrap();
-        }
-        fs::write(aside(&one.to_string()), "1").unwrap();
-        fs::write(aside(&format!("{two}.json")), "old").unwrap();
-        fs::write(store.record_path(&Key(two)), "made again").unwrap();
-        fs::write(aside("17-1-0"), "someone's").unwrap();
-        drop(store.lock_gc().unwrap());
-        assert_eq!(fs::read(store.blob_path(&one)).unwrap(), b"1");
-        let record = fs::read(store.record_path(&Key(two))).unwrap();
-        assert_eq!(record, b"made again");
-        assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 1);
     }
 }

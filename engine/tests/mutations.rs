@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails is to stop")]
 
+use std::fmt::Write;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flow_engine::plan;
 use flow_engine::plugin::Catalogue;
-use flow_engine::workflow::{self, Loaded, Overrides, Problem, Report};
+use flow_engine::workflow::{self, Loaded, Overrides, Problem, Problems, Report};
+use flow_tests::binaries;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 const PROGRAMS: &str = r#"include = []
 [workflow]
@@ -114,10 +120,69 @@ fn mutate(text: &str, mutations: &[Mutation]) -> String {
     chars.into_iter().collect()
 }
 
-/// Loads and plans; gives the report, rendered, where something is wrong.
-fn read(text: &str, overrides: &Overrides) -> Option<Report> {
+fn shipped_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../workflows")
+}
+
+/// Every workflow that is shipped: its path below `workflows/`, and its text.
+static SHIPPED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let mut found = Vec::new();
+    for folder in ["", "ablations/"] {
+        for entry in fs::read_dir(shipped_folder().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".toml") {
+                let path = format!("{folder}{name}");
+                let text = fs::read_to_string(shipped_folder().join(&path)).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    assert_eq!(found.len(), 14);
+    found
+});
+
+/// What the built plugins describe. A workflow names them here, since they don't lie beside a test.
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    let mut text = "[workflow]\nname = 'x'\n[plugins]\n".to_string();
+    for (n, plugin) in binaries::plugins().iter().enumerate() {
+        writeln!(text, "p{n} = '{}'", plugin.display()).unwrap();
+    }
+    text += "[stages.a]\nrun = 'true'\noutputs = { o = 'o' }\n";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.toml");
+    fs::write(&path, text).unwrap();
+    let loaded = workflow::load(&path, &Overrides::default());
+    let loaded = loaded.map_err(|report| report.render(false)).unwrap();
+    let mut problems = Problems::default();
+    let catalogue = Catalogue::find(Some(&loaded.workflow), &mut problems);
+    assert!(problems.is_empty());
+    for kind in ["digits", "umap", "train"] {
+        assert!(
+            catalogue.get(kind).is_some(),
+            "no kind `{kind}`; first: cargo build --workspace"
+        );
+    }
+    catalogue
+});
+
+/// What became of a text.
+struct Read {
+    /// What was wrong with it.
+    report: Option<Report>,
+    /// How many instances were planned.
+    planned: usize,
+}
+
+/// Loads and plans a text as the workflow at `place` below `workflows/`.
+fn read(place: &str, text: &str, overrides: &Overrides) -> Read {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(place);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    // Which others include.
+    for (name, text) in SHIPPED.iter().filter(|(name, _)| !name.contains('/')) {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
     fs::write(&path, text).unwrap();
     let Loaded {
         workflow,
@@ -125,39 +190,78 @@ fn read(text: &str, overrides: &Overrides) -> Option<Report> {
         mut problems,
     } = match workflow::load(&path, overrides) {
         Ok(loaded) => loaded,
-        Err(report) => return Some(report),
+        Err(report) => {
+            return Read {
+                report: Some(report),
+                planned: 0,
+            };
+        }
     };
-    let plan = plan::expand(&workflow, &Catalogue::default(), &mut problems);
+    let plan = plan::expand(&workflow, &CATALOGUE, &mut problems);
     assert!(plan.order.len() <= 1_000_000);
-    (!problems.is_empty()).then(|| Report::new(sources, problems))
+    Read {
+        planned: plan.order.len(),
+        report: (!problems.is_empty()).then(|| Report::new(sources, problems)),
+    }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn nothing_panics(
-        shipped in any::<bool>(),
-        mutations in prop::collection::vec(mutation(), 0..6),
-        set in prop::option::of("[a-z.=${}\\[\\]0-9\"]{0,12}"),
-        variant in prop::option::of("[vw=base]{0,6}"),
-    ) {
-        let base = if shipped { include_str!("../../workflows/quickstart.toml") } else { PROGRAMS };
+#[test]
+fn nothing_panics() {
+    let cases = (
+        prop::option::of(0..SHIPPED.len()),
+        prop::collection::vec(mutation(), 0..6),
+        prop::option::of("[a-z.=${}\\[\\]0-9\"]{0,12}"),
+        prop::option::of("[vw=base]{0,6}"),
+    );
+    let (planned, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(2000)
+    });
+    let outcome = runner.run(&cases, |(shipped, mutations, set, variant)| {
+        let (place, base) = match shipped {
+            Some(n) => (SHIPPED[n].0.as_str(), SHIPPED[n].1.as_str()),
+            None => ("w.toml", PROGRAMS),
+        };
         let overrides = Overrides {
             params: None,
             set: set.into_iter().collect(),
             variants: variant.into_iter().collect(),
             ..Overrides::default()
         };
-        if let Some(report) = read(&mutate(base, &mutations), &overrides) {
+        let read = read(place, &mutate(base, &mutations), &overrides);
+        if shipped.is_some() && read.planned > 0 {
+            planned.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(report) = read.report {
+            refused.fetch_add(1, Ordering::Relaxed);
             prop_assert!(!report.render(false).is_empty());
         }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
     }
+    // Mutations that never got past the parser, or never hurt, would test little.
+    let (planned, refused) = (planned.into_inner(), refused.into_inner());
+    assert!(
+        planned > 100,
+        "{planned} of the shipped workflows were planned"
+    );
+    assert!(refused > 500, "{refused} were refused");
 }
 
 #[test]
-fn the_unmutated_workflow_is_right() {
-    assert!(read(PROGRAMS, &Overrides::default()).is_none_or(|report| !report.has_errors()));
+fn the_unmutated_workflows_are_right() {
+    let shipped = SHIPPED
+        .iter()
+        .map(|(place, text)| (place.as_str(), text.as_str()));
+    for (place, text) in shipped.chain([("w.toml", PROGRAMS)]) {
+        let read = read(place, text, &Overrides::default());
+        let said = read.report.filter(Report::has_errors);
+        assert!(said.is_none(), "{place}: {}", said.unwrap().render(false));
+        assert!(read.planned > 1, "{place}");
+    }
 }
 
 #[test]
@@ -167,7 +271,8 @@ fn a_product_of_more_than_a_million_instances_is_refused_with_its_arithmetic() {
     let text = format!(
         "[stages.a]\nrun = \"true\"\noutputs = {{ o = \"o\" }}\nmatrix = {{ x = [{axis}], y = [{axis}], z = [{axis}] }}\n"
     );
-    let report = read(&text, &Overrides::default()).unwrap();
+    let report = read("w.toml", &text, &Overrides::default());
+    let report = report.report.unwrap();
     let problem = report.problems().next().unwrap();
     assert!(
         matches!(problem, Problem::TooManyInstances { arithmetic, .. } if arithmetic == "200 × 200 × 200"),

@@ -25,7 +25,7 @@ use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
 };
 
-/// What happens to flow's calls that change files. They are counted from 1.
+/// What happens to a process's calls that change files. They are counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The n-th call fails with this error number, all others work.
@@ -196,7 +196,8 @@ fn program(calls: &[Call]) -> Vec<libc::sock_filter> {
 const PLACE: i32 = 200;
 
 /// A supervisor at work.
-pub(crate) struct Supervisor {
+#[derive(Debug)]
+pub struct Supervisor {
     done: Arc<AtomicBool>,
     thread: JoinHandle<Injected>,
 }
@@ -205,7 +206,7 @@ pub(crate) struct Supervisor {
 ///
 /// # Errors
 /// Where this machine does not allow it.
-pub(crate) fn spawn(mut command: Command, fault: Fault) -> io::Result<(Child, Supervisor)> {
+pub fn spawn(mut command: Command, fault: Fault) -> io::Result<(Child, Supervisor)> {
     let calls = calls();
     let mut program = program(&calls);
     // SAFETY: between fork and exec nothing but system calls, on memory that was laid out before.
@@ -247,8 +248,11 @@ pub(crate) fn spawn(mut command: Command, fault: Fault) -> io::Result<(Child, Su
 }
 
 impl Supervisor {
-    /// What happened; to be asked once flow has ended.
-    pub(crate) fn report(self) -> Injected {
+    /// What happened; to be asked once the process has ended.
+    ///
+    /// # Panics
+    /// Where the supervisor did.
+    pub fn report(self) -> Injected {
         self.done.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

@@ -22,6 +22,7 @@
 //! - `outcome`: what a call printed, and what of it is compared.
 //! - [`store`]: a store read by its public format alone.
 //! - [`inject`]: system calls that fail.
+//! - [`skip!`]: passing a test over, never where `CI` is set.
 //! - [`torture`]: how much of the long tests is done.
 
 pub mod binaries;
@@ -30,6 +31,7 @@ pub mod browser;
 pub mod inject;
 mod outcome;
 pub mod shown;
+pub mod skip;
 pub mod store;
 pub mod torture;
 

@@ -222,7 +222,7 @@ fn what_was_changed_since_the_lookup_is_not_handed_on() {
 fn bit_rot_is_found_on_first_use() {
     let bench = bench();
     let output = &put(&bench.store, key(1), b"content", 1.0).outputs["out"];
-    let blob = bench.store.blob_path(&output.digest);
+    let blob = bench.blob(&output.digest);
     let before = open(bench.store.root());
     before.materialise(output, &bench.path("before")).unwrap();
     overwrite(&blob, b"rotting", true);
@@ -237,6 +237,10 @@ fn bit_rot_is_found_on_first_use() {
         store.materialise(output, &to).unwrap();
         assert_eq!(fs::read(to).unwrap(), b"rotting", "{which}");
     }
+    let pointed = open(bench.store.root()).point(output, &bench.path("pointed"));
+    assert!(matches!(pointed, Err(Error::Damaged { .. })), "{pointed:?}");
+    assert!(!bench.path("pointed").is_symlink());
+    overwrite(&blob, b"rotting", true);
     let after = open(bench.store.root());
     let refused = after.materialise(output, &bench.path("after"));
     assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
@@ -291,7 +295,7 @@ fn what_a_run_left_is_looked_after() {
 fn a_store_copied_without_its_times_is_hashed_once() {
     let bench = bench();
     let record = put(&bench.store, key(1), b"content", 1.0);
-    let blob = bench.store.blob_path(&record.outputs["out"].digest);
+    let blob = bench.blob(&record.outputs["out"].digest);
     overwrite(&blob, b"content", false);
     assert!(is_hit(&bench.store, key(1)));
     assert_eq!(
@@ -305,7 +309,7 @@ fn a_store_copied_without_its_times_is_hashed_once() {
 fn a_missing_blob_is_said_aloud_and_made_again() {
     let bench = bench();
     let record = put(&bench.store, key(1), b"content", 1.0);
-    fs::remove_file(bench.store.blob_path(&record.outputs["out"].digest)).unwrap();
+    fs::remove_file(bench.blob(&record.outputs["out"].digest)).unwrap();
     let Lookup::Damaged(why) = bench.store.lookup(&key(1)).unwrap() else {
         panic!("served")
     };

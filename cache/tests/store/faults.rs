@@ -1,10 +1,14 @@
 //! A file system that is read-only, full, or fails at any call.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use flow_cache::{Error, Lookup, Store};
+use flow_tests::inject::{self, Fault, Injected};
 
 use crate::helpers::*;
 
@@ -16,7 +20,6 @@ fn in_namespace(name: &str, folder: &Path, mounts: &str) -> Option<Output> {
         .arg(folder)
         .output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this machine does not allow user name spaces with mounts");
         return None;
     }
     let binary = std::env::current_exe().unwrap();
@@ -33,15 +36,12 @@ fn in_namespace(name: &str, folder: &Path, mounts: &str) -> Option<Output> {
     )
 }
 
-fn passed(output: Option<Output>) {
-    if let Some(output) = output {
-        let text = [output.stdout, output.stderr].concat();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&text)
-        );
-    }
+#[track_caller]
+fn passed(output: Output) {
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
 }
 
 fn folder() -> PathBuf {
@@ -51,11 +51,11 @@ fn folder() -> PathBuf {
 #[test]
 fn a_full_disk() {
     let bench = tempfile::tempdir().unwrap();
-    passed(in_namespace(
-        "faults::child_full",
-        bench.path(),
-        "mount -t tmpfs -o size=1m tmpfs \"$DIR\"",
-    ));
+    let mounts = "mount -t tmpfs -o size=1m tmpfs \"$DIR\"";
+    match in_namespace("faults::child_full", bench.path(), mounts) {
+        Some(output) => passed(output),
+        None => no_space_from_any_call_on(),
+    }
 }
 
 #[test]
@@ -118,17 +118,60 @@ fn child_full() {
 
 #[test]
 fn a_read_only_store() {
+    let bench = two_results();
+    let mounts = "mount --bind \"$DIR\" \"$DIR\" && mount -o remount,bind,ro \"$DIR\"";
+    match in_namespace("faults::child_read_only", bench.path(), mounts) {
+        Some(output) => passed(output),
+        None => a_store_that_we_may_not_write(),
+    }
+}
+
+fn two_results() -> tempfile::TempDir {
     let bench = tempfile::tempdir().unwrap();
     let store = open(&bench.path().join("store"));
     put(&store, key(0), b"content", 1.0);
     put_folder(&store, key(1));
-    drop(store);
-    let mounts = "mount --bind \"$DIR\" \"$DIR\" && mount -o remount,bind,ro \"$DIR\"";
-    passed(in_namespace(
-        "faults::child_read_only",
-        bench.path(),
-        mounts,
-    ));
+    bench
+}
+
+/// The permissions say no, to another user where this one may do everything.
+#[test]
+fn a_store_that_we_may_not_write() {
+    let bench = two_results();
+    let mut folders = vec![bench.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                fs::set_permissions(entry.path(), Permissions::from_mode(0o444)).unwrap();
+            }
+        }
+        fs::set_permissions(&folder, Permissions::from_mode(0o555)).unwrap();
+    }
+    // Where that user can start it.
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
+    let binary = place.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    let mut child = Command::new(&binary);
+    child
+        .args(["--exact", "faults::child_read_only", "--ignored"])
+        .args(["--nocapture", "--test-threads=1"])
+        .env("DIR", bench.path());
+    if rustix::process::geteuid().is_root() {
+        child.uid(65534).gid(65534);
+    }
+    let output = child.output().unwrap();
+    // So that all can be removed.
+    let mut folders = vec![bench.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        let below = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+        folders.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    passed(output);
 }
 
 #[test]
@@ -165,148 +208,133 @@ fn child_read_only() {
     read_only(new.acquire(&key(2), false, &mut at_once).map(drop));
 }
 
-/// Each call that changes the file system, or makes a change durable, fails once, at each of its places on the way of a
-/// commit: a typed error, a store that verifies clean, and the next attempt succeeds.
+/// ENOSPC, EIO, EACCES.
+const ERRORS: [i32; 3] = [28, 5, 13];
+
+/// Each call that changes the file system, or makes a change durable, fails once, with each error: a typed error, a store that
+/// verifies clean, and the next attempt succeeds.
 #[test]
 fn any_call_fails() {
     let bench = tempfile::tempdir().unwrap();
-    let faults = [
-        ("fsync", "EIO"),
-        ("write", "ENOSPC"),
-        ("/^rename", "EIO"),
-        ("/^mkdir", "ENOSPC"),
-        ("fchmod", "EACCES"),
-        ("utimensat", "EIO"),
-        ("flock", "ENOLCK"),
-        ("/^unlink", "EIO"),
-    ];
-    for (call, fault) in faults {
-        let mut failures = 0;
+    let mut failed = BTreeSet::new();
+    for turn in 0..3 {
         for nth in 1.. {
-            let folder = bench.path().join(format!("{}-{nth}", &call[2..]));
-            fs::create_dir(&folder).unwrap();
-            let Some(outcome) = inject(&folder, &format!("inject={call}:error={fault}:when={nth}"))
-            else {
-                eprintln!("skipped: this machine has no strace, or does not allow it");
-                return;
+            let folder = bench.path().join(format!("{turn}-{nth}"));
+            let (injected, outcome) =
+                commit_under(&folder, Fault::Fail(nth, ERRORS[(nth + turn) % 3]));
+            let Some(call) = injected.struck else {
+                assert_eq!(outcome.as_deref(), Some("committed"));
+                break;
             };
             let store = open(&folder.join("store"));
             verifies_clean(&store);
-            if outcome == "committed" {
-                assert!(is_hit(&store, key(1)), "{call} {nth}");
-                // Failures that do not matter (cleaning up) pass unseen; the end is where there is no nth call.
-                if nth > failures + 3 {
-                    break;
+            match outcome.as_deref() {
+                // Failures that do not matter (cleaning up) pass unseen.
+                Some("committed") => {
+                    assert!(is_hit(&store, key(1)), "{call} {nth}");
+                    continue;
                 }
-                continue;
-            }
-            failures += 1;
-            assert!(
-                outcome.contains("failed")
-                    || outcome.contains("full")
-                    || outcome.contains("permission"),
-                "{outcome}"
-            );
-            match store.acquire(&key(1), false, &mut at_once).unwrap() {
-                flow_cache::Acquired::Hit(_) => {} // it failed after the commit point
-                flow_cache::Acquired::Lease(lease) => {
-                    lease.abandon(false);
-                    put_folder(&store, key(1));
+                Some(said) => {
+                    let known = ["failed", "full", "permission"];
+                    assert!(known.iter().any(|word| said.contains(word)), "{said}");
+                    failed.insert(call);
                 }
-                other => panic!("{other:?}"),
+                // It struck the test harness around the child, which can't print.
+                None => assert_eq!(call, "write", "{nth}"),
             }
-            assert!(is_hit(&store, key(1)), "{call} {nth}: {outcome}");
+            made_again(&store);
+            assert!(is_hit(&store, key(1)), "{call} {nth}: {outcome:?}");
         }
-        println!("{call}: {failures} places");
+    }
+    for call in [
+        "fsync",
+        "write",
+        "rename",
+        "mkdir",
+        "fchmod",
+        "utimensat",
+        "flock",
+    ] {
         assert!(
-            failures > 0 || call == "/^unlink",
-            "{call} never failed: is it still the call that is made?"
+            failed.iter().any(|name| name.starts_with(call)),
+            "{call} never failed: is it still the call that is made? {failed:?}"
         );
     }
 }
 
-/// Runs the child below under strace with this fault, and says how it ended.
-fn inject(folder: &Path, fault: &str) -> Option<String> {
-    // The fault may also strike the test harness in it, which then complains.
+#[test]
+fn a_disk_that_is_full_from_any_call_on() {
+    no_space_from_any_call_on();
+}
+
+/// What was there before stays, the error says what it is, and with room the commit succeeds.
+fn no_space_from_any_call_on() {
+    let bench = tempfile::tempdir().unwrap();
+    let mut full = 0;
+    for nth in 1.. {
+        let folder = bench.path().join(nth.to_string());
+        let first = put(&open(&folder.join("store")), key(0), &[7; 100_000], 1.0);
+        let (injected, outcome) = commit_under(&folder, Fault::FullFrom(nth));
+        let outcome = outcome.unwrap();
+        let store = open(&folder.join("store"));
+        verifies_clean(&store);
+        assert_eq!(hit(&store, key(0)), first);
+        if injected.struck.is_none() {
+            assert_eq!(outcome, "committed");
+            break;
+        }
+        if outcome != "committed" {
+            assert!(outcome.contains("the disk is full while"), "{outcome}");
+            full += 1;
+            made_again(&store);
+        }
+        assert!(is_hit(&store, key(1)), "{nth}: {outcome}");
+    }
+    assert!(full > 5, "{full}");
+}
+
+/// After a commit that failed.
+fn made_again(store: &Store) {
+    match store.acquire(&key(1), false, &mut at_once).unwrap() {
+        flow_cache::Acquired::Hit(_) => {} // it failed after the commit point
+        flow_cache::Acquired::Lease(lease) => {
+            lease.abandon(false);
+            put_folder(store, key(1));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Commits a folder under a fault, in a process of its own, and says what came of it; nothing where the process could not.
+fn commit_under(folder: &Path, fault: Fault) -> (Injected, Option<String>) {
+    // What the stage itself writes is written before the fault can strike.
+    let out = folder
+        .join("store/work")
+        .join(key(1).to_string())
+        .join("out");
+    fs::create_dir_all(out.join("deep")).unwrap();
+    fs::write(out.join("a"), [1; 5000]).unwrap();
+    fs::write(out.join("deep/b"), [2; 5000]).unwrap();
     let mut child = process("faults::child_faulty", &[("DIR", folder.to_str().unwrap())]);
-    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
-    let wait_for = |name: &str, alive: &mut dyn FnMut() -> bool| {
-        while !folder.join(name).exists() {
-            if !alive() {
-                return false;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        true
-    };
-    assert!(wait_for("ready", &mut || child
-        .try_wait()
-        .unwrap()
-        .is_none()));
-    let log = fs::File::create(folder.join("attached")).unwrap();
-    let strace = Command::new("strace")
-        .args([
-            "-f",
-            "-o",
-            "/dev/null",
-            "-e",
-            fault,
-            "-p",
-            &child.id().to_string(),
-        ])
-        .stderr(log)
-        .spawn();
-    let attached = strace.and_then(|mut strace| {
-        while !fs::read_to_string(folder.join("attached"))?.contains("attached") {
-            if strace.try_wait()?.is_some() {
-                return Err(std::io::ErrorKind::PermissionDenied.into());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        Ok(strace)
-    });
-    let Ok(mut strace) = attached else {
-        child.kill().unwrap();
-        child.wait().unwrap();
-        return None;
-    };
-    fs::File::create(folder.join("go")).unwrap();
-    child.wait().unwrap();
-    strace.wait().unwrap();
-    let outcomes = ["outcome", "outcome again"]
-        .map(|name| fs::read_to_string(folder.join(name)).unwrap_or_default());
-    Some(
-        outcomes
-            .into_iter()
-            .find(|outcome| !outcome.is_empty())
-            .expect("an outcome"),
-    )
+    child.stdout(Stdio::piped()).stderr(Stdio::null());
+    let (child, supervisor) = inject::spawn(child, fault).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let outcome = said
+        .lines()
+        .find_map(|line| Some(line.split_once("OUTCOME ")?.1.to_owned()));
+    (supervisor.report(), outcome)
 }
 
 #[test]
-#[ignore = "run with a fault by the test above"]
+#[ignore = "run with a fault by the tests above"]
 fn child_faulty() {
-    let folder = folder();
-    let store = open(&folder.join("store"));
-    // What the stage itself writes is written before the fault can strike.
-    let made = folder.join("made");
-    fs::create_dir_all(made.join("deep")).unwrap();
-    fs::write(made.join("a"), [1; 5000]).unwrap();
-    fs::write(made.join("deep/b"), [2; 5000]).unwrap();
-    fs::File::create(folder.join("ready")).unwrap();
-    while !folder.join("go").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    let store = open(&folder().join("store"));
     let result = (|| {
         let lease = match store.acquire(&key(1), false, &mut at_once)? {
             flow_cache::Acquired::Lease(lease) => lease,
             other => panic!("{other:?}"),
         };
-        let out = lease.work().join("out");
-        // Not the call that is to fail.
-        fs::rename(&made, &out)
-            .or_else(|_| fs::rename(&made, &out))
-            .unwrap();
         let draft = draft(&lease, &["out"]);
         lease.commit(draft)
     })();
@@ -315,6 +343,8 @@ fn child_faulty() {
         Err(e) => e.to_string(),
     };
     // Twice: one write of it may be the one that fails.
-    let _ = fs::write(folder.join("outcome"), &outcome);
-    let _ = fs::write(folder.join("outcome again"), &outcome);
+    for _ in 0..2 {
+        let line = format!("OUTCOME {outcome}\n");
+        let _ = std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes());
+    }
 }

@@ -170,7 +170,7 @@ fn what_a_live_process_uses_stays() {
 fn blobs_of_a_commit_under_way_stay() {
     let bench = bench();
     let record = put(&bench.store, key(1), b"content", 1.0);
-    let blob = bench.store.blob_path(&record.outputs["out"].digest);
+    let blob = bench.blob(&record.outputs["out"].digest);
     fs::remove_file(record_path(&bench, key(1))).unwrap();
     let gc = open(bench.store.root());
     let plan = gc.gc(&at_most(0), false).unwrap();

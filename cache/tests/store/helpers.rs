@@ -32,6 +32,12 @@ impl Bench {
         self.store = open(self.store.root());
     }
 
+    /// Where the format says that this blob lies.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.store.root().join("blobs").join(&name[..2]).join(name)
+    }
+
     /// Every file in the store that has a meaning: all but scratch and locks.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();

@@ -4,8 +4,10 @@
 
 mod concurrent;
 mod damaged;
+#[cfg(target_os = "linux")]
 mod faults;
 mod gc;
 mod helpers;
 mod inputs;
+mod layers;
 mod outputs;

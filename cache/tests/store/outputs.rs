@@ -119,7 +119,7 @@ fn a_folder_goes_in_and_comes_out() {
 fn a_folder_and_a_file_of_its_listing_differ() {
     let bench = bench();
     let record = put_folder(&bench.store, key(1));
-    let listing = bench.store.blob_path(&record.outputs["out"].digest);
+    let listing = bench.blob(&record.outputs["out"].digest);
     let file = bench.path("file");
     fs::copy(listing, &file).unwrap();
     assert_ne!(
@@ -341,4 +341,44 @@ fn records_are_listed_by_key_past_damaged_ones() {
     let stats = bench.store.stats().unwrap();
     assert_eq!((stats.records, stats.damaged, stats.seconds), (19, 2, 28.5));
     assert_eq!((stats.blobs, stats.bytes), (20, 30));
+}
+
+#[test]
+fn an_output_is_pointed_at_without_a_copy() {
+    let bench = bench();
+    let file = put(&bench.store, key(1), b"content", 1.0).outputs["out"].clone();
+    bench.store.point(&file, &bench.path("file")).unwrap();
+    assert_eq!(
+        fs::read_link(bench.path("file")).unwrap(),
+        bench.blob(&file.digest)
+    );
+    let folder = put_folder(&bench.store, key(2)).outputs["out"].clone();
+    let place = bench.path("folder");
+    bench.store.point(&folder, &place).unwrap();
+    assert_eq!(bench.store.digest_path(&place).unwrap(), folder.digest);
+    let again = refusal(bench.store.point(&folder, &place));
+    assert!(again.contains("exists already"), "{again}");
+}
+
+#[test]
+fn a_wave_is_answered_in_its_order() {
+    let bench = bench();
+    let made: Vec<_> = (0..100)
+        .step_by(3)
+        .map(|n| put(&bench.store, key(n), &n.to_le_bytes(), 1.0))
+        .collect();
+    let damaged = bench.blob(&made[4].outputs["out"].digest);
+    fs::remove_file(damaged).unwrap();
+    for wave in [0..100, 7..20] {
+        let keys: Vec<Key> = wave.clone().map(key).collect();
+        let answers = bench.store.lookup_many(&keys);
+        assert_eq!(answers.len(), keys.len());
+        for (n, answer) in wave.zip(answers) {
+            match answer.unwrap() {
+                Lookup::Miss => assert_ne!(n % 3, 0, "{n}"),
+                Lookup::Damaged(_) => assert_eq!(n, 12),
+                Lookup::Hit(record) => assert_eq!(record.key, key(n)),
+            }
+        }
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -243,7 +242,8 @@ fn contents(
         let file = file.unwrap_or_else(|| role.to_string());
         let name = Path::new(&file).file_name().unwrap_or_default();
         let place = folder.path().join(side).join(name);
-        link(store, output, &place)?;
+        fs::create_dir(folder.path().join(side))?;
+        store.point(output, &place)?;
         Ok(place)
     };
     let (a, b) = (lay_out("a", a)?, lay_out("b", b)?);
@@ -252,25 +252,6 @@ fn contents(
         return Ok(Vec::new());
     }
     compare::compare(&a, &b)
-}
-
-/// Lays an output out as links to its blobs: nothing is copied, and the store may be read-only.
-fn link(store: &Store, output: &Output, place: &Path) -> Result<()> {
-    let one = |digest: &Digest, place: &Path| -> Result<()> {
-        if let Some(folder) = place.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        symlink(store.blob_path(digest), place)
-            .with_context(|| format!("{} can't be made", place.display()))
-    };
-    if !output.folder {
-        return one(&output.digest, place);
-    }
-    fs::create_dir_all(place)?;
-    for (file, digest, _) in store.files(output)? {
-        one(&digest, &place.join(file))?;
-    }
-    Ok(())
 }
 
 /// What a key was made of, where this version of flow understands it.

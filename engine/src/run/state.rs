@@ -40,7 +40,7 @@ pub struct Options {
 
 /// A stage that takes less, in seconds, may be begun although a more urgent one is ready in a moment.
 const LONG: f64 = 1.0;
-/// From so many stages on, they are looked up by several threads: fewer take less time than threads take to start.
+/// From this many stages on, their keys are made by several threads: fewer take less time than threads take to start.
 const MANY: usize = 64;
 
 /// What is known of an instance that is ready.
@@ -50,34 +50,20 @@ struct Found {
     lookup: Lookup,
 }
 
-/// Makes the key of an instance and looks it up; `None` where something that it reads was not made.
-fn find(
+/// What decides the key of an instance; `None` where something that it reads was not made.
+fn key_of(
     requests: &Requests<'_>,
-    store: &Store,
     records: &HashMap<NodeIndex, Record>,
     node: NodeIndex,
-    forced: bool,
-) -> Result<Option<Found>, Error> {
+) -> Option<(Manifest, Key)> {
     let digest = |source, output: &str| {
         let record: &Record = records.get(&source)?;
         Some(record.outputs.get(output)?.digest)
     };
     let instance = &requests.plan.graph[node];
-    let manifest = Manifest::of(instance, requests.catalogue, requests.externals, digest);
-    let Some(manifest) = manifest else {
-        return Ok(None);
-    };
+    let manifest = Manifest::of(instance, requests.catalogue, requests.externals, digest)?;
     let key = manifest.key();
-    let lookup = if forced {
-        Lookup::Miss
-    } else {
-        store.lookup(&key)?
-    };
-    Ok(Some(Found {
-        key,
-        manifest,
-        lookup,
-    }))
+    Some((manifest, key))
 }
 
 /// The place of each instance in an order.
@@ -221,18 +207,29 @@ impl<'a, 'b> State<'a, 'b> {
     fn look_up(&mut self) -> Result<(), Error> {
         while !self.ready.is_empty() && !self.stopped() {
             let ready: Vec<_> = std::mem::take(&mut self.ready).into_iter().collect();
-            let (requests, store, records) = (&self.requests, self.store, &self.records);
-            let forced = &self.options.forced;
-            let find = |(_, node): &(usize, NodeIndex)| {
-                find(requests, store, records, *node, forced.contains(node))
-            };
-            let found: Vec<_> = if ready.len() < MANY {
-                ready.iter().map(find).collect()
+            let (requests, records) = (&self.requests, &self.records);
+            let key_of = |(_, node): &(usize, NodeIndex)| key_of(requests, records, *node);
+            let keys: Vec<_> = if ready.len() < MANY {
+                ready.iter().map(key_of).collect()
             } else {
-                ready.par_iter().map(find).collect()
+                ready.par_iter().map(key_of).collect()
             };
-            for ((rank, node), found) in ready.into_iter().zip(found) {
-                self.take_in(rank, node, found?);
+            let forced = &self.options.forced;
+            let asked = ready.iter().zip(&keys);
+            let asked = asked.filter(|((_, node), _)| !forced.contains(node));
+            let asked: Vec<Key> = asked.filter_map(|(_, key)| Some(key.as_ref()?.1)).collect();
+            let mut answers = self.store.lookup_many(&asked).into_iter();
+            for ((rank, node), found) in ready.into_iter().zip(keys) {
+                let lookup = match &found {
+                    Some(_) if !forced.contains(&node) => answers.next().transpose()?,
+                    _ => None,
+                };
+                let found = found.map(|(manifest, key)| Found {
+                    key,
+                    manifest,
+                    lookup: lookup.unwrap_or(Lookup::Miss),
+                });
+                self.take_in(rank, node, found);
             }
         }
         Ok(())

@@ -352,5 +352,21 @@ mod tests {
             bytes[if from_the_end { n - 1 - at } else { at }] = value;
             let _ = read(&bytes, json!({}));
         }
+
+        /// With right checksums, so that the arrays' own parser sees the damage.
+        #[test]
+        fn no_bytes_of_an_array_make_it_panic(
+            file in 0..6usize,
+            at in 0..140usize,
+            value: u8,
+            cut in prop::option::of(0..140usize),
+        ) {
+            let mut files = pathmnist();
+            let content = &mut files[file].1;
+            let n = content.len();
+            content[at % n] = value;
+            content.truncate(cut.unwrap_or(n));
+            let _ = read(&npz(&files), json!({}));
+        }
     }
 }

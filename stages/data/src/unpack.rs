@@ -480,5 +480,31 @@ mod tests {
             bytes.truncate(cut.max(n / 2));
             let _ = read(&bytes);
         }
+
+        /// With right checksums of headers and of gzip, so that what the members say of themselves is believed at first.
+        #[test]
+        fn no_header_makes_it_panic(
+            member in 0..3usize,
+            at in 0..512usize,
+            value: u8,
+            cut in prop::option::of(0..4096usize),
+            packed: bool,
+        ) {
+            let mut bytes = good();
+            // A header and a block of content each.
+            let place = &mut bytes[member * 1024..][..512];
+            place[at] = value;
+            let mut header = tar::Header::new_old();
+            header.as_mut_bytes().copy_from_slice(place);
+            header.set_cksum();
+            place.copy_from_slice(header.as_bytes());
+            let n = bytes.len();
+            bytes.truncate(cut.unwrap_or(n));
+            let bytes = if packed { gz(&bytes) } else { bytes };
+            if let Ok(found) = read(&bytes) {
+                prop_assert!(found.get("a.bin").is_none_or(|content| content.len() == 6));
+                prop_assert!(found.values().all(|content| content.len() <= 100));
+            }
+        }
     }
 }

@@ -234,4 +234,27 @@ proptest! {
         fs::write(&path, bytes).unwrap();
         let _ = read(&path, &SMALL);
     }
+
+    /// The archive is whole, so that the records' and the names' own parsers see the damage.
+    #[test]
+    fn no_bytes_of_a_member_make_it_panic(file in 0..4usize, at in 0..16384usize, value: u8, cut in prop::option::of(0..16384usize)) {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &SMALL);
+        let member = SMALL.files.iter().map(|(name, ..)| name).chain(SMALL.names).nth(file);
+        let member = folder.path().join(member.unwrap());
+        let mut bytes = fs::read(&member).unwrap();
+        let n = bytes.len();
+        // Every other time a label, of which a batch has few.
+        let at = if at % 2 == 0 { at % n } else { at % n / 3074 * 3074 };
+        bytes[at] = value;
+        bytes.truncate(cut.unwrap_or(n));
+        fs::write(&member, bytes).unwrap();
+        let path = folder.path().join("x.tar.gz");
+        fs::write(&path, archive(folder.path(), &SMALL)).unwrap();
+        if let Ok(found) = read(&path, &SMALL) {
+            for (labels, &classes) in found.labels.iter().zip(SMALL.classes) {
+                prop_assert!(labels.iter().all(|&label| (0..i32::from(classes)).contains(&label)));
+            }
+        }
+    }
 }

@@ -187,3 +187,47 @@ fn no_byte_makes_it_panic() {
         }
     }
 }
+
+/// The archive is written anew around the damage, with right checksums, so that the pickle's own parser sees it.
+#[test]
+fn no_byte_of_an_archives_pickle_makes_it_panic() {
+    let whole = file("zip.pth");
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&whole)).unwrap();
+    let mut members = Vec::new();
+    for index in 0..archive.len() {
+        let mut member = archive.by_index(index).unwrap();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut member, &mut content).unwrap();
+        let name = member.name().unwrap().to_string();
+        members.push((name, content));
+    }
+    let around = |members: &[(String, Vec<u8>)]| {
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored);
+        for (name, content) in members {
+            writer.start_file(name.as_str(), options).unwrap();
+            std::io::Write::write_all(&mut writer, content).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    };
+    let good = read(&around(&members)).unwrap();
+    assert_eq!(good.tensors.len(), read(&whole).unwrap().tensors.len());
+    let named = |(name, _): &(String, Vec<u8>)| name.ends_with("data.pkl");
+    let pickle = members.iter().position(named).unwrap();
+    let mut refused = 0;
+    for at in 0..members[pickle].1.len() {
+        for value in [0, 0xff, members[pickle].1[at].wrapping_add(1)] {
+            let mut members = members.clone();
+            members[pickle].1[at] = value;
+            match read(&around(&members)) {
+                Ok(Saved { tensors, .. }) => {
+                    let elements: usize = tensors.values().map(Tensor::numel).sum();
+                    assert!(elements <= whole.len());
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
