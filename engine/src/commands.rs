@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use flow_engine::plugin::Catalogue;
+use flow_engine::plugin;
 use flow_engine::run::Survey;
 use flow_engine::run::explain::History;
 use flow_engine::view;
@@ -187,7 +187,7 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
         Some(loaded) => (Some(loaded.workflow), loaded.sources, loaded.problems),
         None => Default::default(),
     };
-    let catalogue = Catalogue::find(workflow.as_ref(), &mut problems);
+    let catalogue = plugin::find(workflow.as_ref(), &mut problems);
     settle(sources, problems, &catalogue)?;
     for (program, cause) in &catalogue.broken {
         view::tell(&format!(
@@ -229,7 +229,7 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
 
 /// `flow schema`.
 pub fn schema() -> Result<ExitCode, Failure> {
-    let catalogue = Catalogue::find(None, &mut Problems::default());
+    let catalogue = plugin::find(None, &mut Problems::default());
     view::print(&format!("{:#}", view::schema::schema(&catalogue)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::excerpt::toml;
 use super::layout::{prose, sentence};
-use crate::plugin::{Catalogue, Kind, type_text};
+use crate::plan::type_text;
+use crate::plugin::{Catalogue, Kind};
 
 /// A line for each kind.
 pub fn list(catalogue: &Catalogue) -> String {

@@ -13,7 +13,7 @@ use super::document::{Document, Run};
 use super::follow::{self, Unfinished};
 use super::gather::{finish, log_of, made_with, overrides, refuse_many};
 use crate::plan::{self, Plan};
-use crate::plugin::Catalogue;
+use crate::plugin::{self, Catalogue};
 use crate::run::past::{PastRun, StageLine};
 use crate::run::provenance::{self, Action, Source};
 use crate::run::{Survey, journal};
@@ -52,7 +52,7 @@ pub fn replan(run: &PastRun) -> Option<Replanned> {
     };
     let loaded = workflow::load_kept(&head.path, &overrides, kept).ok()?;
     let mut problems: Problems = loaded.problems;
-    let catalogue = Catalogue::find(Some(&loaded.workflow), &mut problems);
+    let catalogue = plugin::find(Some(&loaded.workflow), &mut problems);
     let plan = plan::expand(&loaded.workflow, &catalogue, &mut problems);
     let report = workflow::Report::new(loaded.sources, problems);
     (!report.has_errors()).then_some(Replanned {
