@@ -238,11 +238,9 @@ pub fn schema() -> Result<ExitCode, Failure> {
 pub fn new(template: Template, output: &Path) -> Result<ExitCode, Failure> {
     use std::io::Write;
     let text = match template {
-        Template::Programs => include_str!("programs.toml"),
-        Template::Digits => include_str!("../../workflows/quickstart.toml"),
+        Template::Programs => include_str!("templates/programs.toml"),
+        Template::Digits => include_str!("templates/digits.toml"),
     };
-    // The schema lies beside the shipped workflow, not beside a new one.
-    let text = text.strip_prefix("#:schema schema.json\n").unwrap_or(text);
     std::fs::File::create_new(output)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|e| wrong(format!("{} can't be written: {e}", output.display())))?;
