@@ -25,6 +25,8 @@ mod commit;
 mod digest;
 mod error;
 mod fetch;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gc;
 mod lease;
 mod live;

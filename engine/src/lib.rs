@@ -7,6 +7,8 @@
 // `println!` and `eprintln!` panic where nobody can write: `view::print` and `view::tell` don't.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod plan;
 pub mod plugin;
 pub mod run;
