@@ -224,6 +224,11 @@ fn a_new_workflow_is_right_and_runs() {
         .flow("new digits -o digits.toml")
         .stdout_has("digits.toml")
         .check();
+    // It is the shipped workflow, but for the schema that lies beside that one.
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../workflows/quickstart.toml");
+    let shipped = fs::read_to_string(shipped).unwrap();
+    let shipped = shipped.strip_prefix("#:schema schema.json\n").unwrap();
+    assert_eq!(test.read("digits.toml"), shipped);
     test.flow("check digits.toml").stdout_has("16").check();
 }
 

@@ -7,7 +7,7 @@ const COUNT: &str = r#"#!/bin/sh
 if [ "$1" = describe ]; then
     cat <<END
 {"protocol": 1, "plugin": "count", "version": "1", "kinds": [{"name": "count", "version": 1, "summary": "Counts",
-"continues": ["/up/to", "/more"], "outputs": [{"name": "out", "type": "file"}], "parameters": {"type": "object",
+"continues": ["/up/to", "/more"], "threads_parameter": "threads", "outputs": [{"name": "out", "type": "file"}], "parameters": {"type": "object",
 "properties": {"up": {"type": "object", "properties": {"to": {"type": "integer"}}}, "more": {"type": "integer", "default": 0},
 "word": {"type": "string", "default": ""}, "share": {"type": "number", "default": 0.1},
 "spoil": {"type": "boolean", "default": false}, "threads": {"type": ["integer", "null"], "default": null}}}}]}
@@ -158,4 +158,20 @@ fn pinned_threads_are_what_the_stage_gets() {
         let record = store::content(&test.path(".flow"), &key);
         assert_eq!(record["provenance"]["threads"], threads);
     }
+}
+
+/// A name alone says nothing: a kind has to declare which parameter pins its threads.
+#[test]
+fn a_parameter_called_threads_is_like_any_other() {
+    let undeclared = COUNT.replace(r#""threads_parameter": "threads", "#, "");
+    assert_ne!(undeclared, COUNT);
+    let test = Test::new()
+        .executable("plugin", &undeclared)
+        .workflow(&workflow("up = { to = 1 }, threads = 3"))
+        .run("")
+        .ran("c")
+        .check();
+    let key = test.last().stages["c"].key.clone().unwrap();
+    let record = store::content(&test.path(".flow"), &key);
+    assert_eq!(record["provenance"]["threads"], 1);
 }

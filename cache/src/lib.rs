@@ -37,6 +37,8 @@ mod disk;
 mod envelope;
 mod error;
 mod fetch;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gc;
 mod inputs;
 mod lease;

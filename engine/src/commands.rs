@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use flow_engine::plugin::Catalogue;
+use flow_engine::plugin;
 use flow_engine::results::Survey;
 use flow_engine::results::explain::History;
 use flow_engine::results::price::Price;
@@ -195,7 +195,7 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
         Some(loaded) => (Some(loaded.workflow), loaded.sources, loaded.problems),
         None => Default::default(),
     };
-    let catalogue = Catalogue::find(workflow.as_ref(), &mut problems);
+    let catalogue = plugin::find(workflow.as_ref(), &mut problems);
     settle(sources, problems, &catalogue)?;
     for (program, cause) in &catalogue.broken {
         view::tell(&format!(
@@ -237,7 +237,7 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
 
 /// `flow schema`.
 pub fn schema() -> Result<ExitCode, Failure> {
-    let catalogue = Catalogue::find(None, &mut Problems::default());
+    let catalogue = plugin::find(None, &mut Problems::default());
     view::print(&format!("{:#}", view::schema::schema(&catalogue)))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -246,11 +246,9 @@ pub fn schema() -> Result<ExitCode, Failure> {
 pub fn new(template: Template, output: &Path) -> Result<ExitCode, Failure> {
     use std::io::Write;
     let text = match template {
-        Template::Programs => include_str!("programs.toml"),
-        Template::Digits => include_str!("../../workflows/quickstart.toml"),
+        Template::Programs => include_str!("templates/programs.toml"),
+        Template::Digits => include_str!("templates/digits.toml"),
     };
-    // The schema lies beside the shipped workflow, not beside a new one.
-    let text = text.strip_prefix("#:schema schema.json\n").unwrap_or(text);
     std::fs::File::create_new(output)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|e| wrong(format!("{} can't be written: {e}", output.display())))?;

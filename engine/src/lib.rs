@@ -9,6 +9,8 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod figures;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod plan;
 pub mod plugin;
 pub mod record;

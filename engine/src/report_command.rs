@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use clap::Args;
 use flow_cache::Store;
-use flow_engine::plugin::Catalogue;
+use flow_engine::plugin;
 use flow_engine::record::ends::Ends;
 use flow_engine::record::past::{self, PastRun};
 use flow_engine::record::provenance::{self, Action};
@@ -232,7 +232,7 @@ fn of_run(store: &Store, id: &str) -> Result<Document> {
     let catalogue = match &replanned {
         Some(replanned) => &replanned.catalogue,
         None => {
-            found = Catalogue::find(None, &mut Problems::default());
+            found = plugin::find(None, &mut Problems::default());
             &found
         }
     };

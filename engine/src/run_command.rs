@@ -8,11 +8,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use flow_cache::Digest;
+use flow_engine::record::Externals;
 use flow_engine::record::journal::{Journal, Process, Subject};
 use flow_engine::record::settled::{self, Settled};
 use flow_engine::record::{Ending, Event};
+use flow_engine::results::Survey;
+use flow_engine::results::table::Columns;
 use flow_engine::run::budget::Machine;
-use flow_engine::run::{Options, Runner};
+use flow_engine::run::{Options, Runner, Summary};
 use flow_engine::view;
 use flow_engine::view::hearing::Hearing;
 use petgraph::graph::NodeIndex;
@@ -32,51 +35,106 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut session = Session::open(&arguments.workflow)?;
-    let only = session.named("--only", &arguments.only)?;
-    let until = session.named("--until", &arguments.until)?;
-    let forced = session.named("--force", &arguments.force)?;
-    let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
-    let (wanted, looked_up) = if !only.is_empty() {
-        let targets: Vec<_> = only.iter().copied().collect();
-        let ancestors = session.plan.with_ancestors(&targets);
-        (only.clone(), ancestors.difference(&only).copied().collect())
-    } else if !until.is_empty() {
-        let targets: Vec<_> = until.iter().copied().collect();
-        (session.plan.with_ancestors(&targets), BTreeSet::new())
-    } else {
-        (all, BTreeSet::new())
-    };
+    let chosen = Chosen::of(&session, arguments)?;
     if let Some(times) = arguments.check {
-        let machine = machine_for(&session, &wanted)?;
-        return check_command::check(&mut session, arguments, &wanted, times, &machine);
+        let machine = machine_for(&session, &chosen.wanted)?;
+        return check_command::check(&mut session, arguments, &chosen.wanted, times, &machine);
     }
-    let involved: BTreeSet<NodeIndex> = wanted.union(&looked_up).copied().collect();
+    let involved: BTreeSet<NodeIndex> = chosen.wanted.union(&chosen.looked_up).copied().collect();
     let externals = session.externals(&involved)?;
-    if arguments.dry_run || !looked_up.is_empty() {
-        let survey = session.survey(&involved, &forced, &externals)?;
-        if let Some(missing) = session
-            .in_order(&looked_up)
-            .into_iter()
-            .find(|n| survey.record(*n).is_none())
-        {
-            let label = &session.plan.graph[missing].label;
-            return Err(wrong(format!(
-                "--only: stage `{label}`, which it reads from, has no up-to-date result in the store; use --until, or \
-                 first: {}",
-                first(&arguments.workflow, &[label])
-            )));
-        }
+    if arguments.dry_run || !chosen.looked_up.is_empty() {
+        let survey = session.survey(&involved, &chosen.forced, &externals)?;
+        chosen.has_what_it_reads(&session, &survey, arguments)?;
         if arguments.dry_run {
-            return show(&session, &survey, &wanted, arguments.expand, arguments.json);
+            let wanted = &chosen.wanted;
+            return show(&session, &survey, wanted, arguments.expand, arguments.json);
         }
     }
-    let machine = machine_for(&session, &wanted)?;
-    let columns = table_command::columns(&session, &wanted)?;
+    let machine = machine_for(&session, &chosen.wanted)?;
+    let columns = table_command::columns(&session, &chosen.wanted)?;
+    let summary = bring_up_to_date(arguments, &session, &externals, chosen, machine, started)?;
+    let tables = tables(&session, &externals, &summary, columns.as_ref())?;
+    if !arguments.json {
+        show_tables(&tables)?;
+    }
+    if let Some(name) = name {
+        remember(&name, &session, &externals, &summary, tables);
+    }
+    Ok(ExitCode::from(match summary.end.status {
+        Ending::Ok => 0,
+        Ending::Cancelled => INTERRUPTED,
+        Ending::Failed => FAILED,
+    }))
+}
+
+/// The instances that a run is about.
+struct Chosen {
+    /// Those that it brings up to date.
+    wanted: BTreeSet<NodeIndex>,
+    /// Those that have to be so before.
+    looked_up: BTreeSet<NodeIndex>,
+    /// Those that run whatever is in the store.
+    forced: BTreeSet<NodeIndex>,
+}
+
+impl Chosen {
+    /// `--only`, `--until` and `--force`; without the first two, all.
+    fn of(session: &Session, arguments: &RunArguments) -> Result<Chosen, Failure> {
+        let only = session.named("--only", &arguments.only)?;
+        let until = session.named("--until", &arguments.until)?;
+        let forced = session.named("--force", &arguments.force)?;
+        let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
+        let (wanted, looked_up) = if !only.is_empty() {
+            let targets: Vec<_> = only.iter().copied().collect();
+            let ancestors = session.plan.with_ancestors(&targets);
+            (only.clone(), ancestors.difference(&only).copied().collect())
+        } else if !until.is_empty() {
+            let targets: Vec<_> = until.iter().copied().collect();
+            (session.plan.with_ancestors(&targets), BTreeSet::new())
+        } else {
+            (all, BTreeSet::new())
+        };
+        Ok(Chosen {
+            wanted,
+            looked_up,
+            forced,
+        })
+    }
+
+    /// Refuses where something that these instances read from has no result.
+    fn has_what_it_reads(
+        &self,
+        session: &Session,
+        survey: &Survey,
+        arguments: &RunArguments,
+    ) -> Result<(), Failure> {
+        let mut looked_up = session.in_order(&self.looked_up).into_iter();
+        let Some(missing) = looked_up.find(|n| survey.record(*n).is_none()) else {
+            return Ok(());
+        };
+        let label = &session.plan.graph[missing].label;
+        Err(wrong(format!(
+            "--only: stage `{label}`, which it reads from, has no up-to-date result in the store; use --until, or \
+             first: {}",
+            first(&arguments.workflow, &[label])
+        )))
+    }
+}
+
+/// Brings the chosen instances up to date: events go to the view and into the journal.
+fn bring_up_to_date(
+    arguments: &RunArguments,
+    session: &Session,
+    externals: &Externals,
+    chosen: Chosen,
+    machine: Machine,
+    started: Instant,
+) -> Result<Summary, Failure> {
     let stop = interruptible()?;
     let options = Options {
-        wanted,
-        looked_up,
-        forced,
+        wanted: chosen.wanted,
+        looked_up: chosen.looked_up,
+        forced: chosen.forced,
         jobs: arguments.jobs.unwrap_or(machine.cores),
         machine,
         keep_going: arguments.keep_going || (session.plan.sweep.is_some() && !arguments.fail_fast),
@@ -100,7 +158,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         workflow: &session.workflow,
         plan: &session.plan,
         catalogue: &session.catalogue,
-        externals: &externals,
+        externals,
         store: &store,
         stop: &stop,
         started,
@@ -117,40 +175,50 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
             "warning: {error}; so the next run reads the input files again"
         ));
     }
-    let summary = summary?;
+    Ok(summary?)
+}
+
+/// What a run shows at its end; of a sweep only where a table can be made of it.
+fn tables(
+    session: &Session,
+    externals: &Externals,
+    summary: &Summary,
+    columns: Option<&Columns>,
+) -> Result<Vec<String>, Failure> {
     let metrics = |node| Some(&summary.records.get(&node)?.metrics);
-    let tables = match &columns {
+    Ok(match columns {
         _ if session.plan.sweep.is_none() => {
             view::results::tables(&session.plan, &session.catalogue, metrics)
         }
-        Some(columns) => vec![table_command::after(&session, columns, &externals)?],
+        Some(columns) => vec![table_command::after(session, columns, externals)?],
         None => Vec::new(),
-    };
-    if !arguments.json {
-        show_tables(&tables)?;
+    })
+}
+
+/// Notes what the run saw, where it found all its work done. It saves the next run time, nothing else.
+fn remember(
+    name: &Digest,
+    session: &Session,
+    externals: &Externals,
+    summary: &Summary,
+    tables: Vec<String>,
+) {
+    if session.warned || summary.end.cached != session.plan.order.len() {
+        return;
     }
-    if let Some(name) = name
-        && !session.warned
-        && summary.end.cached == session.plan.order.len()
-        && let Some(settled) = Settled::of(
-            &summary.end.run,
-            &session.workflow,
-            &session.sources,
-            &session.plan,
-            &externals,
-            &summary.records,
-            tables,
-            &session.store,
-        )
-    {
-        // It saves the next run time, nothing else.
-        let _ = session.store.note(&name, &settled);
+    let settled = Settled::of(
+        &summary.end.run,
+        &session.workflow,
+        &session.sources,
+        &session.plan,
+        externals,
+        &summary.records,
+        tables,
+        &session.store,
+    );
+    if let Some(settled) = settled {
+        let _ = session.store.note(name, &settled);
     }
-    Ok(ExitCode::from(match summary.end.status {
-        Ending::Ok => 0,
-        Ending::Cancelled => INTERRUPTED,
-        Ending::Failed => FAILED,
-    }))
 }
 
 /// This machine, if it has what the given instances must have.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flow_cache::Store;
 use flow_engine::plan::{self, Plan};
-use flow_engine::plugin::Catalogue;
+use flow_engine::plugin::{self, Catalogue};
 use flow_engine::record::Externals;
 use flow_engine::results::Survey;
 use flow_engine::view;
@@ -103,7 +103,7 @@ impl Session {
             sources,
             mut problems,
         } = workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
-        let catalogue = Catalogue::find(Some(&workflow), &mut problems);
+        let catalogue = plugin::find(Some(&workflow), &mut problems);
         let plan = plan::expand(&workflow, &catalogue, &mut problems);
         let warned = !problems.is_empty();
         let sources = settle(sources, problems, &catalogue)?;

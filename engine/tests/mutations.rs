@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flow_engine::plan;
-use flow_engine::plugin::Catalogue;
+use flow_engine::plugin::{self, Catalogue};
 use flow_engine::workflow::{self, Loaded, Overrides, Problem, Problems, Report};
 use flow_tests::binaries;
 use proptest::prelude::*;
@@ -155,7 +155,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     let loaded = workflow::load(&path, &Overrides::default());
     let loaded = loaded.map_err(|report| report.render(false)).unwrap();
     let mut problems = Problems::default();
-    let catalogue = Catalogue::find(Some(&loaded.workflow), &mut problems);
+    let catalogue = plugin::find(Some(&loaded.workflow), &mut problems);
     assert!(problems.is_empty());
     for kind in ["digits", "umap", "train"] {
         assert!(

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use flow_cache::{Lookup, Record, Store};
 use flow_engine::plan::{self, Plan};
-use flow_engine::plugin::Catalogue;
+use flow_engine::plugin::{self, Catalogue};
 use flow_engine::record::{Event, Externals, Manifest};
 use flow_engine::run::budget::{Budget, Machine, Share};
 use flow_engine::run::perform::{Outcome, Told, perform};
@@ -125,7 +125,7 @@ impl World {
             .map_err(|report| report.render(false))
             .unwrap();
         let (workflow, mut problems) = (loaded.workflow, loaded.problems);
-        let catalogue = Catalogue::find(Some(&workflow), &mut problems);
+        let catalogue = plugin::find(Some(&workflow), &mut problems);
         let plan = plan::expand(&workflow, &catalogue, &mut problems);
         let store = Store::open(&at(".flow")).unwrap();
         let all: BTreeSet<_> = plan.order.iter().copied().collect();

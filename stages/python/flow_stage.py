@@ -162,7 +162,7 @@ class Plugin:
         self._kinds = {}
 
     def stage(self, *, name=None, version=None, revisions=(), inputs=None, outputs=None, parameters=None, path_parameters=(),
-              seeded=False, checkpoints=False, continues=(), headline=(), cpus=1):
+              seeded=False, checkpoints=False, continues=(), threads_parameter=None, headline=(), cpus=1):
         """Makes the decorated function a stage kind. It is called with a `Context` and the parameters by name.
 
         name: what `uses` names; by default the function's name with dashes.
@@ -176,6 +176,7 @@ class Plugin:
         checkpoints: whether it goes on from its work folder after an interruption.
         continues: parameters (JSON pointers such as "/epochs/max") that only say how long to go on: `Context.earlier`
             is then what an action made that differs by smaller numbers there. The result must not depend on it.
+        threads_parameter: the parameter that pins the number of threads: where it is a number, the stage gets exactly as many.
         headline: the numbers of its `metrics` outputs that a person wants to see first.
         cpus: threads that it asks for; 0 is every core.
         """
@@ -197,6 +198,8 @@ class Plugin:
                 "headline": list(headline),
                 "resources": {"cpus": cpus},
             }
+            if threads_parameter is not None:
+                description["threads_parameter"] = threads_parameter
             if version is not None:
                 description["version"] = version
                 description["revisions"] = [{"version": number, "when": when} for number, when in revisions]

@@ -192,7 +192,8 @@ class Declaration(unittest.TestCase):
             with self.assertRaises(TypeError) as caught:
                 plugin.stage(**options)(function)
             self.assertIn(text, str(caught.exception))
-        plugin.stage(name="good", path_parameters=["names"], seeded=True, continues=["/steps"])(fine)
+        plugin.stage(name="good", path_parameters=["names"], seeded=True, continues=["/steps"],
+                     threads_parameter="x")(fine)
         out = io.StringIO()
         with contextlib.redirect_stdout(out), self.assertRaises(SystemExit):
             plugin.main(["describe"])
@@ -201,6 +202,7 @@ class Declaration(unittest.TestCase):
         self.assertEqual((kind["seeded"], kind["path_parameters"]), (True, ["names"]))
         self.assertEqual(kind["parameters"]["required"], ["x"])
         self.assertEqual(kind["continues"], ["/steps"])
+        self.assertEqual(kind["threads_parameter"], "x")
         plugin = flow_stage.Plugin("p", "1")
         plugin.stage(version=1, revisions=[(2, {"required": ["x"]})])(fine)
         out = io.StringIO()
@@ -208,6 +210,7 @@ class Declaration(unittest.TestCase):
             plugin.main(["describe"])
         (kind,) = json.loads(out.getvalue())["kinds"]
         self.assertEqual(kind["revisions"], [{"version": 2, "when": {"required": ["x"]}}])
+        self.assertNotIn("threads_parameter", kind)
 
 
 class Showing(Base):

@@ -1,30 +1,18 @@
 //! Stages to instances: names resolved, inputs wired, types checked, matrices multiplied.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use flow_stage::ArtifactType;
 use petgraph::graph::NodeIndex;
-use serde_json::Value;
 
 use super::coordinates::{self, Coordinates, Row};
+use super::kinds::{Catalogue, Kind};
+use super::names::Names;
 use super::{
-    Command, Input, Instance, Origin, Output, Plan, Resources, Task, Wanted, label, parameters,
-    plain_text, sweep, wiring,
+    Input, Instance, Origin, Output, Plan, Resources, Task, Wanted, label, parameters, plain_text,
+    unused, wiring,
 };
-use crate::plugin::{Catalogue, Kind};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::{
-    self, Action, Located, Node, Reference, Span, Stage, Template, Workflow, template,
-};
-
-/// Builds the plan. What is wrong goes to `problems`; where anything but warnings is found, the plan is incomplete and
-/// must not be run.
-pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
-    match &workflow.sweep {
-        Some(sweep) => sweep::union(sweep, sweep::top(workflow), catalogue, problems),
-        None => single(workflow, catalogue, problems),
-    }
-}
+use crate::workflow::{self, Located, Reference, Stage, Workflow};
 
 /// The plan of a workflow at one point of its sweep.
 pub(super) fn single(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
@@ -32,9 +20,9 @@ pub(super) fn single(workflow: &Workflow, catalogue: &Catalogue, problems: &mut 
     let mut expander = Expander {
         workflow,
         problems,
+        names: Names::of(workflow),
         plan: Plan::default(),
         instances: HashMap::new(),
-        used: workflow.used.clone(),
     };
     for index in wiring.order.iter().flatten().copied() {
         let stage = &workflow.stages[index];
@@ -49,19 +37,26 @@ pub(super) fn single(workflow: &Workflow, catalogue: &Catalogue, problems: &mut 
                 )
             });
             let point: Coordinates = point.collect();
-            expander.parameters(stage, kind, &point);
+            let _ = expander
+                .names
+                .parameters(stage, kind, &point, expander.problems);
         }
     }
-    expander.unused(&wiring);
+    unused::warn(workflow, &wiring, &expander.names.used, expander.problems);
     expander.plan
 }
 
 /// What the workflow asks for, else what the kind asks for by itself.
-fn resources(stage: &Stage, kind: Option<&Kind>) -> Resources {
+fn resources(stage: &Stage, kind: Option<&Kind>, task: &Task) -> Resources {
     let usual = kind.map_or_else(Default::default, |kind| kind.description.resources.clone());
     let asked = stage.resources;
+    let threads = kind.and_then(|kind| kind.description.threads_parameter.as_ref());
+    let threads = threads.and_then(|name| match task {
+        Task::Kind { parameters, .. } => parameters.get(name)?.as_u64(),
+        Task::Command { .. } => None,
+    });
     Resources {
-        threads: None,
+        threads: threads.and_then(|threads| threads.try_into().ok()),
         cpus: asked.cpus.unwrap_or(usual.cpus),
         gpus: asked.gpus.unwrap_or(usual.gpus),
         gpus_needed: asked.gpus.is_some(),
@@ -72,11 +67,10 @@ fn resources(stage: &Stage, kind: Option<&Kind>) -> Resources {
 struct Expander<'a> {
     workflow: &'a Workflow,
     problems: &'a mut Problems,
+    names: Names<'a>,
     plan: Plan,
     /// The instances of each stage, with their coordinates.
     instances: HashMap<&'a str, Vec<(Coordinates, NodeIndex)>>,
-    /// Params that something refers to.
-    used: BTreeSet<String>,
 }
 
 impl<'a> Expander<'a> {
@@ -100,28 +94,25 @@ impl<'a> Expander<'a> {
         for row in rows {
             let task = match kind {
                 Some(kind) => self
-                    .parameters(stage, kind, &row.coordinates)
+                    .names
+                    .parameters(stage, kind, &row.coordinates, self.problems)
                     .map(|parameters| Task::Kind {
                         kind: kind.description.name.clone(),
                         parameters,
                     }),
-                None => self.command(stage, &row.coordinates),
+                None => self.names.command(stage, &row.coordinates, self.problems),
             };
             let Some(task) = task else {
                 // What is wrong at one point of a matrix is most often wrong at all of them.
                 return;
             };
-            let threads = match &task {
-                Task::Kind { parameters, .. } => parameters.get("threads"),
-                Task::Command { .. } => None,
-            };
-            let threads = threads
-                .and_then(|threads| threads.as_u64())
-                .and_then(|threads| u32::try_from(threads).ok());
+            let resources = resources(stage, kind, &task);
             let Some(inputs) = self.inputs(stage, kind, &task, &row) else {
                 return;
             };
-            let Some(outputs) = self.outputs(stage, outputs, &row.coordinates) else {
+            let names = &mut self.names;
+            let outputs = names.outputs(stage, outputs, &row.coordinates, self.problems);
+            let Some(outputs) = outputs else {
                 return;
             };
             let named = coordinates::named(&row.coordinates);
@@ -144,10 +135,7 @@ impl<'a> Expander<'a> {
                 seed: kind
                     .is_some_and(|kind| kind.description.seeded)
                     .then_some(self.workflow.seed),
-                resources: Resources {
-                    threads,
-                    ..resources(stage, kind)
-                },
+                resources,
                 timeout: stage.timeout,
                 retries: stage.retries,
                 env: stage.env.clone(),
@@ -260,169 +248,6 @@ impl<'a> Expander<'a> {
         Some(chosen)
     }
 
-    fn parameters(
-        &mut self,
-        stage: &Stage,
-        kind: &Kind,
-        point: &Coordinates,
-    ) -> Option<serde_json::Map<String, Value>> {
-        let mut resolved = Vec::with_capacity(stage.with.len());
-        for (key, node) in &stage.with {
-            match template::resolve(node, &mut |name| self.value(stage, point, name)) {
-                Ok(node) => resolved.push((key.clone(), node)),
-                Err(problem) => {
-                    self.unresolved(stage, problem.value, problem.span);
-                    return None;
-                }
-            }
-        }
-        parameters::resolve(kind, &resolved, stage.name.span, self.problems)
-    }
-
-    /// What a name in a `with` or a command stands for.
-    fn value(&mut self, stage: &Stage, point: &Coordinates, name: &str) -> Result<Node, Problem> {
-        if let Some(axis) = name.strip_prefix("matrix.") {
-            let key = (stage.name.value.clone(), axis.to_string());
-            // The place is the one where the axis lists its values.
-            let listed =
-                stage
-                    .matrix
-                    .iter()
-                    .find(|(a, _)| a.value == axis)
-                    .and_then(|(_, values)| {
-                        values
-                            .iter()
-                            .find(|v| Some(&v.value.json()) == point.get(&key))
-                    });
-            return listed.cloned().ok_or_else(|| Problem::UnknownName {
-                name: name.into(),
-                known: stage
-                    .matrix
-                    .iter()
-                    .map(|(a, _)| format!("matrix.{}", a.value))
-                    .collect(),
-            });
-        }
-        let node = self.workflow.param(name)?;
-        self.used.extend(name.split('.').next().map(String::from));
-        Ok(node.clone())
-    }
-
-    /// Notes a reference that stands for nothing. An axis that something is wrong with is not there, which is said already.
-    fn unresolved(&mut self, stage: &Stage, problem: Problem, span: Span) {
-        let axis =
-            matches!(&problem, Problem::UnknownName { name, .. } if name.starts_with("matrix."));
-        if !(axis && self.workflow.incomplete.contains(&stage.name.value)) {
-            self.problems.add(problem, span);
-        }
-    }
-
-    fn command(&mut self, stage: &Stage, point: &Coordinates) -> Option<Task> {
-        let (command, parts): (Command, Vec<&Located<Template>>) = match &stage.action {
-            Action::Arguments(arguments) => (
-                Command::Arguments(arguments.iter().map(|a| a.value.clone()).collect()),
-                arguments.iter().collect(),
-            ),
-            Action::Shell(line) => (Command::Shell(line.value.clone()), vec![line]),
-            Action::Uses(_) => return None,
-        };
-        let mut values = BTreeMap::new();
-        let mut sound = true;
-        for part in parts {
-            for name in part.value.names() {
-                let role = |prefix: &str| name.strip_prefix(prefix);
-                if let Some(input) = role("inputs.") {
-                    let known: Vec<_> = stage.inputs.iter().map(|(r, _)| r.value.clone()).collect();
-                    sound &=
-                        self.known(&stage.name.value, name, input, &known, "inputs.", part.span);
-                } else if let Some(output) = role("outputs.") {
-                    let known: Vec<_> =
-                        stage.outputs.iter().map(|(r, _)| r.value.clone()).collect();
-                    sound &= self.known(
-                        &stage.name.value,
-                        name,
-                        output,
-                        &known,
-                        "outputs.",
-                        part.span,
-                    );
-                } else if name != "work" {
-                    match self.value(stage, point, name) {
-                        Ok(node) => {
-                            values.insert(name.to_string(), node.value.json());
-                        }
-                        Err(mut problem) => {
-                            if let Problem::UnknownName { known, .. } = &mut problem {
-                                let roles = stage.inputs.iter().map(|(r, _)| ("inputs", r));
-                                let roles =
-                                    roles.chain(stage.outputs.iter().map(|(r, _)| ("outputs", r)));
-                                known
-                                    .extend(roles.map(|(of, role)| format!("{of}.{}", role.value)));
-                                known.push("work".into());
-                            }
-                            self.unresolved(stage, problem, part.span);
-                            sound = false;
-                        }
-                    }
-                }
-            }
-        }
-        sound.then_some(Task::Command { command, values })
-    }
-
-    fn known(
-        &mut self,
-        stage: &str,
-        name: &str,
-        role: &str,
-        known: &[String],
-        prefix: &str,
-        span: Span,
-    ) -> bool {
-        let found = known.iter().any(|k| k == role);
-        // Where something is wrong in the stage, the role may stand there, only wrongly.
-        if !found && !self.workflow.incomplete.contains(stage) {
-            let problem = Problem::UnknownName {
-                name: name.into(),
-                known: known.iter().map(|k| format!("{prefix}{k}")).collect(),
-            };
-            self.problems.add(problem, span);
-        }
-        found
-    }
-
-    /// The outputs of one instance, with what the names of a program's files refer to.
-    fn outputs(
-        &mut self,
-        stage: &Stage,
-        outputs: &[Output],
-        point: &Coordinates,
-    ) -> Option<Vec<Output>> {
-        let mut outputs = outputs.to_vec();
-        if matches!(stage.action, Action::Uses(_)) {
-            return Some(outputs);
-        }
-        let mut files = Vec::new();
-        for (output, (_, file)) in outputs.iter_mut().zip(&stage.outputs) {
-            let name = file.value.render(|name| {
-                let value = self.value(stage, point, name)?;
-                Ok(value.value.text())
-            });
-            match name {
-                Ok(value) => {
-                    output.file = value.trim_end_matches('/').into();
-                    let span = file.span;
-                    files.push(Located { value, span });
-                }
-                Err(problem) => {
-                    self.unresolved(stage, problem, file.span);
-                    return None;
-                }
-            }
-        }
-        workflow::check_outputs(&files, self.problems).then_some(outputs)
-    }
-
     /// The inputs of one instance: its wired roles, and the paths in its parameters.
     fn inputs(
         &mut self,
@@ -465,7 +290,8 @@ impl<'a> Expander<'a> {
                 workflow::Origin::Path(path) => {
                     let span = path.span;
                     let text = path.value.render(|name| {
-                        self.value(stage, &row.coordinates, name)
+                        self.names
+                            .value(stage, &row.coordinates, name)
                             .map(|n| n.value.text())
                     });
                     let value = match text {
@@ -513,49 +339,5 @@ impl<'a> Expander<'a> {
             }
         }
         Some(inputs)
-    }
-
-    /// Warns of params and stages that nothing comes of.
-    fn unused(&mut self, wiring: &wiring::Wiring<'_>) {
-        // Where something else is wrong, not all references were followed.
-        if !self.problems.is_empty() {
-            return;
-        }
-        for (name, _) in &self.workflow.params {
-            if !self.used.contains(&name.value) {
-                let problem = Problem::UnusedParam {
-                    name: name.value.clone(),
-                };
-                self.problems.add(problem, name.span);
-            }
-        }
-        let stages = || self.workflow.stages.iter().zip(&wiring.kinds);
-        // A folder is for a person to take out.
-        let folders = |k: &Kind| {
-            let outputs = &k.description.outputs;
-            outputs.iter().all(|o| o.artifact == ArtifactType::Folder)
-        };
-        let figures = |k: &Kind| {
-            let mut outputs = k.description.outputs.iter();
-            outputs.any(|o| o.artifact == ArtifactType::Metrics)
-        };
-        let shows = |kind: &Option<&Kind>| kind.is_none_or(|k| figures(k) || folders(k));
-        // A program's outputs, figures and folders are what a workflow is for. Without any of these, all ends are.
-        let read = |stage: &Stage| wiring.read.contains(stage.name.value.as_str());
-        if !stages().any(|(stage, kind)| shows(kind) && !read(stage)) {
-            return;
-        }
-        for (stage, kind) in stages() {
-            if let Some(kind) = kind
-                && !shows(&Some(kind))
-                && !read(stage)
-            {
-                let problem = Problem::UnusedStage {
-                    stage: stage.name.value.clone(),
-                    kind: kind.description.name.clone(),
-                };
-                self.problems.add(problem, stage.name.span);
-            }
-        }
     }
 }

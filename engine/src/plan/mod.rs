@@ -1,16 +1,21 @@
 //! From a workflow to a DAG of stage instances, complete and checked. Pure: no file is looked at.
 //!
 //! - `wiring`: what stages read from each other: names, roles, artifact types, cycles.
-//! - `expand`: stages to instances.
+//! - `expand`: stages to instances; `names`: what the names in them stand for; `unused`: what nothing comes of.
 //! - `coordinates`: which instances a stage has, given those it reads from.
 //! - [`sweep`]: the union of the plans of a sweep's points.
-//! - `parameters`: defaults, types and ranges by the schema that the plugin publishes.
+//! - `parameters`: defaults, types and ranges by the schema that the plugin publishes; `types` puts these into words.
+//! - [`kinds`]: the stage kinds, as plugins describe them.
 
 mod coordinates;
 pub mod edges;
 mod expand;
+pub mod kinds;
+mod names;
 mod parameters;
 pub mod sweep;
+mod types;
+mod unused;
 mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,9 +29,19 @@ use serde_json::{Map, Value};
 
 use flow_stage::ArtifactType;
 
-use crate::workflow::{Located, Reference, Template};
-pub use expand::expand;
+use crate::workflow::{Located, Problems, Reference, Template, Workflow};
+use kinds::Catalogue;
 pub use sweep::{Point, Sweep};
+pub use types::type_text;
+
+/// Builds the plan. What is wrong goes to `problems`; where anything but warnings is found, the plan is incomplete and
+/// must not be run.
+pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
+    match &workflow.sweep {
+        Some(sweep) => sweep::union(sweep, sweep::top(workflow), catalogue, problems),
+        None => expand::single(workflow, catalogue, problems),
+    }
+}
 
 /// A workflow as a DAG of stage instances: an edge leads from what is read to what reads it.
 #[derive(Debug, Default)]
@@ -69,7 +84,7 @@ pub struct Instance {
 /// What an instance asks of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
-    /// Threads that its own parameter `threads` pins: it gets as many, whatever the machine has.
+    /// Threads that a parameter of its own pins: it gets as many, whatever the machine has.
     pub threads: Option<u32>,
     /// Threads; 0 for all.
     pub cpus: u32,

@@ -4,8 +4,9 @@
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
+use super::kinds::Kind;
+use super::types::type_text;
 use super::{Input, Origin, Wanted, is_glob};
-use crate::plugin::{Kind, type_text};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{Located, Node, NodeValue, Span, node};
 

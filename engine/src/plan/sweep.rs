@@ -7,8 +7,8 @@ use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
 use super::expand::single;
+use super::kinds::Catalogue;
 use super::{Instance, Origin, Plan, Task, coordinates, label};
-use crate::plugin::Catalogue;
 use crate::workflow::problem::{Problem, Problems};
 pub use crate::workflow::sweep::{Goal, Mode};
 use crate::workflow::{self, Reference, Span, Workflow};

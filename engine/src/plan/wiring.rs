@@ -8,7 +8,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::Output;
-use crate::plugin::{Catalogue, Kind};
+use super::kinds::{Catalogue, Kind};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{self, Action, Located, Reference, Stage, Workflow};
 

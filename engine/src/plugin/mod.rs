@@ -1,12 +1,11 @@
-//! Stage plugins: finding them, what they offer, and running one as a process.
+//! Stage plugins as programs: finding them, and running one as a process. What they offer is a [`Catalogue`], which
+//! plans are made with.
 //!
-//! - [`catalogue`]: every stage kind that the found plugins describe.
-//! - `types`: what a parameter takes, in words.
+//! - `find`: every stage kind that the found plugins describe.
 //! - [`process`]: one child process in its own group, with a clean environment, watched to its end.
 
-pub mod catalogue;
+mod find;
 pub mod process;
-mod types;
 
-pub use catalogue::{Catalogue, Kind};
-pub use types::type_text;
+pub use crate::plan::kinds::{Catalogue, Kind};
+pub use find::{find, identity};

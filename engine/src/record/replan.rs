@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::past::PastRun;
 use crate::plan::{self, Plan};
-use crate::plugin::Catalogue;
+use crate::plugin::{self, Catalogue};
 use crate::workflow::problem::Problems;
 use crate::workflow::{self, Workflow};
 
@@ -33,7 +33,7 @@ pub fn replan(run: &PastRun) -> Option<Replanned> {
     kept.insert(head.path.clone(), text);
     let loaded = workflow::load_kept(&head.path, &head.overrides(), kept).ok()?;
     let mut problems: Problems = loaded.problems;
-    let catalogue = Catalogue::find(Some(&loaded.workflow), &mut problems);
+    let catalogue = plugin::find(Some(&loaded.workflow), &mut problems);
     let plan = plan::expand(&loaded.workflow, &catalogue, &mut problems);
     let report = workflow::Report::new(loaded.sources, problems);
     (!report.has_errors()).then_some(Replanned {

@@ -18,7 +18,7 @@ use super::event::{Ending, Event, RunEnd};
 use super::external::{self, Externals};
 use super::key::FORMAT;
 use crate::plan::{Plan, Wanted};
-use crate::plugin::Catalogue;
+use crate::plugin;
 use crate::workflow::{Overrides, Sources, Workflow};
 
 /// What such a run saw.
@@ -87,7 +87,7 @@ impl Settled {
                 .files()
                 .map(|(path, text)| (path.to_path_buf(), Digest::of_bytes(text.as_bytes())))
                 .collect(),
-            catalogue: Catalogue::identity(&plugins),
+            catalogue: plugin::identity(&plugins),
             plugins,
             env: variables
                 .into_iter()
@@ -145,7 +145,7 @@ impl Settled {
         // A pool of threads costs more than a few files.
         const FEW: usize = 100;
         self.sources.iter().all(same_text)
-            && Catalogue::identity(&self.plugins) == self.catalogue
+            && plugin::identity(&self.plugins) == self.catalogue
             && self.env.iter().all(same_variable)
             && if self.results.len() + self.files.len() < FEW {
                 self.files.iter().all(same_file) && self.results.iter().all(same_result)

@@ -6,7 +6,8 @@ use flow_stage::protocol::KindDescription;
 use serde_json::Value;
 
 use super::layout::{prose, sentence};
-use crate::plugin::{Catalogue, Kind, type_text};
+use crate::plan::type_text;
+use crate::plugin::{Catalogue, Kind};
 use crate::words::toml;
 
 /// A line for each kind.

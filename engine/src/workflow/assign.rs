@@ -1,10 +1,9 @@
 //! Giving a part of the tree another value, or none: `keep`, `epochs.max`, `stages.NAME.uses`, `stages.NAME.with.PARAMETER`.
 
-use super::compose::find;
 use super::node::{Located, Node, NodeValue};
 use super::problem::Problem;
-use super::reader::Entries;
 use super::template::{Piece, Template};
+use super::tree::{Entries, find, names};
 
 /// Whether a path leads into `[stages]`. What is set there may look through a reference at a param, so params come first.
 pub(super) fn in_stages(path: &str) -> bool {
@@ -158,8 +157,4 @@ fn at_path<T>(value: T, path: &Located<String>) -> Located<T> {
         value,
         span: path.span,
     }
-}
-
-fn names(table: &Entries) -> Vec<String> {
-    table.iter().map(|(key, _)| key.value.clone()).collect()
 }

@@ -3,33 +3,40 @@
 //! - [`source`]: texts and places in them.
 //! - [`node`]: a TOML value with its place.
 //! - [`template`]: `${name}` in strings.
-//! - [`problem`]: everything that can be wrong with a workflow, and how it is said.
-//! - `compose`: one tree out of the file, its includes, variants and the command line; `set` reads values that are given
-//!   there, `assign` puts them into the tree.
+//! - [`problem`]: everything that can be wrong with a workflow, and how it is said; `report` shows it at its place.
+//! - `compose`: one tree out of the file, its includes and a file of params; `tree` lays one over another.
+//! - `layers`: what the command line lays over it: `variants` that are chosen, and values: `set` reads them, `assign`
+//!   puts them into the tree.
 //! - [`sweep`]: `[sweep]`, one workflow at many points.
 //! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
 //! - `reference`: how inputs name stages.
 
 mod assign;
 mod compose;
+mod layers;
 pub mod node;
 mod parse;
 pub mod problem;
 mod reader;
 mod reference;
+mod report;
 mod set;
 pub mod source;
 mod stage;
 pub mod sweep;
 pub mod template;
+mod tree;
+mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use layers::{Ground, Layers};
 pub use node::{Located, Node, NodeValue};
-pub use problem::{Problem, Problems, Report};
+pub use problem::{Problem, Problems};
 pub use reference::{Reference, selectors};
+pub use report::Report;
 pub use source::{Sources, Span};
 pub(crate) use stage::check_outputs;
 pub use sweep::Sweep;
@@ -226,11 +233,22 @@ pub fn load_kept(
 ) -> Result<Loaded, Report> {
     let mut sources = Sources::with_kept(kept);
     let mut problems = Problems::default();
-    let Some(composed) = compose::compose(path, overrides, &mut sources, &mut problems) else {
+    let params = overrides.params.as_deref();
+    let Some(files) = compose::compose(path, params, &mut sources, &mut problems) else {
         return Err(Report::new(sources, problems));
     };
+    let layers = Layers::read(overrides, &mut sources, &mut problems);
+    let ground = Ground::new(files.root, files.variants, layers, &mut problems);
+    let sweep = sweep::sweep(
+        files.sweep,
+        files.top,
+        overrides,
+        &ground,
+        &mut sources,
+        &mut problems,
+    );
     Ok(Loaded {
-        workflow: parse::workflow(composed, &mut problems),
+        workflow: parse::workflow(ground.root, sweep, files.path, files.top, &mut problems),
         sources,
         problems,
     })

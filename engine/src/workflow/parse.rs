@@ -3,21 +3,22 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::compose::Composed;
 use super::node::{Node, NodeValue};
 use super::problem::{Problem, Problems};
-use super::reader::{Entries, Reader};
+use super::reader::Reader;
 use super::source::Span;
+use super::sweep::Sweep;
+use super::tree::Entries;
 use super::{DEFAULT_SEED, Workflow, template};
 
-/// Reads the whole tree.
-pub(super) fn workflow(composed: Composed, problems: &mut Problems) -> Workflow {
-    let Composed {
-        root,
-        path,
-        top,
-        sweep,
-    } = composed;
+/// Reads the whole tree, and those of its sweep. `top` is for what has no better place.
+pub(super) fn workflow(
+    root: Entries,
+    sweep: Option<Sweep<Entries>>,
+    path: PathBuf,
+    top: Span,
+    problems: &mut Problems,
+) -> Workflow {
     let mut reader = Reader { problems };
     let mut workflow = reader.workflow(root, path, top);
     let path = workflow.path.clone();

@@ -6,9 +6,7 @@ use super::node::{Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::source::Span;
 use super::template::Template;
-
-/// A table's entries.
-pub(super) type Entries = Vec<(Located<String>, Node)>;
+use super::tree::Entries;
 
 /// Reads values and notes what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -109,6 +107,17 @@ impl Reader<'_> {
             other => {
                 self.wrong_type(what, "a table", &other, node.span);
                 Vec::new()
+            }
+        }
+    }
+
+    /// The entries of a table that stays where it is.
+    pub fn entries<'n>(&mut self, what: &str, node: &'n Node) -> &'n [(Located<String>, Node)] {
+        match &node.value {
+            NodeValue::Table(entries) => entries,
+            other => {
+                self.wrong_type(what, "a table", other, node.span);
+                &[]
             }
         }
     }

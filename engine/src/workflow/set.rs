@@ -48,8 +48,7 @@ pub(super) fn list(
 
 /// Reads `--seeds`: a number of them, or two and more with commas between them, or a TOML list.
 pub(super) fn seeds(text: &str, sources: &mut Sources, problems: &mut Problems) -> Node {
-    let source = sources.add("--seeds".into(), text.into());
-    let place = trimmed(Span::new(source, 0..text.len()), text);
+    let place = trimmed(sources.add_option("--seeds", text), text);
     let node = value(place.of(text), place, problems);
     if matches!(node.value, NodeValue::String(_)) && text.contains(',') {
         let value = NodeValue::Array(values(text, place, problems));
@@ -65,14 +64,14 @@ fn named(
     sources: &mut Sources,
     problems: &mut Problems,
 ) -> Option<(Located<String>, Span)> {
-    let source = sources.add(option.into(), text.into());
+    let whole = sources.add_option(option, text);
     let Some(at) = text.find('=') else {
-        problems.add(Problem::SetWithoutValue, Span::new(source, 0..text.len()));
+        problems.add(Problem::SetWithoutValue, whole);
         return None;
     };
-    let span = trimmed(Span::new(source, 0..at), text);
+    let span = trimmed(whole.inside(0..at), text);
     let value = span.of(text).to_string();
-    let rest = trimmed(Span::new(source, at + 1..text.len()), text);
+    let rest = trimmed(whole.inside(at + 1..text.len()), text);
     Some((Located { value, span }, rest))
 }
 

@@ -43,6 +43,12 @@ impl Sources {
         self.texts.len() - 1
     }
 
+    /// Takes the text of an option in, and says where it stands.
+    pub(super) fn add_option(&mut self, option: &str, text: &str) -> Span {
+        let source = self.add(option.into(), text.into());
+        Span::new(source, 0..text.len())
+    }
+
     /// Takes the text of a file in.
     pub fn add_file(&mut self, path: &Path, text: String) -> usize {
         let source = self.add(path.display().to_string(), text);

@@ -192,7 +192,7 @@ fn read_part(images: &Path, labels: &Path) -> Result<Part> {
 
 /// The shape and the bytes of an IDX file: two zeros, the element type (8: unsigned byte), the number of dimensions,
 /// each dimension as a big-endian u32, the elements in row-major order.
-fn read_file(path: &Path, dimensions: u8) -> Result<(Vec<u32>, Vec<u8>)> {
+pub(crate) fn read_file(path: &Path, dimensions: u8) -> Result<(Vec<u32>, Vec<u8>)> {
     let name = path.display().to_string();
     let mut reader = unpack::open(path)?;
     let size = 4 + 4 * u64::from(dimensions);

@@ -21,6 +21,8 @@ pub mod digits;
 pub mod download;
 pub mod draw;
 pub mod feature_vectors;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod idx;
 pub mod image_folder;
 pub mod medmnist;

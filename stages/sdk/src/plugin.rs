@@ -162,6 +162,7 @@ fn describe<S: Stage>() -> KindDescription {
         seeded: S::SEEDED,
         checkpoints: S::CHECKPOINTS,
         continues: S::CONTINUES.iter().map(|&p| p.into()).collect(),
+        threads_parameter: S::THREADS_PARAMETER.map(String::from),
         headline: S::HEADLINE.iter().map(|&m| m.into()).collect(),
         resources: S::resources(),
     }

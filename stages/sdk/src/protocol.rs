@@ -64,6 +64,10 @@ pub struct KindDescription {
     /// outputs as [`Request::earlier`]; the result has to be the same as without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub continues: Vec<String>,
+    /// The parameter that pins the number of threads, which the results depend on: where its value is a number, the stage
+    /// gets exactly as many, whatever the workflow and the machine say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads_parameter: Option<String>,
     /// Names of the metrics that a person wants to see first, in order. The table at the end of a run shows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headline: Vec<String>,

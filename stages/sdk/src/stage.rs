@@ -27,6 +27,9 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
     const CONTINUES: &'static [&'static str] = &[];
     /// The parameters that are paths of files or folders to read.
     const PATH_PARAMETERS: &'static [&'static str] = &[];
+    /// The parameter that pins the number of threads; see
+    /// [`KindDescription::threads_parameter`](crate::protocol::KindDescription::threads_parameter).
+    const THREADS_PARAMETER: Option<&'static str> = None;
     /// The metrics that a person wants to see first.
     const HEADLINE: &'static [&'static str] = &[];
 

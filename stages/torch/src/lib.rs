@@ -15,6 +15,8 @@ mod augment;
 mod checkpoint;
 mod data;
 mod form;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod history;
 mod measure;
 mod model;

@@ -31,6 +31,11 @@ pub struct Machine {
     pub precision: Precision,
 }
 
+impl Machine {
+    /// The name of the parameter that pins the number of threads.
+    pub const THREADS: Option<&'static str> = Some("threads");
+}
+
 fn auto() -> String {
     "auto".into()
 }

@@ -1,12 +1,13 @@
-//! The table `[sweep]` itself, before its names are looked up.
+//! What is said of a sweep, in `[sweep]` and on the command line, before its names are looked up.
 
 use super::{Goal, Mode};
-use crate::workflow::compose::find;
 use crate::workflow::node::{Located, Node, NodeValue};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::reader::{Entries, Reader};
+use crate::workflow::reader::Reader;
 use crate::workflow::reference::Reference;
-use crate::workflow::source::Span;
+use crate::workflow::source::{Sources, Span};
+use crate::workflow::tree::{Entries, find, inside, names};
+use crate::workflow::{Overrides, set};
 
 /// The modes by name.
 const MODES: [(&str, Mode); 5] = [
@@ -25,6 +26,8 @@ pub(super) struct Head {
     pub span: Span,
     pub mode: Mode,
     pub axes: Named<Vec<Node>>,
+    /// `--sweep`: axes that come to these, or take the place of one.
+    pub added: Named<Vec<Node>>,
     /// How many points `random` draws.
     pub draws: usize,
     pub points: Vec<Located<Named<Node>>>,
@@ -32,23 +35,65 @@ pub(super) struct Head {
     pub only: Vec<Named<Node>>,
     /// `where.not`: points must match none of these.
     pub not: Vec<Named<Node>>,
-    pub seeds: Option<Node>,
+    seeds: Option<Node>,
     goal: Option<Node>,
+    /// `--point`: the texts of the options.
+    pub chosen: Vec<Located<String>>,
 }
 
 impl Head {
-    /// Takes the table apart; `top` is the place of a sweep that stands on the command line alone.
-    pub fn read(node: Option<Node>, top: Span, problems: &mut Problems) -> Head {
+    /// Reads the table and the options; `top` is the place of a sweep that stands on the command line alone. `None` where
+    /// nothing is swept.
+    pub fn read(
+        node: Option<Node>,
+        top: Span,
+        overrides: &Overrides,
+        sources: &mut Sources,
+        problems: &mut Problems,
+    ) -> Option<Head> {
+        let swept = node.is_some() || !overrides.sweep.is_empty() || overrides.seeds.is_some();
+        let mut head = swept.then(|| Head::table(node, top, problems));
+        if let Some(head) = &mut head {
+            for text in &overrides.sweep {
+                if head.mode == Mode::Points {
+                    let span = sources.add_option("--sweep", text);
+                    let why = "the workflow's sweep lists its points, and has no axes to add to";
+                    problems.add(Problem::BadSweep { why }, span);
+                    continue;
+                }
+                head.added.extend(set::list(text, sources, problems));
+            }
+            if let Some(text) = &overrides.seeds {
+                head.seeds = Some(set::seeds(text, sources, problems));
+            }
+        }
+        for text in &overrides.point {
+            let span = sources.add_option("--point", text);
+            match &mut head {
+                Some(head) => head.chosen.push(Located {
+                    value: text.clone(),
+                    span,
+                }),
+                None => problems.add(Problem::NothingSwept, span),
+            }
+        }
+        head
+    }
+
+    /// Takes the table apart.
+    fn table(node: Option<Node>, top: Span, problems: &mut Problems) -> Head {
         let mut head = Head {
             span: node.as_ref().map_or(top, |node| node.span),
             mode: Mode::Grid,
             axes: Vec::new(),
+            added: Vec::new(),
             draws: 0,
             points: Vec::new(),
             only: Vec::new(),
             not: Vec::new(),
             seeds: None,
             goal: None,
+            chosen: Vec::new(),
         };
         let reader = &mut Reader { problems };
         let entries = node.map_or_else(Vec::new, |node| reader.table("`[sweep]`", node));
@@ -221,13 +266,9 @@ impl Head {
             problems.add(Problem::MalformedGoal { text }, metric.span);
             return None;
         };
-        let stages = match find(root, "stages").map(|node| &node.value) {
-            Some(NodeValue::Table(stages)) => stages.as_slice(),
-            _ => &[],
-        };
+        let stages = inside(find(root, "stages"));
         if find(stages, &reference.stage).is_none() {
-            let known = stages.iter().map(|(name, _)| name.value.clone()).collect();
-            let stage = reference.stage;
+            let (stage, known) = (reference.stage, names(stages));
             problems.add(Problem::UnknownStage { stage, known }, metric.span);
             return None;
         }

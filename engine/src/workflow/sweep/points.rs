@@ -1,48 +1,61 @@
-//! Which combinations of values there are.
+//! Which combinations of values there are: axes in, points out. No file and no tree is looked at.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
+use super::Mode;
+use super::axes::Axis;
 use super::head::{Head, Named};
-use super::{Axis, Combination, Ground, Mode, Row};
-use crate::workflow::compose::Composer;
 use crate::workflow::node::{Located, Node};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::reader::{Entries, Reader};
 use crate::workflow::reference;
 
 /// More combinations than this are refused, before `where` and `random` choose from them.
 const LIMIT: usize = 100_000;
 
-/// The rows of a sweep, in order; `None` where something is wrong.
+/// A value for each axis; none where the base has none.
+pub(super) type Row = Vec<Option<Node>>;
+
+/// A combination of values.
+pub(super) struct Point {
+    pub row: Row,
+    /// Axis and value; null where the base has no value.
+    pub coordinates: BTreeMap<String, Value>,
+    /// Whether these are the values of the file without its sweep.
+    pub base: bool,
+    /// The seeds that it runs with.
+    pub seeds: Vec<u64>,
+}
+
+/// The rows of a sweep, in order; `None` where something is wrong, or was since there were `before` problems. `seed` is
+/// what random ones are drawn by.
 pub(super) fn rows(
-    head: &mut Head,
-    axes: &mut Vec<Axis>,
-    ground: &Ground<'_>,
-    composer: &mut Composer<'_>,
+    head: &Head,
+    axes: &[Axis],
+    seed: u64,
+    before: usize,
+    problems: &mut Problems,
 ) -> Option<Vec<Row>> {
-    let so_far = composer.problems.count();
     let mut rows = match head.mode {
-        Mode::Points => listed(head, axes, ground, composer),
-        Mode::Zip => zipped(head, axes, ground, composer.problems)?,
-        Mode::OneAtATime => one_at_a_time(axes, ground),
-        Mode::Grid | Mode::Random => grid(head, axes, ground, composer.problems)?,
+        Mode::Points => listed(head, axes, problems),
+        Mode::Zip => zipped(head, axes, problems)?,
+        Mode::OneAtATime => one_at_a_time(axes),
+        Mode::Grid | Mode::Random => grid(head, axes, problems)?,
     };
     // What the command line sets has that value at every point; points that only differed in it are one.
     for (i, axis) in axes.iter().enumerate() {
-        if ground.is_fixed(axis) {
-            let value = ground.base(axis);
-            rows.iter_mut().for_each(|row| row[i] = value.clone());
+        if axis.is_fixed {
+            rows.iter_mut().for_each(|row| row[i] = axis.base.clone());
         }
     }
-    if axes.iter().any(|axis| ground.is_fixed(axis)) {
+    if axes.iter().any(|axis| axis.is_fixed) {
         let mut seen = HashSet::new();
         rows.retain(|row| seen.insert(texts(row)));
     }
-    let only = conditions(&head.only, axes, ground, composer.problems);
-    let not = conditions(&head.not, axes, ground, composer.problems);
-    if composer.problems.count() > so_far {
+    let only = conditions(&head.only, axes, problems);
+    let not = conditions(&head.not, axes, problems);
+    if problems.count() > before {
         return None;
     }
     rows.retain(|row| {
@@ -50,13 +63,32 @@ pub(super) fn rows(
             && !not.iter().any(|condition| holds(condition, row))
     });
     if head.mode == Mode::Random {
-        draw(&mut rows, head.draws, ground.seed());
+        draw(&mut rows, head.draws, seed);
     }
     if rows.is_empty() {
-        composer.problems.add(Problem::NoPoints, head.span);
+        problems.add(Problem::NoPoints, head.span);
         return None;
     }
     Some(rows)
+}
+
+/// The points that rows stand for, each with all seeds.
+pub(super) fn points(rows: Vec<Row>, axes: &[Axis], seeds: &[u64]) -> Vec<Point> {
+    let point = |row: Row| {
+        let values = || axes.iter().zip(&row);
+        let same = |(axis, value): (&Axis, &Option<Node>)| {
+            axis.base.as_ref().map(|node| &node.value) == value.as_ref().map(|node| &node.value)
+        };
+        Point {
+            coordinates: values()
+                .map(|(axis, value)| (axis.name.value.clone(), json(value)))
+                .collect(),
+            base: values().all(same),
+            seeds: seeds.to_vec(),
+            row,
+        }
+    };
+    rows.into_iter().map(point).collect()
 }
 
 /// The values as text, which tells rows apart.
@@ -69,21 +101,12 @@ fn json(value: &Option<Node>) -> Value {
 }
 
 /// An axis that the command line sets counts once.
-fn size(axis: &Axis, ground: &Ground<'_>) -> usize {
-    if ground.is_fixed(axis) {
-        1
-    } else {
-        axis.values.len()
-    }
+fn size(axis: &Axis) -> usize {
+    if axis.is_fixed { 1 } else { axis.values.len() }
 }
 
-fn grid(
-    head: &Head,
-    axes: &[Axis],
-    ground: &Ground<'_>,
-    problems: &mut Problems,
-) -> Option<Vec<Row>> {
-    let sizes: Vec<usize> = axes.iter().map(|axis| size(axis, ground)).collect();
+fn grid(head: &Head, axes: &[Axis], problems: &mut Problems) -> Option<Vec<Row>> {
+    let sizes: Vec<usize> = axes.iter().map(size).collect();
     let count = sizes
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size));
@@ -113,13 +136,8 @@ fn grid(
     Some(rows)
 }
 
-fn zipped(
-    head: &Head,
-    axes: &[Axis],
-    ground: &Ground<'_>,
-    problems: &mut Problems,
-) -> Option<Vec<Row>> {
-    let free = || axes.iter().filter(|axis| !ground.is_fixed(axis));
+fn zipped(head: &Head, axes: &[Axis], problems: &mut Problems) -> Option<Vec<Row>> {
+    let free = || axes.iter().filter(|axis| !axis.is_fixed);
     let count = free().map(|axis| axis.values.len()).max().unwrap_or(1);
     if free().any(|axis| axis.values.len() != count) {
         let lengths: Vec<String> = free()
@@ -138,8 +156,8 @@ fn zipped(
     Some((0..count).map(row).collect())
 }
 
-fn one_at_a_time(axes: &[Axis], ground: &Ground<'_>) -> Vec<Row> {
-    let base: Row = axes.iter().map(|axis| ground.base(axis)).collect();
+fn one_at_a_time(axes: &[Axis]) -> Vec<Row> {
+    let base: Row = axes.iter().map(|axis| axis.base.clone()).collect();
     let mut rows = vec![base.clone()];
     for (i, axis) in axes.iter().enumerate() {
         for value in &axis.values {
@@ -153,42 +171,19 @@ fn one_at_a_time(axes: &[Axis], ground: &Ground<'_>) -> Vec<Row> {
     rows
 }
 
-/// The listed points; their axes are all that any of them names, and what a point leaves out is as in the base.
-fn listed(
-    head: &mut Head,
-    axes: &mut Vec<Axis>,
-    ground: &Ground<'_>,
-    composer: &mut Composer<'_>,
-) -> Vec<Row> {
-    let points = std::mem::take(&mut head.points);
-    for (name, value) in points.iter().flat_map(|point| &point.value) {
-        match axes.iter_mut().find(|a| a.name.value == name.value) {
-            Some(axis)
-                if axis
-                    .values
-                    .iter()
-                    .any(|v| v.value.json() == value.value.json()) => {}
-            Some(axis) => axis.values.push(value.clone()),
-            None => axes.extend(ground.axis(name.clone(), vec![value.clone()], composer)),
-        }
-    }
-    let reader = &mut Reader {
-        problems: composer.problems,
-    };
-    for axis in axes.iter() {
-        reader.distinct(&axis.name.value, &axis.values);
-    }
+/// The listed points; what one leaves out is as in the base.
+fn listed(head: &Head, axes: &[Axis], problems: &mut Problems) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for Located { value: point, span } in points {
+    for Located { value: point, span } in &head.points {
         let row: Row = axes
             .iter()
             .map(|axis| {
                 let named = point.iter().find(|(n, _)| n.value == axis.name.value);
-                named.map_or_else(|| ground.base(axis), |(_, value)| Some(value.clone()))
+                named.map_or_else(|| axis.base.clone(), |(_, value)| Some(value.clone()))
             })
             .collect();
         if rows.iter().any(|other| texts(other) == texts(&row)) {
-            composer.problems.add(Problem::RepeatedPoint, span);
+            problems.add(Problem::RepeatedPoint, *span);
         }
         rows.push(row);
     }
@@ -204,12 +199,7 @@ fn holds(condition: &Condition, row: &Row) -> bool {
 }
 
 /// `where`: an axis with a value, or with a list of them. A value that the axis never has is a mistake.
-fn conditions(
-    tables: &[Named<Node>],
-    axes: &[Axis],
-    ground: &Ground<'_>,
-    problems: &mut Problems,
-) -> Vec<Condition> {
+fn conditions(tables: &[Named<Node>], axes: &[Axis], problems: &mut Problems) -> Vec<Condition> {
     let mut conditions = Vec::new();
     for table in tables {
         let mut condition = Condition::new();
@@ -222,7 +212,7 @@ fn conditions(
             };
             let axis = &axes[at];
             let mut known: Vec<Value> = axis.values.iter().map(|v| v.value.json()).collect();
-            let base = json(&ground.base(axis));
+            let base = json(&axis.base);
             if !known.contains(&base) {
                 known.push(base);
             }
@@ -262,73 +252,68 @@ fn draw(rows: &mut Vec<Row>, count: usize, seed: u64) {
     *rows = drawn.into_iter().map(|i| rows[i].clone()).collect();
 }
 
-/// `--point axis=value,…`: keeps the points that match one of these.
+/// `--point axis=value,…`: takes the seeds from the points that match none of these.
 pub(super) fn choose(
-    points: &[String],
+    selectors: &[Located<String>],
     axes: &[Axis],
-    combinations: &mut Vec<Combination<Entries>>,
-    composer: &mut Composer<'_>,
+    points: &mut [Point],
+    problems: &mut Problems,
 ) {
-    if points.is_empty() {
+    if selectors.is_empty() {
         return;
     }
     let mut known = names(axes);
     known.push("seed".into());
-    let mut chosen = vec![BTreeSet::new(); combinations.len()];
-    for text in points {
-        let span = composer.text_of("--point", text);
+    let mut chosen = vec![BTreeSet::new(); points.len()];
+    for Located { value: text, span } in selectors {
         let Some(selector) = reference::selectors(text) else {
-            composer.problems.add(Problem::MalformedPoint, span);
+            problems.add(Problem::MalformedPoint, *span);
             continue;
         };
         if let Some((axis, _)) = selector.iter().find(|(axis, _)| !known.contains(axis)) {
             let (axis, known) = (axis.clone(), known.clone());
             let problem = Problem::UnknownAxis { axis, known };
-            composer.problems.add(problem, span);
+            problems.add(problem, *span);
             continue;
         }
         let before = chosen.iter().map(BTreeSet::len).sum::<usize>();
-        for (combination, chosen) in combinations.iter().zip(&mut chosen) {
+        for (point, chosen) in points.iter().zip(&mut chosen) {
             let matches = |seed: &u64| {
                 selector.iter().all(|(axis, wanted)| {
-                    let value = combination.coordinates.get(axis);
+                    let value = point.coordinates.get(axis);
                     value.map_or_else(|| seed.to_string(), plain) == *wanted
                 })
             };
-            chosen.extend(combination.seeds.iter().copied().filter(matches));
+            chosen.extend(point.seeds.iter().copied().filter(matches));
         }
         if chosen.iter().map(BTreeSet::len).sum::<usize>() == before {
+            let known = points.iter().flat_map(|p| labels(p, axes)).collect();
             let point = text.clone();
-            let known = combinations.iter().flat_map(|c| labels(c, axes)).collect();
             let problem = Problem::NoSuchPoint { point, known };
-            composer.problems.add(problem, span);
+            problems.add(problem, *span);
         }
     }
-    for (combination, chosen) in combinations.iter_mut().zip(&chosen) {
-        combination.seeds.retain(|seed| chosen.contains(seed));
+    for (point, chosen) in points.iter_mut().zip(&chosen) {
+        point.seeds.retain(|seed| chosen.contains(seed));
     }
-    combinations.retain(|combination| !combination.seeds.is_empty());
 }
 
-/// The points of a combination as `--point` names them.
-fn labels(combination: &Combination<Entries>, axes: &[Axis]) -> Vec<String> {
+/// A combination with its seeds as `--point` names them.
+fn labels(point: &Point, axes: &[Axis]) -> Vec<String> {
     let part = |axis: &Axis| {
         let name = &axis.name.value;
-        let value = combination
-            .coordinates
-            .get(name)
-            .map_or_else(String::new, plain);
+        let value = point.coordinates.get(name).map_or_else(String::new, plain);
         format!("{name}={value}")
     };
     let parts: Vec<String> = axes.iter().map(part).collect();
-    if combination.seeds.len() == 1 && !parts.is_empty() {
+    if point.seeds.len() == 1 && !parts.is_empty() {
         return vec![parts.join(",")];
     }
     let with_seed = |seed: &u64| {
         let seed = format!("seed={seed}");
         [&parts[..], &[seed]].concat().join(",")
     };
-    combination.seeds.iter().map(with_seed).collect()
+    point.seeds.iter().map(with_seed).collect()
 }
 
 /// A value as a point names it: strings without quotes.

@@ -26,6 +26,7 @@ impl Stage for Evaluate {
     const NAME: &'static str = "evaluate";
     const VERSION: u32 = 4;
     const SUMMARY: &'static str = "Scores a network on the test rows, on the coarse task";
+    const THREADS_PARAMETER: Option<&'static str> = Machine::THREADS;
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn revisions() -> Vec<Revision> {

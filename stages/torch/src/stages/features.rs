@@ -34,6 +34,7 @@ impl Stage for Features {
     const NAME: &'static str = "features";
     const VERSION: u32 = 3;
     const SUMMARY: &'static str = "Computes a network's activations for each training image";
+    const THREADS_PARAMETER: Option<&'static str> = Machine::THREADS;
 
     fn revisions() -> Vec<Revision> {
         vec![super::bf16(4)]

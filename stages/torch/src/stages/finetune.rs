@@ -53,6 +53,7 @@ impl Stage for Finetune {
     const SEEDED: bool = true;
     const CHECKPOINTS: bool = true;
     const CONTINUES: &'static [&'static str] = Recipe::CONTINUES;
+    const THREADS_PARAMETER: Option<&'static str> = Machine::THREADS;
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn revisions() -> Vec<Revision> {

@@ -45,6 +45,7 @@ impl Stage for Train {
     const CHECKPOINTS: bool = true;
     const CONTINUES: &'static [&'static str] = Recipe::CONTINUES;
     const PATH_PARAMETERS: &'static [&'static str] = &["weights"];
+    const THREADS_PARAMETER: Option<&'static str> = Machine::THREADS;
     const HEADLINE: &'static [&'static str] = super::SCORES;
 
     fn revisions() -> Vec<Revision> {

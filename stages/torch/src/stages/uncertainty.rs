@@ -59,6 +59,7 @@ impl Stage for Uncertainty {
     const SUMMARY: &'static str =
         "Scores how sure a network is of each training image under random flips";
     const SEEDED: bool = true;
+    const THREADS_PARAMETER: Option<&'static str> = Machine::THREADS;
 
     fn revisions() -> Vec<Revision> {
         vec![super::bf16(5)]

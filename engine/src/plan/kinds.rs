@@ -1,0 +1,154 @@
+//! The stage kinds that a plan is made with: what plugins said of them, without the plugins themselves.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use flow_stage::protocol::KindDescription;
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+
+/// The stage kinds at hand, by name.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    kinds: BTreeMap<String, Kind>,
+    /// Plugins that were found and could not be used, with the cause.
+    pub broken: Vec<(PathBuf, String)>,
+}
+
+/// A stage kind and the plugin that has it.
+#[derive(Debug)]
+pub struct Kind {
+    /// What the plugin says of it.
+    pub description: KindDescription,
+    /// The plugin's executable.
+    pub program: PathBuf,
+    /// The plugin's name and version, for provenance.
+    pub plugin: String,
+    /// The digest of the plugin's file, for provenance.
+    pub digest: String,
+    /// What goes into the key, but for [`Kind::version_with`]: the declared version, else the digest of the plugin's file.
+    pub version: String,
+    validators: OnceLock<Result<Validators, String>>,
+}
+
+/// A plugin's file, and what tells its results from those of another.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// The executable.
+    pub program: PathBuf,
+    /// Name and version.
+    pub name: String,
+    /// The digest of the file.
+    pub digest: String,
+}
+
+/// A kind's schemas, ready for use.
+#[derive(Debug)]
+struct Validators {
+    parameters: Validator,
+    /// Of each revision, the highest first.
+    revisions: Vec<(u32, Validator)>,
+}
+
+impl Validators {
+    fn of(description: &KindDescription) -> Result<Validators, String> {
+        let validator = |schema| jsonschema::validator_for(schema).map_err(|e| e.to_string());
+        let mut revisions = Vec::new();
+        for revision in &description.revisions {
+            let when = validator(&revision.when)
+                .map_err(|e| format!("revision {}: {e}", revision.version))?;
+            revisions.push((revision.version, when));
+        }
+        revisions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+        Ok(Validators {
+            parameters: validator(&description.parameters)?,
+            revisions,
+        })
+    }
+}
+
+impl Kind {
+    fn new(plugin: &Plugin, description: KindDescription) -> Kind {
+        let version = match description.version {
+            Some(version) => version.to_string(),
+            None => format!("file {}", plugin.digest),
+        };
+        Kind {
+            program: plugin.program.clone(),
+            plugin: plugin.name.clone(),
+            digest: plugin.digest.clone(),
+            version,
+            validators: OnceLock::new(),
+            description,
+        }
+    }
+
+    /// The validator of its parameters.
+    ///
+    /// # Errors
+    /// Where the plugin's schema is not a JSON Schema.
+    pub fn validator(&self) -> Result<&Validator, &str> {
+        let validators = self.validators()?;
+        Ok(&validators.parameters)
+    }
+
+    /// What goes into the key of an action with these parameters, defaults filled in: the highest revision that is for
+    /// them, else the kind's version.
+    pub fn version_with(&self, parameters: &Map<String, Value>) -> String {
+        if self.description.version.is_none() || self.description.revisions.is_empty() {
+            return self.version.clone();
+        }
+        let parameters = Value::Object(parameters.clone());
+        // A workflow is refused before where a schema is none.
+        let revisions = self.validators().into_iter().flat_map(|v| &v.revisions);
+        let mut fitting = revisions.filter(|(_, when)| when.is_valid(&parameters));
+        fitting
+            .next()
+            .map_or_else(|| self.version.clone(), |(version, _)| version.to_string())
+    }
+
+    fn validators(&self) -> Result<&Validators, &str> {
+        let validators = self
+            .validators
+            .get_or_init(|| Validators::of(&self.description));
+        validators.as_ref().map_err(String::as_str)
+    }
+
+    /// The schema of one parameter.
+    pub fn parameter(&self, name: &str) -> Option<&Value> {
+        self.description.parameters.get("properties")?.get(name)
+    }
+
+    /// The names of its parameters.
+    pub fn parameter_names(&self) -> Vec<String> {
+        self.description
+            .parameters
+            .get("properties")
+            .and_then(Value::as_object)
+            .map(|properties| properties.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+}
+
+impl Catalogue {
+    /// Adds the kinds of a plugin. Where two plugins have a kind of the same name, the first that is added has it.
+    pub fn add(&mut self, plugin: &Plugin, descriptions: Vec<KindDescription>) {
+        for description in descriptions {
+            let kind = Kind::new(plugin, description);
+            self.kinds
+                .entry(kind.description.name.clone())
+                .or_insert(kind);
+        }
+    }
+
+    /// The stage kind of a name.
+    pub fn get(&self, name: &str) -> Option<&Kind> {
+        self.kinds.get(name)
+    }
+
+    /// All kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.values()
+    }
+}
