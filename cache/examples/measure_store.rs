@@ -97,7 +97,7 @@ fn materialise(store: &Store, to: &str) -> Duration {
     began.elapsed()
 }
 
-/// A store by its public format: so many records, and as many sparse blobs that come to so many bytes.
+/// A store by its public format: `records` records, and as many sparse blobs, `bytes` in all.
 fn fill(store: &str, records: u64, bytes: u64) -> Duration {
     let began = Instant::now();
     let root = Path::new(store);

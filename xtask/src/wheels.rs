@@ -55,7 +55,7 @@ fn of(os: &str, arch: &str, variant: Variant) -> Result<Vec<Wheel>> {
         }
         ("macos", "aarch64", Variant::Cpu) => Ok(vec![MACOS]),
         ("macos", "aarch64", Variant::Cuda) => {
-            bail!("there is no CUDA on macOS; `cargo xtask setup` alone gets what there is")
+            bail!("there is no CUDA on macOS; `cargo xtask setup` alone gets the build for the CPU")
         }
         _ => bail!(
             "libtorch is fetched for Linux on x86-64 and macOS on Apple silicon, and this is {os} on {arch}: install \

@@ -97,7 +97,7 @@ pub fn draft(lease: &Lease, names: &[&str]) -> Draft {
     }
 }
 
-/// Computes a key: one file, `out`, with this content, that took so many seconds.
+/// Computes a key: one file, `out`, with this content, as if it had taken these seconds.
 pub fn put(store: &Store, key: Key, content: &[u8], seconds: f64) -> Record {
     let lease = lease(store, key);
     fs::write(lease.work().join("out"), content).unwrap();

@@ -69,9 +69,9 @@ pub fn read_to_end(reader: impl Read, most: u64) -> io::Result<Vec<u8>> {
 /// The size that a member of an archive must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// Exactly so many bytes.
+    /// Exactly this number of bytes.
     Exactly(u64),
-    /// At most so many bytes.
+    /// At most this number of bytes.
     AtMost(u64),
 }
 

@@ -247,7 +247,7 @@ pub struct Request {
     pub seed: u64,
     /// The number of threads that the stage may use.
     pub threads: u32,
-    /// `cpu`; or `cuda:0`, the first of the GPUs that are lent to the stage: `CUDA_VISIBLE_DEVICES` names these alone.
+    /// `cpu`; or `cuda:0`, the first of the GPUs that the stage has: `CUDA_VISIBLE_DEVICES` names these alone.
     pub device: String,
 }
 

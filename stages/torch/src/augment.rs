@@ -54,7 +54,7 @@ struct Drawn {
 const LUMA: [f64; 3] = [0.2989, 0.587, 0.114];
 
 impl Augment {
-    /// Whether anything is to be changed.
+    /// Whether it changes nothing.
     pub fn is_none(&self) -> bool {
         *self == Augment::default()
     }

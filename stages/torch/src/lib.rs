@@ -2,7 +2,7 @@
 //!
 //! - `stages`: one file a kind.
 //! - `net`: the networks. `model`: a network as a file. `data`: the data set and its batches.
-//! - `train`: the training loop. `recipe`: its parameters; `task`: what is learned; `history`: what came of each epoch;
+//! - `train`: the training loop. `recipe`: its parameters; `task`: what is learned; `history`: the figures of each epoch;
 //!   `augment`: random changes of images; `range`: the learning rate's range test; `optimise`: optimisers and schedule;
 //!   `checkpoint`: its state on disk.
 //! - `nearest`: labels for images that were left out. `views`: what the kinds show people.

@@ -189,7 +189,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// What is allowed and makes no sense with so many training images, in words with both figures. Not the defaults of what
+    /// What is allowed and makes no sense with `images` training images, in words with both figures. Not the defaults of what
     /// is counted in epochs: a short trial is no mistake.
     pub fn doubts(&self, images: usize) -> Vec<String> {
         let max = self.epochs.max;

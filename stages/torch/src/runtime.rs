@@ -73,7 +73,7 @@ pub fn start(
     let device = match machine.device.as_str() {
         "auto" if context.device() != "cpu" && !Cuda::is_available() => {
             context.warning(format!(
-                "it computes on the CPU: it was lent {}, and this libtorch has no CUDA or finds no driver (`cargo xtask \
+                "it computes on the CPU: it was given {}, and this libtorch has no CUDA or finds no driver (`cargo xtask \
                  setup --cuda` gets one that has)",
                 context.device()
             ));
@@ -95,7 +95,7 @@ fn keep_memory() {
     const HEAP: usize = 2_000_000_000;
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `mallopt` sets numbers of the allocator. The block is no one else's between `malloc` and `free`, and advice on
-    // how its pages are to be backed changes no content.
+    // how its pages are backed changes no content.
     #[allow(unsafe_code, reason = "glibc has no other way to say it")]
     unsafe {
         libc::mallopt(libc::M_MMAP_MAX, 0);

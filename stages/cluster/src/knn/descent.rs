@@ -28,7 +28,7 @@ const CANDIDATES: usize = 30;
 const ROUNDS: usize = 20;
 const FEW: f64 = 0.002;
 
-/// Below so many rows there is nothing to gain: the search is exact.
+/// Below this number of rows the approximate search gains nothing: the search is exact.
 pub(super) fn least_rows(k: usize) -> usize {
     4 * leaf_rows(k)
 }

@@ -37,7 +37,7 @@ pub(super) struct Hdbscan {
     /// The largest cluster that `eom` may choose; 0 for no limit.
     #[serde(default)]
     max_cluster_size: u32,
-    /// In a class of more rows the silhouette is estimated from so many, drawn at random, with its standard error.
+    /// In a class of more rows the silhouette is estimated from this number of them, drawn at random, with its standard error.
     #[serde(default = "report::silhouette_rows")]
     #[schemars(range(min = 2))]
     silhouette_rows: u32,
@@ -221,7 +221,7 @@ impl Hdbscan {
         }
     }
 
-    /// Why a class of so many rows has no cluster, or what may find some; to be read after "no cluster".
+    /// Why a class of `rows` rows has no cluster, or what may find some; follows the words "no cluster".
     fn no_cluster(&self, rows: usize) -> String {
         let least = self.min_cluster_size as usize;
         if rows < least {

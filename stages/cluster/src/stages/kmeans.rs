@@ -24,7 +24,7 @@ pub(super) struct KMeans {
     #[serde(default = "ten")]
     #[schemars(range(min = 1))]
     n_init: u32,
-    /// In a class of more rows the silhouette is estimated from so many, drawn at random, with its standard error.
+    /// In a class of more rows the silhouette is estimated from this number of them, drawn at random, with its standard error.
     #[serde(default = "report::silhouette_rows")]
     #[schemars(range(min = 2))]
     silhouette_rows: u32,

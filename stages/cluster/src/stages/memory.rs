@@ -20,7 +20,7 @@ pub(super) fn check(context: &Context, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// What there is to warn of where so many megabytes are wanted on a machine that describes its memory so.
+/// The warning for a stage that wants `wanted` megabytes on a machine with this `/proc/meminfo`, if it needs one.
 fn judge(wanted: usize, meminfo: &str) -> Result<Option<String>> {
     if let Some(total) = megabytes(meminfo, "MemTotal:") {
         ensure!(

@@ -18,7 +18,7 @@ use crate::scores;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Score {
-    /// In a class of more rows the silhouette is estimated from so many, drawn at random, with its standard error.
+    /// In a class of more rows the silhouette is estimated from this number of them, drawn at random, with its standard error.
     #[serde(default = "report::silhouette_rows")]
     #[schemars(range(min = 2))]
     silhouette_rows: u32,

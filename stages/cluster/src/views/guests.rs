@@ -10,7 +10,8 @@ pub(super) const NEAREST: usize = 5;
 /// Multiplications that a view may cost: about a second.
 const WORK: usize = 4_000_000_000;
 
-/// How many rows there is time for, of a class that keeps so many rows of so many features, in a data set of so many classes.
+/// How many rows can be drawn in the time allowed, in a class that keeps `kept` rows of `features` features, in a data set of
+/// `classes` classes.
 pub(super) fn affordable(kept: usize, features: usize, classes: usize) -> usize {
     WORK / classes.max(1) / (kept * features).max(1)
 }

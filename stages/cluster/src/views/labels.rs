@@ -239,7 +239,7 @@ fn scatter(
     Ok(())
 }
 
-/// The labels of most rows, at most so many, by number.
+/// The labels of most rows, at most `most` of them, by number.
 fn largest(contents: &[Content], most: usize) -> Vec<usize> {
     let mut labels: Vec<usize> = (0..contents.len()).collect();
     labels.sort_by_key(|&label| (std::cmp::Reverse(contents[label].rows.len()), label));

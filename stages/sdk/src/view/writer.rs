@@ -10,7 +10,7 @@ use super::{
     Chart, Coordinates, FILE, Gallery, Group, Item, Picture, Points, Sheet, Table, VERSION, View,
 };
 
-/// A group of images that are to be drawn: its name, a note on it, and the row and label of each image.
+/// A group of images to draw: its name, a note on it, and the row and label of each image.
 pub type GroupOfRows = (String, String, Vec<(usize, String)>);
 
 /// A view that is being written: items are added in the order in which they are shown, and [`Writer::finish`] writes
