@@ -1,5 +1,5 @@
 //! Values and names on the command line and in flow's environment: one reader, and no text too odd for it. What is laid over the
-//! file is tested without processes as well (`engine/tests/arguments.rs`).
+//! file is tested without processes as well (`engine/plan/tests/arguments.rs`).
 
 use flow_tests::Test;
 use proptest::prelude::*;

@@ -3,51 +3,28 @@
 // `println!` and `eprintln!` panic where nobody can write: `view::print` and `view::tell` don't.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-mod cache_commands;
-mod check_command;
+mod arguments;
 mod commands;
-mod compare_command;
-mod export_command;
-mod provenance_commands;
-mod report_cache;
-mod report_command;
-mod run_command;
 mod session;
 mod suggestion;
-mod table_command;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cache_commands::{CacheCommand, StoreArguments};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use compare_command::CompareArguments;
-use export_command::ExportArguments;
-use flow_engine::view::{self, graph::Format};
-use provenance_commands::ShowArguments;
-use report_command::{ReportArguments, UiArguments};
-use table_command::TableArguments;
+use clap::{CommandFactory, Parser, Subcommand};
 
-use flow_engine::workflow::Overrides;
-
-/// A workflow to begin with.
-#[derive(Clone, Copy, ValueEnum)]
-enum Template {
-    /// Two programs, one after the other.
-    Programs,
-    /// The whole method on handwritten digits.
-    Digits,
-}
-
-/// How inputs from the store are checked.
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Verify {
-    /// Read and hash each on its first use in a run.
-    #[default]
-    Digest,
-    /// Trust one whose size and times are as they should be.
-    Size,
-}
+use arguments::{StoreArguments, WorkflowArguments};
+use commands::cache::CacheCommand;
+use commands::compare::CompareArguments;
+use commands::export::ExportArguments;
+use commands::new::Template;
+use commands::report::ReportArguments;
+use commands::run::RunArguments;
+use commands::show::ShowArguments;
+use commands::table::TableArguments;
+use commands::ui::UiArguments;
+use view::graph::Format;
 
 /// Runs declarative machine-learning workflows; only what changed runs again.
 #[derive(Parser)]
@@ -246,112 +223,6 @@ enum Command {
     },
 }
 
-#[derive(Args)]
-struct WorkflowArguments {
-    /// The workflow file.
-    workflow: PathBuf,
-    #[command(flatten)]
-    overrides: OverrideArguments,
-    /// The folder that holds all results; by default .flow beside the workflow file.
-    #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
-    store: Option<PathBuf>,
-}
-
-/// What is laid over a workflow file.
-#[derive(Args, Clone)]
-struct OverrideArguments {
-    /// Give a param another value, as TOML: --set keep=0.8; also stages.NAME.uses and stages.NAME.with.PARAMETER (no value takes it away)
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// Choose a variant of the workflow.
-    #[arg(long, value_name = "GROUP=NAME")]
-    variant: Vec<String>,
-    /// A TOML file of params, which win over the workflow's.
-    #[arg(long, value_name = "FILE")]
-    params: Option<PathBuf>,
-    /// Sweep over the values of a param, a group of variants, stages.NAME.uses or stages.NAME.with.PARAMETER
-    #[arg(long, value_name = "AXIS=VALUE,…")]
-    sweep: Vec<String>,
-    /// Repeat with seeds: a number of them, or a list as `1,2,3` or `[12345]`
-    #[arg(long, value_name = "N|LIST")]
-    seeds: Option<String>,
-    /// Of a sweep, take the points with these values alone: --point keep=0.8,seed=43
-    #[arg(long, value_name = "AXIS=VALUE,…")]
-    point: Vec<String>,
-}
-
-impl WorkflowArguments {
-    fn overrides(&self) -> Overrides {
-        Overrides {
-            params: self.overrides.params.clone(),
-            variants: self.overrides.variant.clone(),
-            set: self.overrides.set.clone(),
-            sweep: self.overrides.sweep.clone(),
-            seeds: self.overrides.seeds.clone(),
-            point: self.overrides.point.clone(),
-        }
-    }
-}
-
-#[derive(Args)]
-struct RunArguments {
-    #[command(flatten)]
-    workflow: WorkflowArguments,
-    /// Run this stage alone; what it reads has to be in the store.
-    #[arg(long, value_name = "STAGE", conflicts_with = "until")]
-    only: Vec<String>,
-    /// Run this stage and what it needs.
-    #[arg(long, value_name = "STAGE")]
-    until: Vec<String>,
-    /// Run this stage although its result is in the store.
-    #[arg(long, value_name = "STAGE")]
-    force: Vec<String>,
-    /// Threads that stages may use at once; by default all.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    jobs: Option<u32>,
-    /// How inputs from the store are checked before a stage gets them
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "HOW",
-        env = "FLOW_VERIFY"
-    )]
-    verify: Verify,
-    /// After a failure, go on with what does not depend on it; a sweep does so anyway.
-    #[arg(short, long)]
-    keep_going: bool,
-    /// End a sweep at the first failure.
-    #[arg(long, conflicts_with = "keep_going")]
-    fail_fast: bool,
-    /// Say what would run, and run nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// With --dry-run: show each instance by itself.
-    #[arg(long, requires = "dry_run")]
-    expand: bool,
-    /// Run stages N times again and compare the bytes with their results in the store, which stay as they are.
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=1000),
-        conflicts_with_all = ["force", "dry_run", "keep_going"]
-    )]
-    check: Option<u32>,
-    /// Check with these numbers of threads, instead of those that the results were made with.
-    #[arg(
-        long,
-        value_name = "N,…",
-        requires = "check",
-        value_delimiter = ',',
-        value_parser = clap::value_parser!(u32).range(1..=1024)
-    )]
-    threads: Vec<u32>,
-    /// Print one JSON object a line: each stage that ends, then the run.
-    #[arg(long)]
-    json: bool,
-}
-
 fn main() -> ExitCode {
     // `parse` prints its own errors and ends with 2, or with 0 after `--help`.
     let result = match Cli::parse().command {
@@ -359,39 +230,41 @@ fn main() -> ExitCode {
             workflow,
             format,
             expand,
-        } => commands::graph(&workflow, format, expand),
-        Command::Check { workflow } => commands::check(&workflow),
-        Command::Schema => commands::schema(),
-        Command::New { template, output } => commands::new(template, &output),
-        Command::Completions { shell } => commands::completions(shell, &mut Cli::command()),
-        Command::Man { folder } => commands::man(&Cli::command(), &folder),
-        Command::Run(arguments) => run_command::run(&arguments),
+        } => commands::graph::graph(&workflow, format, expand),
+        Command::Check { workflow } => commands::check::check(&workflow),
+        Command::Schema => commands::schema::schema(),
+        Command::New { template, output } => commands::new::new(template, &output),
+        Command::Completions { shell } => {
+            commands::completions::completions(shell, &mut Cli::command())
+        }
+        Command::Man { folder } => commands::man::man(&Cli::command(), &folder),
+        Command::Run(arguments) => commands::run::run(&arguments),
         Command::Status {
             workflow,
             expand,
             json,
-        } => commands::status(&workflow, expand, json),
+        } => commands::status::status(&workflow, expand, json),
         Command::Why {
             workflow,
             stage,
             output,
             json,
-        } => commands::why(&workflow, &stage, output, json),
+        } => commands::why::why(&workflow, &stage, output, json),
         Command::Get {
             workflow,
             artifact,
             output,
-        } => commands::get(&workflow, &artifact, output),
-        Command::Table(arguments) => table_command::table(&arguments),
-        Command::Compare(arguments) => compare_command::compare(&arguments),
-        Command::Show(arguments) => provenance_commands::show(&arguments),
-        Command::Runs { store, json } => provenance_commands::runs(&store, json),
-        Command::Export(arguments) => export_command::export(&arguments),
-        Command::Report(arguments) => report_command::report(&arguments),
-        Command::Ui(arguments) => report_command::ui(&arguments),
-        Command::Cache { command } => cache_commands::cache(&command),
+        } => commands::get::get(&workflow, &artifact, output),
+        Command::Table(arguments) => commands::table::table(&arguments),
+        Command::Compare(arguments) => commands::compare::compare(&arguments),
+        Command::Show(arguments) => commands::show::show(&arguments),
+        Command::Runs { store, json } => commands::runs::runs(&store, json),
+        Command::Export(arguments) => commands::export::export(&arguments),
+        Command::Report(arguments) => commands::report::report(&arguments),
+        Command::Ui(arguments) => commands::ui::ui(&arguments),
+        Command::Cache { command } => commands::cache::cache(&command),
         Command::Stages { kind, workflow } => {
-            commands::stages(kind.as_deref(), workflow.as_deref())
+            commands::stages::stages(kind.as_deref(), workflow.as_deref())
         }
     };
     match result {

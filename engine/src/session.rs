@@ -3,19 +3,23 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use flow_cache::Store;
-use flow_engine::plan::{self, Plan};
-use flow_engine::plugin::{self, Catalogue};
-use flow_engine::record::Externals;
-use flow_engine::results::Survey;
-use flow_engine::view;
-use flow_engine::view::hearing::Hearing;
-use flow_engine::workflow::problem::Problems;
-use flow_engine::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
+use flow_plan::plan::kinds::Catalogue;
+use flow_plan::plan::{self, Plan};
+use flow_plan::workflow::problem::Problems;
+use flow_plan::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
+use flow_results::Survey;
+use flow_run::plugin;
+use flow_run::record::Externals;
 use petgraph::graph::NodeIndex;
 
-use crate::{WorkflowArguments, suggestion};
+use crate::arguments::WorkflowArguments;
+use crate::suggestion;
+use crate::view;
+use crate::view::hearing::Hearing;
 
 /// A stage failed, or the machine did.
 pub const FAILED: u8 = 1;
@@ -252,4 +256,20 @@ pub fn settle(
         text,
         status: WRONG,
     })
+}
+
+/// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once, and its stages with it.
+pub fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            INTERRUPTED.into(),
+            Arc::clone(&stop),
+        )
+        .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+        .map_err(|e| wrong(format!("signals can't be watched: {e}")))?;
+    }
+    Ok(stop)
 }

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use flow_cache::Store;
-use flow_engine::words::command;
+use flow_results::words::command;
 
-use crate::WorkflowArguments;
+use crate::arguments::WorkflowArguments;
 
 /// `flow NAME WORKFLOW …` as a shell reads it, with what the call's workflow was given.
 pub fn suggest(name: &str, arguments: &WorkflowArguments, more: &[&str]) -> String {

@@ -1,4 +1,4 @@
 //! Options of the command line, laid over a workflow.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| flow_engine::fuzz::overlay(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| flow_plan::fuzz::overlay(bytes));

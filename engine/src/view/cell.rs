@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use flow_results::table::{Row, SeedValue, Table};
+use flow_run::record::provenance::Action;
 use serde_json::{Value, json};
 
 use super::plain;
 use super::provenance::{self, Again};
-use crate::record::provenance::Action;
-use crate::results::table::{Row, SeedValue, Table};
 
 /// A number, and how it was made.
 #[derive(Debug)]

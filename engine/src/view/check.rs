@@ -1,10 +1,9 @@
 //! How stages that were run again compare with their stored results, in words.
 
+use flow_results::words::{duration, pair, plain};
+use flow_run::record::check::{Again, CheckEnd, Checked, Verdict};
+use flow_run::record::difference::{Difference, Elements, How};
 use serde_json::Value;
-
-use crate::record::check::{Again, CheckEnd, Checked, Verdict};
-use crate::record::difference::{Difference, Elements, How};
-use crate::words::{duration, pair, plain};
 
 /// As many files of one output are named; a folder may hold thousands.
 pub(super) const NAMED: usize = 5;
@@ -193,8 +192,8 @@ fn then_and_now(stored: Option<String>, made: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::check::OutputDiffers;
     use flow_cache::{Digest, Key};
+    use flow_run::record::check::OutputDiffers;
     use serde_json::json;
     use std::collections::BTreeMap;
 

@@ -1,16 +1,16 @@
 //! How two runs, or two points of a sweep, differ: in words, and as JSON.
 
 use bytesize::ByteSize;
+use flow_results::Stands;
+use flow_results::contrast::{
+    Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers,
+};
+use flow_results::words::{pair, plain, short};
+use flow_run::record::difference::{Difference, How};
 use serde_json::{Value, json};
 
 use super::check::{NAMED, elements, made};
 use super::layout;
-use crate::record::difference::{Difference, How};
-use crate::results::Stands;
-use crate::results::contrast::{
-    Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers,
-};
-use crate::words::{pair, plain, short};
 
 /// In words.
 pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use clap::ValueEnum;
+use flow_plan::plan::Plan;
+use flow_plan::plan::edges::needed;
+use flow_results::{State, Survey};
 use layout::backends::svg::SVGWriter;
 use layout::core::base::Orientation;
 use layout::core::color::Color;
@@ -13,9 +16,6 @@ use layout::std_shapes::shapes::{Arrow, Element, ShapeKind};
 use layout::topo::layout::VisualGraph;
 
 use super::Tone;
-use crate::plan::Plan;
-use crate::plan::edges::needed;
-use crate::results::{State, Survey};
 
 /// The forms that a graph is printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

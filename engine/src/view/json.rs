@@ -2,8 +2,9 @@
 
 use std::io;
 
+use flow_run::record::Event;
+
 use super::{View, print, tell};
-use crate::record::Event;
 
 /// Prints the events that are promised; warnings go to stderr.
 #[derive(Debug, Default)]

@@ -4,8 +4,7 @@
 //! - `Figures`: numbers, which never wrap; columns that no line has room for stand in a block below.
 
 use comfy_table::{CellAlignment, ColumnConstraint, LineStyle, Table, TableStyle, Width, presets};
-
-use crate::words::NO_BREAK;
+use flow_results::words::NO_BREAK;
 
 /// As wide as text is set where nobody says how wide the screen is: a page looks the same in every pipe.
 pub(super) const WIDTH: usize = 110;

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use flow_run::record::{Ending, Event, Status};
+
 use super::{
     Pace, View, check, failure_lines, interrupted_line, point_line, run_line, stage_line, tell,
 };
-use crate::record::{Ending, Event, Status};
 
 /// How often a running stage is heard of.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use flow_run::record::{Ending, Event, Status};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{Pace, View, check, failure_lines, interrupted_line, point_line, run_line, stage_line};
-use crate::record::{Ending, Event, Status};
 
 /// Live lines on stderr.
 #[derive(Debug)]

@@ -34,17 +34,16 @@ pub mod status;
 pub mod table;
 pub mod why;
 
-pub use crate::words::{MANY, duration, plain, some};
+pub use flow_results::words::{MANY, duration, plain, some};
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use anstyle::AnsiColor;
 use bytesize::ByteSize;
-
-use crate::record::event::{Failure, PointEnd, RunEnd, StageEnd};
-use crate::record::{Ending, Event, Status, log};
-use crate::results::State;
+use flow_results::State;
+use flow_run::record::event::{Failure, PointEnd, RunEnd, StageEnd};
+use flow_run::record::{Ending, Event, Status, log};
 
 /// Shows a run while it goes on.
 pub trait View {

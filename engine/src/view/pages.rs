@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
+use flow_plan::plan::kinds::{Catalogue, Kind};
+use flow_plan::plan::type_text;
+use flow_results::words::toml;
 use flow_stage::protocol::KindDescription;
 use serde_json::Value;
 
 use super::layout::{prose, sentence};
-use crate::plan::type_text;
-use crate::plugin::{Catalogue, Kind};
-use crate::words::toml;
 
 /// A line for each kind.
 pub fn list(catalogue: &Catalogue) -> String {

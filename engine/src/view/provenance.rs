@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use bytesize::ByteSize;
+use flow_results::words::record::{counts, from};
+use flow_results::words::{command, duration, plain, short, toml};
+use flow_run::record::event::{RunEnd, StageEnd, Status};
+use flow_run::record::provenance::{Action, Source};
+use flow_run::record::{PastRun, journal, log};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::layout;
-use crate::record::event::{RunEnd, StageEnd, Status};
-use crate::record::provenance::{Action, Source};
-use crate::record::{PastRun, journal, log};
-use crate::words::record::{counts, from};
-use crate::words::{command, duration, plain, short, toml};
 
 /// The runs as a table.
 pub fn runs(runs: &[PastRun]) -> String {

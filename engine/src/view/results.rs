@@ -1,12 +1,12 @@
 //! The tables at the end of a run: the figures of each stage that people want to see first.
 
+use flow_plan::plan::Plan;
+use flow_plan::plan::kinds::Catalogue;
+use flow_run::record::figures;
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
 use super::layout::Figures;
-use crate::plan::Plan;
-use crate::plugin::Catalogue;
-use crate::record::figures;
 
 /// A stage or group, and its figures.
 type Row<'a> = (String, &'a Map<String, Value>);

@@ -1,8 +1,7 @@
 //! A JSON Schema of workflow files, with the parameters of the stage kinds at hand, for editors.
 
+use flow_plan::plan::kinds::{Catalogue, Kind};
 use serde_json::{Map, Value, json};
-
-use crate::plugin::{Catalogue, Kind};
 
 /// The schema (draft 2020-12).
 pub fn schema(catalogue: &Catalogue) -> Value {

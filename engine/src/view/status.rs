@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flow_cache::Key;
+use flow_plan::plan::{Instance, Plan};
+use flow_results::explain::{Difference, History, Nearest};
+use flow_results::price::{Price, Shared};
+use flow_results::words::standing::reason;
+use flow_results::{Standing, State, Survey};
 use petgraph::graph::NodeIndex;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Tone, layout};
-use crate::plan::{Instance, Plan};
-use crate::results::explain::{Difference, History, Nearest};
-use crate::results::price::{Price, Shared};
-use crate::results::{Standing, State, Survey};
-use crate::words::standing::reason;
 
 /// One instance's standing, as `--json` prints it.
 #[derive(Debug, Serialize)]

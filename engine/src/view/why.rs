@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flow_cache::Record;
+use flow_plan::plan::{Origin, Plan};
+use flow_results::explain::{Difference, History, Nearest, differences};
+use flow_results::words::standing::{changes, reason};
+use flow_results::words::{duration, pair, plain, short};
+use flow_results::{Standing, Survey};
+use flow_run::record::key;
 use petgraph::graph::NodeIndex;
 
 use super::layout;
-use crate::plan::{Origin, Plan};
-use crate::record::key;
-use crate::results::explain::{Difference, History, Nearest, differences};
-use crate::results::{Standing, Survey};
-use crate::words::standing::{changes, reason};
-use crate::words::{duration, pair, plain, short};
 
 /// Explains one instance.
 pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> String {

@@ -1,10 +1,9 @@
 //! What a crate describes.
 
 use flow_cache::Digest;
-
-use crate::record::event::StageEnd;
-use crate::record::past::PastRun;
-use crate::record::provenance::Action;
+use flow_run::record::event::StageEnd;
+use flow_run::record::past::PastRun;
+use flow_run::record::provenance::Action;
 
 /// A file or folder that was written into the crate.
 #[derive(Debug, Clone)]

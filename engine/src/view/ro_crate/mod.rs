@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 pub use contents::{Crate, Part, PartFile, Step};
 use graph::{Graph, encoding, kind_of, push, reference, references, status, time, uri};
 
-use crate::record::Ending;
-use crate::record::past::{PastRun, State};
-use crate::words::command;
+use flow_results::words::command;
+use flow_run::record::Ending;
+use flow_run::record::past::{PastRun, State};
 
 const CONTEXT: &str = "https://w3id.org/ro/crate/1.1/context";
 const TERMS: &str = "https://w3id.org/ro/terms/workflow-run#";

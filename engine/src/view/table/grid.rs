@@ -1,11 +1,11 @@
 //! What stands in which place of a table that people read, and what is said below it.
 
+use flow_plan::plan::plain_text;
+use flow_results::table::{Cell, Columns, Row, Status, Table};
 use serde_json::Value;
 
 use super::numbers::{Form, probability};
 use super::{status, value};
-use crate::plan::plain_text;
-use crate::results::table::{Cell, Columns, Row, Status, Table};
 
 /// As many points are named that are equally good.
 const NAMED: usize = 3;

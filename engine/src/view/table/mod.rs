@@ -9,13 +9,13 @@ mod latex;
 mod numbers;
 
 use clap::ValueEnum;
+use flow_plan::plan::plain_text;
+use flow_results::table::{Row, Status, Table};
 use serde_json::Value;
 
 use self::grid::{Entry, Grid};
 use super::layout::{self, Figures};
 use super::plain;
-use crate::plan::plain_text;
-use crate::results::table::{Row, Status, Table};
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,8 +1,7 @@
 //! Figures as text: one form for all of a column, so that its rows can be compared.
 
+use flow_results::table::{Cell, Row};
 use serde_json::Number;
-
-use crate::results::table::{Cell, Row};
 
 /// How the figures of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq)]

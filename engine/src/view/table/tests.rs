@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use flow_cache::{Digest, Key};
+use flow_plan::plan::sweep::{Goal, Mode};
+use flow_results::table::{Cell, Lead, SeedValue};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::sweep::{Goal, Mode};
-use crate::results::table::{Cell, Lead, SeedValue};
 
 const ACCURACY: &str = "finetune.test_accuracy";
 const CLUSTERS: &str = "labels[way=a].clusters";
@@ -18,8 +18,8 @@ fn cell(values: &[Value]) -> Cell {
         .collect();
     Cell {
         n: values.len(),
-        mean: crate::results::statistics::mean(&numbers),
-        half_width: crate::results::statistics::half_width(&numbers),
+        mean: flow_results::statistics::mean(&numbers),
+        half_width: flow_results::statistics::half_width(&numbers),
         values: values
             .iter()
             .zip(42..)

@@ -1,0 +1,330 @@
+//! From a workflow to a DAG of stage instances, complete and checked. Pure: no file is looked at.
+//!
+//! - `wiring`: what stages read from each other: names, roles, artifact types, cycles.
+//! - `expand`: stages to instances; `names`: what the names in them stand for; `unused`: what nothing comes of.
+//! - `coordinates`: which instances a stage has, given those it reads from.
+//! - [`sweep`]: the union of the plans of a sweep's points.
+//! - `parameters`: defaults, types and ranges by the schema that the plugin publishes; `types` puts these into words.
+//! - [`kinds`]: the stage kinds, as plugins describe them.
+
+mod coordinates;
+pub mod edges;
+mod expand;
+pub mod kinds;
+mod names;
+mod parameters;
+pub mod sweep;
+mod types;
+mod unused;
+mod wiring;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use flow_stage::ArtifactType;
+use kinds::Catalogue;
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, Reversed};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::workflow::{Located, Problems, Reference, Template, Workflow};
+
+pub use sweep::{Point, Sweep};
+pub use types::type_text;
+
+/// Builds the plan. What is wrong goes to `problems`; where anything but warnings is found, the plan is incomplete and
+/// must not be run.
+pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
+    match &workflow.sweep {
+        Some(sweep) => sweep::union(sweep, sweep::top(workflow), catalogue, problems),
+        None => expand::single(workflow, catalogue, problems),
+    }
+}
+
+/// A workflow as a DAG of stage instances: an edge leads from what is read to what reads it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The instances and their order.
+    pub graph: DiGraph<Instance, ()>,
+    /// All instances, none before what it reads from; otherwise in the workflow's order.
+    pub order: Vec<NodeIndex>,
+    /// The sweep, if it is one: which instances belong to which point.
+    pub sweep: Option<Sweep>,
+}
+
+/// A stage at one point of its matrix, and of the axes of a sweep that it depends on.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// The stage's name.
+    pub stage: String,
+    /// The name with the point: `multihead[alpha=0.1]`.
+    pub label: String,
+    /// The point: axis and value, empty without a matrix and a sweep.
+    pub coordinates: BTreeMap<String, Value>,
+    /// What is to be done.
+    pub task: Task,
+    /// What it reads.
+    pub inputs: Vec<Input>,
+    /// What it writes.
+    pub outputs: Vec<Output>,
+    /// The seed, for a seeded kind.
+    pub seed: Option<u64>,
+    /// What it asks of the machine.
+    pub resources: Resources,
+    /// After which it is ended.
+    pub timeout: Option<Duration>,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
+    /// Environment variables that are passed on, and part of the key.
+    pub env: Vec<String>,
+}
+
+/// What an instance asks of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Threads that a parameter of its own pins: it gets as many, whatever the machine has.
+    pub threads: Option<u32>,
+    /// Threads; 0 for all.
+    pub cpus: u32,
+    /// GPUs.
+    pub gpus: u32,
+    /// Whether the workflow asks for the GPUs: then they have to be there. What a kind asks for by itself is only a wish.
+    pub gpus_needed: bool,
+    /// Memory in bytes; 0 where nothing is said of it.
+    pub memory: u64,
+}
+
+/// What an instance does.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// A stage kind with its parameters, defaults filled in. Path parameters stand as written.
+    Kind {
+        /// The kind's name in the catalogue.
+        kind: String,
+        /// All parameters.
+        parameters: Map<String, Value>,
+    },
+    /// A program.
+    Command {
+        /// Its arguments, or one line for `sh -c`.
+        command: Command,
+        /// The params and matrix values that the command names.
+        values: BTreeMap<String, Value>,
+    },
+}
+
+/// The command of a `run` stage, unrendered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// Arguments, the program first.
+    Arguments(Vec<Template>),
+    /// A line for `sh -c`.
+    Shell(Template),
+}
+
+/// One input of an instance.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Its role; `with.NAME` for a path parameter.
+    pub role: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where an instance's input comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// An output of another instance.
+    Instance {
+        /// The instance.
+        node: NodeIndex,
+        /// Its output's role.
+        output: String,
+    },
+    /// The same output of several instances: their matrix points, and the instances, in order.
+    Collected {
+        /// Point and instance.
+        nodes: Vec<(String, NodeIndex)>,
+        /// Their output's role.
+        output: String,
+    },
+    /// Files of the user's.
+    Path {
+        /// A path or glob, relative to the workflow's folder.
+        pattern: Located<String>,
+        /// What is wanted there.
+        wanted: Wanted,
+        /// The JSON pointer of the parameter that it stands in, for a path parameter.
+        parameter: Option<String>,
+    },
+}
+
+/// Whether a path may stand for several files: a name may hold these characters without being a glob.
+pub fn is_glob(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
+/// What a path input may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Wanted {
+    /// One file.
+    File,
+    /// One folder.
+    Folder,
+    /// One file or folder.
+    Either,
+    /// Any number of files, by a glob.
+    Many,
+}
+
+/// One output of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its role.
+    pub role: String,
+    /// What it is.
+    pub artifact: ArtifactType,
+    /// The file or folder that the stage writes, relative to its output folder.
+    pub file: String,
+}
+
+impl Instance {
+    /// Its matrix point in words: `alpha=0.1`; empty without a matrix.
+    pub fn point(&self) -> String {
+        point(&self.coordinates)
+    }
+
+    /// The instances that it reads from.
+    pub fn sources(&self) -> Vec<NodeIndex> {
+        self.inputs
+            .iter()
+            .flat_map(|input| match &input.origin {
+                Origin::Instance { node, .. } => vec![*node],
+                Origin::Collected { nodes, .. } => nodes.iter().map(|(_, node)| *node).collect(),
+                Origin::Path { .. } => Vec::new(),
+            })
+            .collect()
+    }
+}
+
+fn point(coordinates: &BTreeMap<String, Value>) -> String {
+    let point: Vec<_> = coordinates
+        .iter()
+        .map(|(axis, value)| format!("{axis}={}", plain_text(value)))
+        .collect();
+    point.join(",")
+}
+
+/// The name of an instance: the stage's, with its matrix point if it has one.
+pub fn label(stage: &str, coordinates: &BTreeMap<String, Value>) -> String {
+    if coordinates.is_empty() {
+        return stage.into();
+    }
+    format!("{stage}[{}]", point(coordinates))
+}
+
+impl Plan {
+    /// The instances that `reference` means: all of a stage, or those of some coordinates.
+    ///
+    /// # Errors
+    /// The names that it could have meant.
+    pub fn find(&self, reference: &Reference) -> Result<Vec<NodeIndex>, Vec<String>> {
+        let found: Vec<NodeIndex> = self
+            .order
+            .iter()
+            .copied()
+            .filter(|&node| self.is_meant(node, reference))
+            .collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let of_stage: Vec<String> = self
+            .instances()
+            .filter(|instance| instance.stage == reference.stage)
+            .map(|instance| instance.label.clone())
+            .collect();
+        if !of_stage.is_empty() {
+            return Err(of_stage);
+        }
+        let stages: BTreeSet<String> = self.instances().map(|i| i.stage.clone()).collect();
+        Err(stages.into_iter().collect())
+    }
+
+    /// Whether `reference` means this instance, perhaps among others.
+    pub fn is_meant(&self, node: NodeIndex, reference: &Reference) -> bool {
+        let instance = &self.graph[node];
+        let has = |(axis, text): &(String, String)| {
+            let value = instance.coordinates.get(axis);
+            value.is_some_and(|value| plain_text(value) == *text)
+        };
+        instance.stage == reference.stage && reference.selectors.iter().all(has)
+    }
+
+    /// The given instances and everything that they read from.
+    pub fn with_ancestors(&self, nodes: &[NodeIndex]) -> BTreeSet<NodeIndex> {
+        let reversed = Reversed(&self.graph);
+        let mut search = Dfs::empty(reversed);
+        search.stack.extend(nodes);
+        let mut found = BTreeSet::new();
+        while let Some(node) = search.next(reversed) {
+            found.insert(node);
+        }
+        found
+    }
+
+    /// The instances that read from this one.
+    pub fn readers(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        self.graph.neighbors_directed(node, Direction::Outgoing)
+    }
+
+    /// The instances that this one reads from.
+    pub fn sources(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        self.graph.neighbors_directed(node, Direction::Incoming)
+    }
+
+    /// The instances in the order in which they are best started: first what the longest way leads on from, by how long its
+    /// stages take; of ways that are alike, what most points of a sweep share; then as planned. So the end comes early.
+    ///
+    /// A stage of which no seconds are known counts as the mean of those that are, or of all as alike.
+    pub fn urgency(&self, seconds: impl Fn(&Instance) -> Option<f64>) -> Vec<NodeIndex> {
+        let known: Vec<f64> = self.instances().filter_map(&seconds).collect();
+        let mean = match known.len() {
+            0 => 1.0,
+            count => known.iter().sum::<f64>() / count as f64,
+        };
+        let mut way: HashMap<NodeIndex, f64> = HashMap::new();
+        for &node in self.order.iter().rev() {
+            let own = seconds(&self.graph[node]).unwrap_or(mean);
+            let longest = self.readers(node).filter_map(|reader| way.get(&reader));
+            way.insert(node, own + longest.copied().fold(0.0, f64::max));
+        }
+        let mut shared: HashMap<NodeIndex, usize> = HashMap::new();
+        let points = self.sweep.iter().flat_map(|sweep| &sweep.points);
+        for node in points.flat_map(|point| &point.nodes) {
+            *shared.entry(*node).or_default() += 1;
+        }
+        let mut order = self.order.clone();
+        // Stable: what is alike stays in the plan's order.
+        order.sort_by(|a, b| {
+            let by_way = way[b].total_cmp(&way[a]);
+            by_way.then_with(|| shared.get(b).cmp(&shared.get(a)))
+        });
+        order
+    }
+
+    /// All instances, in order.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.order.iter().map(|&node| &self.graph[node])
+    }
+}
+
+/// A value as it stands in an instance's name: strings without quotes.
+pub fn plain_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

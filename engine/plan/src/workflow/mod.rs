@@ -1,0 +1,256 @@
+//! The language: a workflow file, read into types that remember where each value was written.
+//!
+//! - [`source`]: texts and places in them.
+//! - [`node`]: a TOML value with its place.
+//! - [`template`]: `${name}` in strings.
+//! - [`problem`]: everything that can be wrong with a workflow, and how it is said; `report` shows it at its place.
+//! - `compose`: one tree out of the file, its includes and a file of params; `tree` lays one over another.
+//! - `layers`: what the command line lays over it: `variants` that are chosen, and values: `set` reads them, `assign`
+//!   puts them into the tree.
+//! - [`sweep`]: `[sweep]`, one workflow at many points.
+//! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
+//! - `reference`: how inputs name stages.
+
+mod assign;
+mod compose;
+mod layers;
+pub mod node;
+mod parse;
+pub mod problem;
+mod reader;
+mod reference;
+mod report;
+mod set;
+pub mod source;
+mod stage;
+pub mod sweep;
+pub mod template;
+mod tree;
+mod variants;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use layers::{Ground, Layers};
+
+pub use node::{Located, Node, NodeValue};
+pub use problem::{Problem, Problems};
+pub use reference::{Reference, selectors};
+pub use report::Report;
+pub use source::{Sources, Span};
+pub(crate) use stage::check_outputs;
+pub use sweep::Sweep;
+pub use template::Template;
+
+/// The seed of a workflow that names none.
+pub const DEFAULT_SEED: u64 = 42;
+
+/// A workflow file, checked as far as the text alone allows.
+#[derive(Debug)]
+pub struct Workflow {
+    /// Where the file lies, absolute.
+    pub path: PathBuf,
+    /// Its name: `[workflow] name`, else the file's.
+    pub name: String,
+    /// The seed of every seeded stage.
+    pub seed: u64,
+    /// `[params]`, in file order.
+    pub params: Vec<(Located<String>, Node)>,
+    /// `[stages]`, in file order.
+    pub stages: Vec<Stage>,
+    /// Params that matrices refer to.
+    pub used: BTreeSet<String>,
+    /// Stages that something is wrong in: what they lack may stand there, only wrongly.
+    pub incomplete: BTreeSet<String>,
+    /// `[plugins]`: name and path as written.
+    pub plugins: Vec<(String, Located<String>)>,
+    /// `[sweep]`: then what runs is not this workflow but the sweep's.
+    pub sweep: Option<Sweep>,
+}
+
+impl Workflow {
+    /// The folder that relative paths in the file start from.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The param that `name` or, inside a table, `name.key` stands for. It keeps the place where it was written, so
+    /// that a wrong value is shown there.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownName`], where there is none.
+    pub fn param(&self, name: &str) -> Result<&Node, Problem> {
+        let mut entries = &self.params;
+        let mut prefix = String::new();
+        let mut parts = name.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let found = entries.iter().find(|(key, _)| key.value == part);
+            match found {
+                Some((_, node)) if parts.peek().is_none() => return Ok(node),
+                Some((
+                    _,
+                    Located {
+                        value: NodeValue::Table(inner),
+                        ..
+                    },
+                )) => entries = inner,
+                _ => break,
+            }
+            prefix = format!("{prefix}{part}.");
+        }
+        Err(Problem::UnknownName {
+            name: name.into(),
+            known: entries
+                .iter()
+                .map(|(key, _)| format!("{prefix}{}", key.value))
+                .collect(),
+        })
+    }
+}
+
+/// One `[stages.NAME]`.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its name.
+    pub name: Located<String>,
+    /// What it does.
+    pub action: Action,
+    /// Input roles and where they come from.
+    pub inputs: Vec<(Located<String>, Origin)>,
+    /// Parameters, unresolved.
+    pub with: Vec<(Located<String>, Node)>,
+    /// Axes of its own: one instance for each combination.
+    pub matrix: Vec<(Located<String>, Vec<Node>)>,
+    /// Outputs of a `run` stage: role and file name, unresolved.
+    pub outputs: Vec<(Located<String>, Located<Template>)>,
+    /// What it asks of the machine.
+    pub resources: Resources,
+    /// After which it is ended.
+    pub timeout: Option<Duration>,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
+    /// Environment variables that it reads: passed on, and part of its key.
+    pub env: Vec<String>,
+}
+
+/// What a stage asks of the machine, where the workflow says so.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Resources {
+    /// Threads; 0 for all.
+    pub cpus: Option<u32>,
+    /// GPUs.
+    pub gpus: Option<u32>,
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+}
+
+/// What a stage does.
+#[derive(Debug)]
+pub enum Action {
+    /// A stage kind of a plugin.
+    Uses(Located<String>),
+    /// A program and its arguments.
+    Arguments(Vec<Located<Template>>),
+    /// A line for `sh -c`.
+    Shell(Located<Template>),
+}
+
+/// Where an input comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// Another stage's output.
+    Stage(Located<Reference>),
+    /// That output of all instances of a stage at once.
+    Collect(Located<Reference>),
+    /// A file, a folder or a glob, relative to the workflow's folder.
+    Path(Located<Template>),
+}
+
+/// What the command line lays over a workflow file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// A TOML file of params.
+    pub params: Option<PathBuf>,
+    /// `GROUP=NAME`: variants that are chosen.
+    pub variants: Vec<String>,
+    /// `NAME=VALUE`: single values, which win over all else.
+    pub set: Vec<String>,
+    /// `AXIS=VALUE,…`: axes of a sweep.
+    pub sweep: Vec<String>,
+    /// The seeds of a sweep: how many, or a list.
+    pub seeds: Option<String>,
+    /// `AXIS=VALUE,…`: the points of a sweep that are meant, if not all.
+    pub point: Vec<String>,
+}
+
+impl Overrides {
+    /// As options of `flow run`.
+    pub fn options(&self) -> Vec<String> {
+        let params = self
+            .params
+            .iter()
+            .map(|file| ("--params", file.display().to_string()));
+        let variants = self.variants.iter().map(|v| ("--variant", v.clone()));
+        let set = self.set.iter().map(|v| ("--set", v.clone()));
+        let sweep = self.sweep.iter().map(|v| ("--sweep", v.clone()));
+        let seeds = self.seeds.iter().map(|v| ("--seeds", v.clone()));
+        let point = self.point.iter().map(|v| ("--point", v.clone()));
+        let options = params.chain(variants).chain(set);
+        let options = options.chain(sweep).chain(seeds).chain(point);
+        options
+            .flat_map(|(name, value)| [name.to_string(), value])
+            .collect()
+    }
+}
+
+/// A workflow as far as it could be read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The workflow; without what is wrong in it.
+    pub workflow: Workflow,
+    /// The texts it was read from.
+    pub sources: Sources,
+    /// What is wrong with it. Planning adds to these, so that all mistakes are shown at once.
+    pub problems: Problems,
+}
+
+/// Reads the workflow file at `path`, with what the command line lays over it.
+///
+/// # Errors
+/// A report, where there is no telling what the file means: it can't be read, or is no TOML.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
+    load_kept(path, overrides, BTreeMap::new())
+}
+
+/// Reads a workflow as it was: of the files in `kept`, by absolute path, these texts count and not what is on the disk.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_kept(
+    path: &Path,
+    overrides: &Overrides,
+    kept: BTreeMap<PathBuf, String>,
+) -> Result<Loaded, Report> {
+    let mut sources = Sources::with_kept(kept);
+    let mut problems = Problems::default();
+    let params = overrides.params.as_deref();
+    let Some(files) = compose::compose(path, params, &mut sources, &mut problems) else {
+        return Err(Report::new(sources, problems));
+    };
+    let layers = Layers::read(overrides, &mut sources, &mut problems);
+    let ground = Ground::new(files.root, files.variants, layers, &mut problems);
+    let sweep = sweep::sweep(
+        files.sweep,
+        files.top,
+        overrides,
+        &ground,
+        &mut sources,
+        &mut problems,
+    );
+    Ok(Loaded {
+        workflow: parse::workflow(ground.root, sweep, files.path, files.top, &mut problems),
+        sources,
+        problems,
+    })
+}

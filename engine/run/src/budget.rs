@@ -1,0 +1,255 @@
+//! What the machine has, and what of it stages hold: threads, GPUs, memory.
+
+use flow_plan::plan::Resources;
+
+/// What this machine has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Threads.
+    pub cores: u32,
+    /// GPUs, by the names that `CUDA_VISIBLE_DEVICES` takes.
+    pub gpus: Vec<String>,
+    /// Memory in bytes; the largest number where it is unknown.
+    pub memory: u64,
+}
+
+/// What one stage holds while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Threads.
+    pub threads: u32,
+    /// GPUs, by name.
+    pub gpus: Vec<String>,
+    memory: u64,
+}
+
+/// What may be given out at once, and what is.
+#[derive(Debug)]
+pub struct Budget {
+    machine: Machine,
+    jobs: u32,
+    threads: u32,
+    memory: u64,
+    free_gpus: Vec<String>,
+    holders: usize,
+}
+
+impl Machine {
+    /// Looks at this machine. GPUs are those that `CUDA_VISIBLE_DEVICES` names, else NVIDIA's device files.
+    pub fn here() -> Machine {
+        let gpus = match std::env::var("CUDA_VISIBLE_DEVICES") {
+            Ok(names) => names
+                .split(',')
+                .map(|name| name.trim().to_string())
+                .filter(|name| !name.is_empty())
+                .collect(),
+            Err(_) => nvidia_devices(),
+        };
+        Machine {
+            cores: std::thread::available_parallelism()
+                .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+            gpus,
+            memory: memory(),
+        }
+    }
+
+    /// Says what of `asked` it does not have at all; threads and memory are made do with.
+    pub fn lacks(&self, asked: &Resources) -> Option<String> {
+        let has = self.gpus.len();
+        (asked.gpus_needed && asked.gpus as usize > has).then(|| {
+            format!(
+                "asks for {} GPU(s), and this machine has {has}; leave `gpus` out of its `resources` to run it without",
+                asked.gpus
+            )
+        })
+    }
+
+    /// What of the machine `asked` comes to, the GPUs' names aside.
+    fn share(&self, asked: &Resources) -> (u32, usize, u64) {
+        let threads = match (asked.threads, asked.cpus) {
+            (Some(pinned), _) => pinned,
+            (None, 0) => self.cores,
+            (None, cpus) => cpus.min(self.cores),
+        };
+        let gpus = (asked.gpus as usize).min(self.gpus.len());
+        (threads, gpus, asked.memory.min(self.memory))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    system.totalram.saturating_mul(system.mem_unit.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn memory() -> u64 {
+    u64::MAX
+}
+
+fn nvidia_devices() -> Vec<String> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix("nvidia")?.parse().ok()
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.iter().map(u32::to_string).collect()
+}
+
+impl Share {
+    /// The device that the protocol names.
+    pub fn device(&self) -> &'static str {
+        if self.gpus.is_empty() {
+            "cpu"
+        } else {
+            "cuda:0"
+        }
+    }
+}
+
+impl Budget {
+    /// All of the machine, but no more than `jobs` threads.
+    pub fn new(machine: Machine, jobs: u32) -> Budget {
+        Budget {
+            free_gpus: machine.gpus.clone(),
+            machine,
+            jobs,
+            threads: 0,
+            memory: 0,
+            holders: 0,
+        }
+    }
+
+    /// Whether there is enough of everything for a stage, once those `before` it have got theirs. One that wants more than
+    /// the budget runs alone rather than with less: on the CPU libtorch gives other bits for another number of threads.
+    pub fn fits<'r>(
+        &self,
+        before: impl IntoIterator<Item = &'r Resources>,
+        asked: &Resources,
+    ) -> bool {
+        let (mut threads, mut gpus, mut memory) = self.machine.share(asked);
+        let mut holders = self.holders;
+        for other in before {
+            let share = self.machine.share(other);
+            threads = threads.saturating_add(share.0);
+            gpus += share.1;
+            memory = memory.saturating_add(share.2);
+            holders += 1;
+        }
+        let enough = self.threads.saturating_add(threads) <= self.jobs
+            && gpus <= self.free_gpus.len()
+            && self.memory.saturating_add(memory) <= self.machine.memory;
+        enough || holders == 0
+    }
+
+    /// What a stage gets; `None` where it does not fit.
+    pub fn take(&mut self, asked: &Resources) -> Option<Share> {
+        if !self.fits([], asked) {
+            return None;
+        }
+        let (threads, gpus, memory) = self.machine.share(asked);
+        self.holders += 1;
+        self.threads += threads;
+        self.memory = self.memory.saturating_add(memory);
+        Some(Share {
+            threads,
+            gpus: self.free_gpus.drain(..gpus).collect(),
+            memory,
+        })
+    }
+
+    /// Takes back what a stage held.
+    pub fn give_back(&mut self, share: Share) {
+        self.holders -= 1;
+        self.threads -= share.threads;
+        self.memory = self.memory.saturating_sub(share.memory);
+        self.free_gpus.extend(share.gpus);
+        self.free_gpus.sort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(cpus: u32, gpus: u32, memory: u64) -> Resources {
+        Resources {
+            threads: None,
+            cpus,
+            gpus,
+            gpus_needed: true,
+            memory,
+        }
+    }
+
+    fn budget(jobs: u32) -> Budget {
+        let machine = Machine {
+            cores: 4,
+            gpus: vec!["0".into(), "1".into()],
+            memory: 100,
+        };
+        Budget::new(machine, jobs)
+    }
+
+    #[test]
+    fn each_thread_gpu_and_byte_is_given_out_once() {
+        let mut budget = budget(4);
+        let first = budget.take(&asked(1, 1, 60)).unwrap();
+        assert_eq!(
+            (first.device(), &first.gpus[..]),
+            ("cuda:0", &["0".to_string()][..])
+        );
+        assert_eq!(budget.take(&asked(1, 2, 0)), None, "one GPU is left");
+        assert_eq!(budget.take(&asked(1, 0, 50)), None, "40 bytes are left");
+        assert_eq!(budget.take(&asked(0, 0, 0)), None, "3 threads are left");
+        let second = budget.take(&asked(3, 1, 40)).unwrap();
+        assert_eq!(second.gpus, ["1"]);
+        budget.give_back(first);
+        budget.give_back(second);
+        assert_eq!(budget.take(&asked(4, 2, 100)).unwrap().gpus, ["0", "1"]);
+    }
+
+    #[test]
+    fn what_wants_more_than_there_is_runs_alone() {
+        let mut budget = budget(1);
+        let all = budget.take(&asked(0, 0, 1000)).unwrap();
+        assert_eq!(all.threads, 4);
+        assert_eq!(budget.take(&asked(1, 0, 0)), None);
+        budget.give_back(all);
+        let one = budget.take(&asked(1, 0, 0)).unwrap();
+        assert_eq!((one.threads, one.device()), (1, "cpu"));
+        assert_eq!(budget.take(&asked(1, 0, 0)), None, "jobs is 1");
+    }
+
+    #[test]
+    fn what_is_about_to_start_counts_as_started() {
+        let budget = budget(4);
+        let half = asked(2, 1, 50);
+        assert!(budget.fits([&half], &half));
+        assert!(!budget.fits([&half, &half], &asked(1, 0, 0)));
+        assert!(!budget.fits([&half], &asked(1, 2, 0)));
+        assert!(!budget.fits([&half], &asked(1, 0, 60)));
+        assert!(budget.fits([], &asked(0, 0, 1000)));
+        assert!(!budget.fits([&asked(1, 0, 0)], &asked(0, 0, 1000)));
+    }
+
+    #[test]
+    fn gpus_that_a_workflow_asks_for_have_to_be_there_and_those_of_a_kind_need_not() {
+        let machine = Machine {
+            cores: 1,
+            gpus: Vec::new(),
+            memory: 1,
+        };
+        assert!(machine.lacks(&asked(1, 1, 0)).unwrap().contains("has 0"));
+        let wish = Resources {
+            gpus_needed: false,
+            ..asked(1, 1, 0)
+        };
+        assert_eq!(machine.lacks(&wish), None);
+        let share = Budget::new(machine, 1).take(&wish).unwrap();
+        assert_eq!(share.device(), "cpu");
+    }
+}

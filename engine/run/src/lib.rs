@@ -1,0 +1,36 @@
+//! Bringing a plan up to date: lookup, lease, execute, commit.
+//!
+//! - [`budget`]: what the machine has, and what of it stages hold.
+//! - [`request`]: what one stage's execution needs, written down.
+//! - [`perform`]: a request carried out, from lease to commit; `command` is how its process is put together, `watch` hears what
+//!   it says and how it ends, `outputs` checks what it made, `earlier` finds what it may go on from.
+//! - `executor`: the seam to where requests are carried out, and the loop over it; `local` is this machine.
+//! - [`runner`]: a run; `state` is where each of its instances stands, and what starts next.
+//! - `points`: which points of a sweep are done.
+//! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
+//! - [`record`]: what is written down of actions and runs, and how it is read again.
+//! - [`plugin`]: finding plugins, and one child process.
+
+mod arrays;
+pub mod budget;
+pub mod check;
+mod command;
+pub mod compare;
+mod earlier;
+mod executor;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod local;
+mod outputs;
+pub mod perform;
+pub mod plugin;
+mod points;
+pub mod record;
+pub mod request;
+pub mod runner;
+mod site;
+mod state;
+mod watch;
+
+pub use runner::{Runner, Summary};
+pub use state::Options;

@@ -1,0 +1,111 @@
+//! The executor that is this machine: a budget of it, and a thread for each stage that runs.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+use flow_cache::Store;
+use flow_plan::plan::Resources;
+
+use super::budget::{Budget, Share};
+use super::executor::{Executor, Job, Message, Work, drive};
+use super::perform::{Told, perform};
+
+/// How many stages may be under way at once, those among them that only wait until their result is safe on the disk. So the
+/// disk's syncs, which take milliseconds each, overlap.
+const UNDER_WAY: usize = 64;
+
+/// Does the work on this machine, within the budget.
+pub(super) fn drive_here(work: &mut dyn Work, store: &Store, budget: Budget, stop: &AtomicBool) {
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let mut local = Local {
+            scope,
+            store,
+            stop,
+            budget,
+            under_way: 0,
+            shares: HashMap::new(),
+            sender,
+            receiver,
+        };
+        drive(work, &mut local, stop);
+    });
+}
+
+struct Local<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    store: &'env Store,
+    /// Watched by the threads themselves, so that Ctrl-C takes no turn of the loop to reach them.
+    stop: &'env AtomicBool,
+    budget: Budget,
+    /// The jobs whose threads have not ended.
+    under_way: usize,
+    /// What the jobs hold whose processes are not gone.
+    shares: HashMap<usize, Share>,
+    sender: Sender<Message>,
+    receiver: Receiver<Message>,
+}
+
+impl Executor for Local<'_, '_> {
+    fn fits(&self, batch: &[Job], asked: &Resources) -> bool {
+        let before = batch.iter().map(|job| &job.request.resources);
+        self.under_way + batch.len() < UNDER_WAY && self.budget.fits(before, asked)
+    }
+
+    fn submit(&mut self, batch: Vec<Job>) {
+        for job in batch {
+            self.start(job);
+        }
+    }
+
+    fn next(&mut self, timeout: Duration) -> Option<Message> {
+        let message = self.receiver.recv_timeout(timeout).ok()?;
+        if let Message::Freed(number) | Message::Ended(number, ..) = &message
+            && let Some(share) = self.shares.remove(number)
+        {
+            self.budget.give_back(share);
+        }
+        if let Message::Ended(..) = message {
+            self.under_way -= 1;
+        }
+        Some(message)
+    }
+
+    fn cancel(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Local<'_, '_> {
+    fn start(&mut self, job: Job) {
+        let Job { number, request } = job;
+        let Some(share) = self.budget.take(&request.resources) else {
+            unreachable!("only what fits is submitted")
+        };
+        self.under_way += 1;
+        self.shares.insert(number, share.clone());
+        let (store, stop, sender) = (self.store, self.stop, self.sender.clone());
+        self.scope.spawn(move || {
+            // The loop outlives its jobs; where it is gone there is nobody to tell.
+            let send = |message| {
+                let _ = sender.send(message);
+            };
+            let tell = |told| {
+                send(match told {
+                    Told::Event(event) => Message::Event(event),
+                    Told::Freed => Message::Freed(number),
+                });
+            };
+            let started = Instant::now();
+            let outcome = perform(store, &request, &share, stop, &tell);
+            send(Message::Ended(
+                number,
+                outcome,
+                started.elapsed().as_secs_f64(),
+            ));
+        });
+    }
+}

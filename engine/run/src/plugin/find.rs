@@ -1,0 +1,244 @@
+//! Finding plugins on this machine, and asking them what they offer.
+//!
+//! What a plugin describes is remembered by the identity of its file, so that a run with nothing to do starts no
+//! process.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use flow_plan::plan::kinds::{Catalogue, Plugin};
+use flow_plan::workflow::Workflow;
+use flow_plan::workflow::problem::{Problem, Problems};
+use flow_stage::protocol::{Description, PROTOCOL};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::process;
+
+/// How executables are called that are looked for beside flow and on the PATH.
+const PREFIX: &str = "flow-stages-";
+/// How long `describe` may take; a plugin that links libtorch needs 0.2 s.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Looks beside flow, at `[plugins]` of the workflow, at `FLOW_PLUGIN_PATH` and on the PATH, in this order. Where
+/// two plugins have a kind of the same name, the first that is found has it.
+pub fn find(workflow: Option<&Workflow>, problems: &mut Problems) -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    for program in beside() {
+        add_found(&mut catalogue, &program);
+    }
+    for (_, path) in workflow.iter().flat_map(|workflow| &workflow.plugins) {
+        let program = workflow.map_or_else(PathBuf::new, |w| w.folder().join(&path.value));
+        if let Err(error) = add(&mut catalogue, &program) {
+            let problem = Problem::BadPlugin {
+                path: path.value.clone(),
+                cause: format!("{error:#}"),
+            };
+            problems.add(problem, path.span);
+        }
+    }
+    for program in around() {
+        add_found(&mut catalogue, &program);
+    }
+    catalogue
+}
+
+/// What tells one catalogue from another without reading it: the places and times of all plugin files, those that a
+/// workflow names among them.
+pub fn identity(named: &[PathBuf]) -> String {
+    let programs = beside().into_iter().chain(named.iter().cloned());
+    let mut hasher = blake3::Hasher::new();
+    for program in programs.chain(around()) {
+        let identity = program
+            .canonicalize()
+            .ok()
+            .and_then(|p| file_identity(&p).ok());
+        hasher.update(identity.unwrap_or_default().as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// A plugin that merely lies where plugins are looked for must not stop a workflow that does without it.
+fn add_found(catalogue: &mut Catalogue, program: &Path) {
+    if let Err(error) = add(catalogue, program) {
+        catalogue
+            .broken
+            .push((program.to_path_buf(), format!("{error:#}")));
+    }
+}
+
+fn add(catalogue: &mut Catalogue, program: &Path) -> Result<()> {
+    let program = program
+        .canonicalize()
+        .with_context(|| format!("{} can't be found", program.display()))?;
+    if catalogue.kinds().any(|kind| kind.program == program) {
+        return Ok(());
+    }
+    let known = Known::of(&program)?;
+    let plugin = Plugin {
+        program,
+        name: format!("{} {}", known.description.plugin, known.description.version),
+        digest: known.digest,
+    };
+    catalogue.add(&plugin, known.description.kinds);
+    Ok(())
+}
+
+/// The plugins beside flow.
+fn beside() -> Vec<PathBuf> {
+    let program = std::env::current_exe().and_then(|program| program.canonicalize());
+    let folder = program.ok().and_then(|p| p.parent().map(Path::to_path_buf));
+    folder.map_or_else(Vec::new, |folder| executables(&folder))
+}
+
+/// The plugins in FLOW_PLUGIN_PATH and on the PATH, in this order.
+fn around() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for listed in ["FLOW_PLUGIN_PATH", "PATH"]
+        .iter()
+        .filter_map(std::env::var_os)
+    {
+        for folder in std::env::split_paths(&listed) {
+            // One folder often has several names there, and may hold thousands of programs.
+            if let Ok(folder) = folder.canonicalize()
+                && !folders.contains(&folder)
+            {
+                folders.push(folder);
+            }
+        }
+    }
+    folders
+        .iter()
+        .flat_map(|folder| executables(folder))
+        .collect()
+}
+
+/// What tells a plugin's file from another one without reading it.
+fn file_identity(program: &Path) -> Result<String> {
+    let metadata = program
+        .metadata()
+        .with_context(|| format!("{} can't be looked at", program.display()))?;
+    Ok(format!(
+        "{} {} {}.{:09} {}.{:09} {}",
+        program.display(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+        metadata.ino()
+    ))
+}
+
+/// The plugins in a folder, by name.
+fn executables(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(PREFIX) && !name.ends_with(".d")
+        })
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.metadata()
+                .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// What is remembered of one plugin file.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    identity: String,
+    digest: String,
+    description: Description,
+}
+
+impl Known {
+    fn of(program: &Path) -> Result<Known> {
+        let identity = file_identity(program)?;
+        let memo = memo_folder().map(|folder| {
+            let name = blake3::hash(identity.as_bytes()).to_hex();
+            folder.join(format!("{}.json", &name[..32]))
+        });
+        if let Some(path) = &memo
+            && let Ok(text) = fs::read(path)
+            && let Ok(known) = serde_json::from_slice::<Known>(&text)
+            && known.identity == identity
+            && known.description.protocol == PROTOCOL
+        {
+            return Ok(known);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update_mmap_rayon(program)
+            .with_context(|| format!("{} can't be read", program.display()))?;
+        let known = Known {
+            identity,
+            digest: hasher.finalize().to_hex().to_string(),
+            description: describe(program)?,
+        };
+        // Without a memory the next start asks the plugin again, nothing worse.
+        if let Some(path) = memo {
+            let _ = remember(&path, &known);
+        }
+        Ok(known)
+    }
+}
+
+fn remember(path: &Path, known: &Known) -> Result<()> {
+    let folder = path.parent().context("a memo lies in a folder")?;
+    fs::create_dir_all(folder)?;
+    let file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(&file, known)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// The user's cache folder for what plugins describe.
+fn memo_folder() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("flow/plugins"))
+}
+
+/// Asks a plugin what it offers.
+fn describe(program: &Path) -> Result<Description> {
+    let mut command = Command::new(program);
+    command.arg("describe").stdin(Stdio::null());
+    process::clean_environment(&mut command, &[], 1, &[]);
+    let output = process::output(command, DESCRIBE_LIMIT)
+        .with_context(|| format!("`{} describe` failed", program.display()))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{} describe` ended with {}: {}",
+            program.display(),
+            output.status,
+            stderr.lines().next_back().unwrap_or("no message")
+        );
+    }
+    let value: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("`{} describe` printed no JSON", program.display()))?;
+    let protocol = value.get("protocol").and_then(Value::as_u64);
+    ensure!(
+        protocol == Some(u64::from(PROTOCOL)),
+        "{} speaks protocol {}, this flow speaks {PROTOCOL}; install a plugin and a flow of the same release",
+        program.display(),
+        protocol.map_or("nothing known".into(), |p| p.to_string())
+    );
+    serde_json::from_value(value)
+        .with_context(|| format!("`{} describe` printed no description", program.display()))
+}

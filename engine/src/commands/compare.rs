@@ -1,0 +1,277 @@
+//! `flow compare`: how two runs, or two points of a sweep, differ.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use flow_cache::{Key, Lookup, Store};
+use flow_plan::plan::{self, plain_text};
+use flow_plan::workflow::{node, selectors};
+use flow_results::contrast::{Contrast, Side, Stage};
+use flow_results::{Standing, Stands};
+use flow_run::record::past::{self, PastRun};
+use flow_run::record::provenance;
+use petgraph::graph::NodeIndex;
+use serde_json::{Map, Value};
+
+use crate::arguments::StoreArguments;
+use crate::arguments::{OverrideArguments, WorkflowArguments};
+use crate::session::{Failure, Session, no_run, wrong};
+use crate::suggestion;
+use crate::view;
+
+/// What is compared.
+#[derive(Args)]
+pub struct CompareArguments {
+    /// A run, or a workflow file as it stands now; with a point of its sweep in brackets
+    #[arg(value_name = "RUN|WORKFLOW[[AXIS=VALUE,…]]")]
+    a: String,
+    /// Another one.
+    #[arg(value_name = "RUN|WORKFLOW[[AXIS=VALUE,…]]")]
+    b: String,
+    #[command(flatten)]
+    overrides: OverrideArguments,
+    /// The store's folder; by default that of the workflow file, else .flow in the current folder
+    #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
+    store: Option<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One side, as it is written.
+struct Written<'a> {
+    text: &'a str,
+    /// A run's name, or a file's.
+    what: &'a str,
+    /// Between the brackets; nothing without.
+    point: Option<&'a str>,
+    /// Axis and value.
+    selectors: Vec<(String, String)>,
+}
+
+/// `flow compare`.
+pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
+    let [a, b] = [&arguments.a, &arguments.b].map(|text| written(text, arguments));
+    let (a, b) = (a?, b?);
+    // A run lies in the store of the workflow that it is compared with.
+    let mut files = [&a, &b].into_iter().filter(|side| !past::is_run(side.what));
+    let store = StoreArguments {
+        workflow: files.next().map(|side| PathBuf::from(side.what)),
+        store: arguments.store.clone(),
+    };
+    let side = |written: &Written<'_>| {
+        if past::is_run(written.what) {
+            run_side(&store.open()?, written)
+        } else {
+            workflow_side(arguments, written)
+        }
+    };
+    let (a, b) = (side(&a)?, side(&b)?);
+    let contrast = Contrast::of(&a, &b)?;
+    if arguments.json {
+        for line in view::contrast::json(&a, &b, &contrast) {
+            view::print(&line.to_string())?;
+        }
+    } else {
+        view::print(&view::contrast::text(&a, &b, &contrast))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t>, Failure> {
+    let is_one = |what: &str| past::is_run(what) || Path::new(what).exists();
+    // A file's name may have brackets in it.
+    let mut ends = text.match_indices('[').map(|(at, _)| at);
+    let (what, point) = match ends.find(|&at| text.ends_with(']') && is_one(&text[..at])) {
+        Some(at) if !is_one(text) => (&text[..at], Some(&text[at + 1..text.len() - 1])),
+        _ => (text, None),
+    };
+    if !is_one(what) {
+        return Err(wrong(format!(
+            "`{}` is no run and no file; name two of them, perhaps with a point: flow compare 'sweep.toml[keep=0.8]' \
+             'sweep.toml[keep=0.9]'; `{}` lists the runs",
+            view::plain(text),
+            suggestion::runs(arguments.store.as_deref())
+        )));
+    }
+    let selectors = match point {
+        None => Vec::new(),
+        Some(point) => selectors(point).ok_or_else(|| {
+            wrong(format!(
+                "`{}`: `{}` is no point; write axis=value,axis=value",
+                view::plain(text),
+                view::plain(point)
+            ))
+        })?,
+    };
+    Ok(Written {
+        text,
+        what,
+        point,
+        selectors,
+    })
+}
+
+impl Written<'_> {
+    /// The name of an instance without the coordinates that the point fixes, so that it is that of its counterpart; none
+    /// where it does not belong to the point.
+    fn name(&self, stage: &str, coordinates: &BTreeMap<String, Value>) -> Option<String> {
+        let mut own = coordinates.clone();
+        for (axis, wanted) in &self.selectors {
+            // Where a matrix has an axis of the same name, the sweep's is called so.
+            let of_sweep = own.remove(&format!("sweep.{axis}"));
+            if let Some(value) = of_sweep.or_else(|| own.remove(axis))
+                && plain_text(&value) != *wanted
+            {
+                return None;
+            }
+        }
+        Some(plan::label(stage, &own))
+    }
+
+    /// Gives the params the values of the point, which may name more than params: variants, the seed.
+    fn add_point(&self, params: &mut Map<String, Value>) {
+        for (axis, text) in &self.selectors {
+            if params
+                .get(axis)
+                .is_none_or(|value| plain_text(value) != *text)
+            {
+                let value = serde_json::from_str(text).unwrap_or_else(|_| text.clone().into());
+                params.insert(axis.clone(), value);
+            }
+        }
+    }
+}
+
+/// What an earlier run came to.
+fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
+    let run = PastRun::open(store, written.what)?.ok_or_else(|| no_run(store, written.what))?;
+    let mut stages = Vec::new();
+    // Stages end in an order that differs from run to run: here they stand after all that they read from, then by name.
+    let mut depths: HashMap<Key, usize> = HashMap::new();
+    let mut axes = BTreeSet::new();
+    for line in run.stages()? {
+        axes.extend(line.instance.keys().cloned());
+        let Some(name) = written.name(&line.stage, &line.instance) else {
+            continue;
+        };
+        let record = match line.result() {
+            Some(key) => match store.lookup(&key)? {
+                Lookup::Hit(record) => Some(Box::new(record)),
+                Lookup::Miss | Lookup::Damaged(_) => None,
+            },
+            None => None,
+        };
+        let depth = record.as_ref().map_or(usize::MAX, |record| {
+            let sources = provenance::sources(record);
+            let depths_of = sources.iter().filter_map(|key| depths.get(key));
+            depths_of.max().map_or(0, |depth| depth + 1)
+        });
+        depths.extend(line.key.map(|key| (key, depth)));
+        let stage = Stage {
+            status: Stands::Ended(line.status),
+            key: line.key,
+            failure: line.failure.map(|failure| failure.message),
+            provenance: record.as_ref().map(|record| record.provenance.clone()),
+            record,
+        };
+        stages.push((depth, name, stage));
+    }
+    stages.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let stages = stages.into_iter();
+    let stages = stages.map(|(_, name, stage)| (name, stage)).collect();
+    for (axis, _) in &written.selectors {
+        if !axes.contains(axis) && !axes.contains(&format!("sweep.{axis}")) {
+            let known: Vec<String> = axes.iter().map(|axis| view::plain(axis)).collect();
+            return Err(wrong(format!(
+                "`{}`: no stage of that run depends on `{}`; they depend on {}",
+                view::plain(written.text),
+                view::plain(axis),
+                if known.is_empty() {
+                    "nothing of the kind".into()
+                } else {
+                    known.join(", ")
+                }
+            )));
+        }
+    }
+    let mut params = run.head.params.clone();
+    params.extend(run.head.seed.map(|seed| ("seed".into(), seed.into())));
+    written.add_point(&mut params);
+    let point = written
+        .point
+        .map_or(String::new(), |point| format!(" at {point}"));
+    Ok(Side {
+        name: format!(
+            "run {} of {}{point}: {}",
+            run.id,
+            run.head.workflow,
+            run.state.word()
+        ),
+        params,
+        stages,
+        store: store.clone(),
+    })
+}
+
+/// What of a workflow, or of a point of its sweep, is in the store now.
+fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<Side, Failure> {
+    let mut overrides = arguments.overrides.clone();
+    overrides.point.extend(written.point.map(String::from));
+    let workflow = WorkflowArguments {
+        workflow: PathBuf::from(written.what),
+        overrides,
+        store: arguments.store.clone(),
+    };
+    let mut session = Session::open(&workflow)?;
+    let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
+    let externals = session.externals(&all)?;
+    let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
+    let absent = all.iter().filter_map(|node| match survey.get(*node)? {
+        Standing::WillRun { key, .. } => Some(*key),
+        Standing::UpToDate(_) | Standing::MayRun => None,
+    });
+    let absent: BTreeSet<Key> = absent.collect();
+    let mut failures = if absent.is_empty() {
+        BTreeMap::new()
+    } else {
+        past::failures(&session.store, &absent)?
+    };
+    let mut stages = Vec::new();
+    for &node in &session.plan.order {
+        let instance = &session.plan.graph[node];
+        let Some(name) = written.name(&instance.stage, &instance.coordinates) else {
+            continue;
+        };
+        let key = survey.get(node).and_then(Standing::key);
+        let record = survey.record(node);
+        let stage = Stage {
+            status: Stands::Now(survey.state(node)),
+            key,
+            failure: key.and_then(|key| Some(failures.remove(&key)?.failure?.message)),
+            provenance: record.map(|record| record.provenance.clone()),
+            record: record.cloned().map(Box::new),
+        };
+        stages.push((name, stage));
+    }
+    let combinations = session
+        .workflow
+        .sweep
+        .as_ref()
+        .map(|sweep| &sweep.combinations[..]);
+    let at = match combinations {
+        Some([one]) => &one.workflow,
+        _ => &session.workflow,
+    };
+    let mut params: Map<String, Value> = node::object(&at.params);
+    params.insert("seed".into(), session.workflow.seed.into());
+    written.add_point(&mut params);
+    Ok(Side {
+        name: written.text.into(),
+        params,
+        stages,
+        store: session.store,
+    })
+}

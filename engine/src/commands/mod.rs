@@ -1,0 +1,25 @@
+//! The commands, a file each: arguments resolved, rooms called in their order, views chosen.
+//!
+//! `run_check` is `flow run --check`; `report_cache` keeps the pages of `flow report` in the store.
+
+pub mod cache;
+pub mod check;
+pub mod compare;
+pub mod completions;
+pub mod export;
+pub mod get;
+pub mod graph;
+pub mod man;
+pub mod new;
+pub mod report;
+pub mod report_cache;
+pub mod run;
+pub mod run_check;
+pub mod runs;
+pub mod schema;
+pub mod show;
+pub mod stages;
+pub mod status;
+pub mod table;
+pub mod ui;
+pub mod why;

@@ -1,0 +1,370 @@
+//! `flow run`: the whole way from a workflow to results; or the short one, where nothing has changed since a run that found
+//! all its work done.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use flow_cache::Digest;
+use flow_results::Survey;
+use flow_results::table::Columns;
+use flow_run::budget::Machine;
+use flow_run::record::Externals;
+use flow_run::record::journal::{Journal, Process, Subject};
+use flow_run::record::settled::{self, Settled};
+use flow_run::record::{Ending, Event};
+use flow_run::{Options, Runner, Summary};
+use petgraph::graph::NodeIndex;
+
+use crate::arguments::WorkflowArguments;
+use crate::commands::status::show;
+use crate::commands::{run_check, table};
+use crate::session::{FAILED, Failure, INTERRUPTED, Session, interruptible, open_store, wrong};
+use crate::suggestion::first;
+use crate::view;
+use crate::view::hearing::Hearing;
+
+/// How inputs from the store are checked.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    /// Read and hash each on its first use in a run.
+    #[default]
+    Digest,
+    /// Trust one whose size and times are as they should be.
+    Size,
+}
+
+/// The arguments of `flow run`.
+#[derive(Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub workflow: WorkflowArguments,
+    /// Run this stage alone; what it reads has to be in the store.
+    #[arg(long, value_name = "STAGE", conflicts_with = "until")]
+    pub only: Vec<String>,
+    /// Run this stage and what it needs.
+    #[arg(long, value_name = "STAGE")]
+    pub until: Vec<String>,
+    /// Run this stage although its result is in the store.
+    #[arg(long, value_name = "STAGE")]
+    pub force: Vec<String>,
+    /// Threads that stages may use at once; by default all.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// How inputs from the store are checked before a stage gets them
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        env = "FLOW_VERIFY"
+    )]
+    pub verify: Verify,
+    /// After a failure, go on with what does not depend on it; a sweep does so anyway.
+    #[arg(short, long)]
+    pub keep_going: bool,
+    /// End a sweep at the first failure.
+    #[arg(long, conflicts_with = "keep_going")]
+    pub fail_fast: bool,
+    /// Say what would run, and run nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: show each instance by itself.
+    #[arg(long, requires = "dry_run")]
+    pub expand: bool,
+    /// Run stages N times again and compare the bytes with their results in the store, which stay as they are.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+        conflicts_with_all = ["force", "dry_run", "keep_going"]
+    )]
+    pub check: Option<u32>,
+    /// Check with these numbers of threads, instead of those that the results were made with.
+    #[arg(
+        long,
+        value_name = "N,…",
+        requires = "check",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    pub threads: Vec<u32>,
+    /// Print one JSON object a line: each stage that ends, then the run.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `flow run`.
+pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let name = name(arguments);
+    if let Some(name) = &name
+        && again(arguments, name, started)?
+    {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut session = Session::open(&arguments.workflow)?;
+    let chosen = Chosen::of(&session, arguments)?;
+    if let Some(times) = arguments.check {
+        let machine = machine_for(&session, &chosen.wanted)?;
+        return run_check::check(&mut session, arguments, &chosen.wanted, times, &machine);
+    }
+    let involved: BTreeSet<NodeIndex> = chosen.wanted.union(&chosen.looked_up).copied().collect();
+    let externals = session.externals(&involved)?;
+    if arguments.dry_run || !chosen.looked_up.is_empty() {
+        let survey = session.survey(&involved, &chosen.forced, &externals)?;
+        chosen.has_what_it_reads(&session, &survey, arguments)?;
+        if arguments.dry_run {
+            let wanted = &chosen.wanted;
+            return show(&session, &survey, wanted, arguments.expand, arguments.json);
+        }
+    }
+    let machine = machine_for(&session, &chosen.wanted)?;
+    let columns = table::columns(&session, &chosen.wanted)?;
+    let summary = bring_up_to_date(arguments, &session, &externals, chosen, machine, started)?;
+    let tables = tables(&session, &externals, &summary, columns.as_ref())?;
+    if !arguments.json {
+        show_tables(&tables)?;
+    }
+    if let Some(name) = name {
+        remember(&name, &session, &externals, &summary, tables);
+    }
+    Ok(ExitCode::from(match summary.end.status {
+        Ending::Ok => 0,
+        Ending::Cancelled => INTERRUPTED,
+        Ending::Failed => FAILED,
+    }))
+}
+
+/// The instances that a run is about.
+struct Chosen {
+    /// Those that it brings up to date.
+    wanted: BTreeSet<NodeIndex>,
+    /// Those that have to be so before.
+    looked_up: BTreeSet<NodeIndex>,
+    /// Those that run whatever is in the store.
+    forced: BTreeSet<NodeIndex>,
+}
+
+impl Chosen {
+    /// `--only`, `--until` and `--force`; without the first two, all.
+    fn of(session: &Session, arguments: &RunArguments) -> Result<Chosen, Failure> {
+        let only = session.named("--only", &arguments.only)?;
+        let until = session.named("--until", &arguments.until)?;
+        let forced = session.named("--force", &arguments.force)?;
+        let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
+        let (wanted, looked_up) = if !only.is_empty() {
+            let targets: Vec<_> = only.iter().copied().collect();
+            let ancestors = session.plan.with_ancestors(&targets);
+            (only.clone(), ancestors.difference(&only).copied().collect())
+        } else if !until.is_empty() {
+            let targets: Vec<_> = until.iter().copied().collect();
+            (session.plan.with_ancestors(&targets), BTreeSet::new())
+        } else {
+            (all, BTreeSet::new())
+        };
+        Ok(Chosen {
+            wanted,
+            looked_up,
+            forced,
+        })
+    }
+
+    /// Refuses where something that these instances read from has no result.
+    fn has_what_it_reads(
+        &self,
+        session: &Session,
+        survey: &Survey,
+        arguments: &RunArguments,
+    ) -> Result<(), Failure> {
+        let mut looked_up = session.in_order(&self.looked_up).into_iter();
+        let Some(missing) = looked_up.find(|n| survey.record(*n).is_none()) else {
+            return Ok(());
+        };
+        let label = &session.plan.graph[missing].label;
+        Err(wrong(format!(
+            "--only: stage `{label}`, which it reads from, has no up-to-date result in the store; use --until, or \
+             first: {}",
+            first(&arguments.workflow, &[label])
+        )))
+    }
+}
+
+/// Brings the chosen instances up to date: events go to the view and into the journal.
+fn bring_up_to_date(
+    arguments: &RunArguments,
+    session: &Session,
+    externals: &Externals,
+    chosen: Chosen,
+    machine: Machine,
+    started: Instant,
+) -> Result<Summary, Failure> {
+    let stop = interruptible()?;
+    let options = Options {
+        wanted: chosen.wanted,
+        looked_up: chosen.looked_up,
+        forced: chosen.forced,
+        jobs: arguments.jobs.unwrap_or(machine.cores),
+        machine,
+        keep_going: arguments.keep_going || (session.plan.sweep.is_some() && !arguments.fail_fast),
+    };
+    let subject = Subject {
+        workflow: &session.workflow,
+        sources: &session.sources,
+        overrides: &arguments.workflow.overrides(),
+        plan: &session.plan,
+        catalogue: &session.catalogue,
+        wanted: &options.wanted,
+    };
+    let process = process(&options.machine, started);
+    let mut journal = Journal::begin(&session.store, &subject, process)?;
+    let store = match arguments.verify {
+        Verify::Digest => session.store.clone(),
+        Verify::Size => session.store.clone().trusting(),
+    };
+    let store = store.with_note(format!("run {} of {}", journal.id(), session.workflow.name));
+    let runner = Runner {
+        workflow: &session.workflow,
+        plan: &session.plan,
+        catalogue: &session.catalogue,
+        externals,
+        store: &store,
+        stop: &stop,
+        started,
+    };
+    let mut view = view::choose(arguments.json);
+    let summary = runner.run(&options, &mut journal, &mut |event: &Event| {
+        view.event(event)
+    });
+    // Also a run that the store has failed has an end, and what it has read is remembered.
+    journal.end(&store);
+    view.end()?;
+    if let Err(error) = store.save_memo() {
+        view::tell(&format!(
+            "warning: {error}; so the next run reads the input files again"
+        ));
+    }
+    Ok(summary?)
+}
+
+/// What a run shows at its end; of a sweep only where a table can be made of it.
+fn tables(
+    session: &Session,
+    externals: &Externals,
+    summary: &Summary,
+    columns: Option<&Columns>,
+) -> Result<Vec<String>, Failure> {
+    let metrics = |node| Some(&summary.records.get(&node)?.metrics);
+    Ok(match columns {
+        _ if session.plan.sweep.is_none() => {
+            view::results::tables(&session.plan, &session.catalogue, metrics)
+        }
+        Some(columns) => vec![table::after(session, columns, externals)?],
+        None => Vec::new(),
+    })
+}
+
+/// Notes what the run saw, where it found all its work done. It saves the next run time, nothing else.
+fn remember(
+    name: &Digest,
+    session: &Session,
+    externals: &Externals,
+    summary: &Summary,
+    tables: Vec<String>,
+) {
+    if session.warned || summary.end.cached != session.plan.order.len() {
+        return;
+    }
+    let settled = Settled::of(
+        &summary.end.run,
+        &session.workflow,
+        &session.sources,
+        &session.plan,
+        externals,
+        &summary.records,
+        tables,
+        &session.store,
+    );
+    if let Some(settled) = settled {
+        let _ = session.store.note(name, &settled);
+    }
+}
+
+/// This machine, if it has what the given instances must have.
+fn machine_for(session: &Session, wanted: &BTreeSet<NodeIndex>) -> Result<Machine, Failure> {
+    let machine = Machine::here();
+    for &node in wanted {
+        let instance = &session.plan.graph[node];
+        if let Some(lack) = machine.lacks(&instance.resources) {
+            return Err(wrong(format!("stage `{}` {lack}", instance.label)));
+        }
+    }
+    Ok(machine)
+}
+
+/// What a journal says of the process.
+fn process(machine: &Machine, started: Instant) -> Process<'_> {
+    Process {
+        started,
+        cores: machine.cores,
+        gpus: &machine.gpus,
+    }
+}
+
+/// The name of what is remembered of runs with these arguments; none where they ask for anything but bringing all of a
+/// workflow up to date.
+fn name(arguments: &RunArguments) -> Option<Digest> {
+    let choices = [&arguments.only, &arguments.until, &arguments.force];
+    let all = choices.iter().all(|names| names.is_empty());
+    let workflow = &arguments.workflow;
+    (all && !arguments.dry_run && arguments.check.is_none()).then(|| {
+        settled::name(
+            &workflow.workflow,
+            &workflow.overrides(),
+            view::layout::width(),
+        )
+    })?
+}
+
+/// Does what the last run did, where that found all its work done and all is as it was; says whether it is so.
+fn again(arguments: &RunArguments, name: &Digest, started: Instant) -> Result<bool, Failure> {
+    let Ok(path) = arguments.workflow.workflow.canonicalize() else {
+        return Ok(false);
+    };
+    let folder = path.parent().unwrap_or(&path);
+    let store = open_store(&arguments.workflow, folder)?;
+    let hearing = Hearing::new();
+    let settled = Settled::find(&hearing.of(&store), name, folder);
+    hearing.end();
+    // It saves the next run time, nothing else.
+    let _ = store.save_memo();
+    let Some(settled) = settled else {
+        return Ok(false);
+    };
+    let machine = Machine::here();
+    let process = process(&machine, started);
+    let Some((mut journal, stages)) = Journal::again(&store, &settled, process)? else {
+        return Ok(false);
+    };
+    let mut view = view::choose(arguments.json);
+    let end = settled.end(journal.id(), started.elapsed().as_secs_f64());
+    if arguments.json {
+        view::print(stages.trim_end())?;
+    }
+    journal.keep(&end);
+    view.event(&end);
+    journal.end(&store);
+    view.end()?;
+    if !arguments.json {
+        show_tables(&settled.tables)?;
+    }
+    Ok(true)
+}
+
+fn show_tables(tables: &[String]) -> Result<(), Failure> {
+    for table in tables {
+        view::print(&format!("\n{table}"))?;
+    }
+    Ok(())
+}
