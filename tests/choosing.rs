@@ -87,7 +87,7 @@ fn an_option_that_names_no_stage_says_which_there_are() {
             .run(&format!("{option} bb"))
             .status(2)
             .stderr(&format!(
-                "error: {option} bb: there is no such stage; there is a, b, c, d"
+                "error: {option} bb: there is no such stage; there are a, b, c, d"
             ))
             .check();
     }

@@ -50,7 +50,7 @@ fn why_names_what_changed() {
         .check()
         .flow("why flow.toml c")
         .status(2)
-        .stderr_has("there is a, b")
+        .stderr_has("there are a, b")
         .check();
 }
 

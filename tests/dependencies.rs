@@ -19,7 +19,7 @@ fn packages() -> Vec<Value> {
     assert!(output.status.success(), "{said}");
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
-    // So many that the list is surely the whole one.
+    // The whole list, surely.
     assert!(packages.len() > 100, "{}", packages.len());
     packages.clone()
 }

@@ -1,5 +1,5 @@
 //! The picture of the house in `docs/architecture.md` is what the code says: which crate imports which, and no circle of
-//! imports between the rooms of a crate.
+//! imports between the rooms of a crate. And the documents have one form.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -202,4 +202,28 @@ fn paths_are_read_as_rust_reads_them() {
         "words/plain",
     ];
     assert_eq!(found, wanted.map(String::from).into());
+}
+
+#[test]
+fn documents_are_wrapped_at_one_width() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = flow_tests::store::files(&root.join("docs"));
+    pages.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let others = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "stages/python/README.md"];
+    pages.extend(others.map(|name| root.join(name)));
+    assert!(pages.len() > 15, "{pages:?}");
+    // Neither can be broken.
+    let whole = Regex::new(r"`[^`]*`|\]\([^)]*\)").unwrap();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut in_code = false;
+        for (number, line) in text.lines().enumerate() {
+            in_code ^= line.trim_start().starts_with("```");
+            if in_code || line.starts_with('|') {
+                continue;
+            }
+            let width = whole.replace_all(line, "").chars().count();
+            assert!(width <= 120, "{}:{}: {width} columns", page.display(), number + 1);
+        }
+    }
 }

@@ -16,7 +16,7 @@ fn loud(end: &str) -> Test {
 
 const EIGHT_MEBIBYTES: u64 = 8 << 20;
 
-/// The one log, which is to be within bounds and to have both ends of what was printed.
+/// The one log, which has to be within bounds and has both ends of what was printed.
 fn bounded_log(test: &Test) -> String {
     let run = store::runs(&test.path(".flow")).pop().unwrap();
     let path = run.join("logs/a.log");

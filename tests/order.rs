@@ -141,7 +141,7 @@ fn an_end_is_not_well_where_the_store_could_not_be_read() {
         .check();
     let key = test.last().stages["c"].key.clone().unwrap();
     fs::remove_dir_all(test.path(".flow/actions")).unwrap();
-    // Where the record of `c` is to be, something lies that can't be read as a file.
+    // In the place of the record of `c` lies something that can't be read as a file.
     fs::create_dir_all(store::record(&test.path(".flow"), &key)).unwrap();
     let test = test
         .run("--jobs 1")

@@ -358,7 +358,7 @@ fn columns_and_rows_can_be_chosen() {
         .flow("table flow.toml --metric nothing.accuracy")
         .status(2)
         .stderr(
-            "error: `nothing.accuracy`: there is no stage `nothing` with figures; there is coarse, fine, heads[alpha=0.1], \
+            "error: `nothing.accuracy`: there is no stage `nothing` with figures; there are coarse, fine, heads[alpha=0.1], \
              heads[alpha=0.9], count",
         )
         .check()
@@ -368,7 +368,7 @@ fn columns_and_rows_can_be_chosen() {
         .check()
         .flow("table flow.toml --by fine.loos")
         .status(2)
-        .stderr_has("error: --by fine.loos: there is no such column; there is fine.accuracy, coarse.accuracy")
+        .stderr_has("error: --by fine.loos: there is no such column; there are fine.accuracy, coarse.accuracy")
         .check()
         .edit("\"fine.accuracy\" }", "\"heads.accuracy\" }")
         .flow("table flow.toml")

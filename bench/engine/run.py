@@ -130,7 +130,7 @@ def main():
     parser.add_argument("--engines", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--install", action="store_true", help="install the other engines")
     arguments = parser.parse_args()
-    # Engines keep caches of their own at home and in the environment: these are to begin empty.
+    # Engines keep caches of their own at home and in the environment: these begin empty.
     for name in [name for name in os.environ if name.startswith(("FLOW_", "MAKE"))]:
         del os.environ[name]
     found = programs(arguments)

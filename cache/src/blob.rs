@@ -51,7 +51,7 @@ pub(crate) fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
 
 /// Where a blob is.
 ///
-/// A remote store adds `Elsewhere`: not here, but to be had. Then [`Store::check`] is content with it, since a record alone
+/// A remote store adds `Elsewhere`: not here, but it can be fetched. Then [`Store::check`] is content with it, since a record alone
 /// answers what a stage made; [`Store::sealed`] fetches it; and `verify` asks nothing of it.
 pub(crate) enum Presence {
     /// In this store, with this `stat`.
@@ -67,7 +67,7 @@ pub(crate) enum Use {
     ReadFile,
     /// As [`Use::ReadFile`]; the blob is a folder's listing.
     ReadTree,
-    /// It hands the blob, of so many bytes, on to someone who checks nothing: the blob is untouched, and was hashed once in
+    /// It hands the blob, of this number of bytes, on to someone who checks nothing: the blob is untouched, and was hashed once in
     /// this process, unless the store is [trusting](Store::trusting).
     HandOn(u64),
 }

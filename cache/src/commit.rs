@@ -39,7 +39,7 @@ pub struct Draft {
 pub struct DraftOutput {
     /// Where it is.
     pub path: PathBuf,
-    /// The artifact type that it is to be recorded with.
+    /// The artifact type that its record gets.
     pub artifact: String,
 }
 

@@ -24,7 +24,7 @@ const BRIEF: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)
 pub enum Acquired {
     /// Someone has computed it.
     Hit(Record),
-    /// The caller is to compute it.
+    /// The caller has to compute it.
     Lease(Lease),
     /// The callback gave up waiting.
     GaveUp,
@@ -101,7 +101,7 @@ impl Store {
 }
 
 impl Lease {
-    /// The key that is to be computed.
+    /// The key to compute.
     pub fn key(&self) -> &Key {
         &self.key
     }

@@ -20,7 +20,7 @@
 //! | `commit` | [`Draft`] to record: the only way for results into the store |
 //! | `fetch` | getting outputs out: materialise, point, export, read |
 //! | `removal` | removing what others may be using |
-//! | `pin` | what is to stay |
+//! | `pin` | what stays |
 //! | `scan` | all records, all blobs, [`Stats`] |
 //! | `runs` | that what a run left stays as it was |
 //! | `verify` | reading everything again: [`Verification`] |

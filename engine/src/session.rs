@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use flow_cache::Store;
 use flow_plan::plan::kinds::Catalogue;
 use flow_plan::plan::{self, Plan};
-use flow_plan::workflow::problem::Problems;
+use flow_plan::workflow::problem::{Problems, is_or_are};
 use flow_plan::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
 use flow_results::Survey;
 use flow_run::plugin;
@@ -148,7 +148,8 @@ impl Session {
                 .map_err(|problem| wrong(format!("{option} {name}: {problem}")))?;
             let nodes = self.plan.find(&reference).map_err(|known| {
                 wrong(format!(
-                    "{option} {name}: there is no such stage; there is {}",
+                    "{option} {name}: there is no such stage; {} {}",
+                    is_or_are(known.len()),
                     view::some(&known, view::MANY)
                 ))
             })?;
@@ -182,7 +183,8 @@ impl Session {
     ) -> Result<(NodeIndex, String), Failure> {
         let nodes = self.plan.find(reference).map_err(|known| {
             wrong(format!(
-                "{written}: there is no such stage; there is {}",
+                "{written}: there is no such stage; {} {}",
+                is_or_are(known.len()),
                 view::some(&known, view::MANY)
             ))
         })?;

@@ -38,7 +38,7 @@ pub enum Fault {
     ReadOnly,
 }
 
-/// What came of a [`Fault`].
+/// How a [`Fault`] ended.
 #[derive(Debug, Clone, Default)]
 pub struct Injected {
     /// How many calls that change files flow made.

@@ -21,7 +21,7 @@ pub struct Outcome {
     pub stages: BTreeMap<String, Stage>,
     /// From `flow run --json`: the last line.
     pub run: Option<Value>,
-    /// What came of a fault that was asked for.
+    /// How a fault that was asked for ended.
     #[cfg(target_os = "linux")]
     pub injected: crate::inject::Injected,
 }

@@ -82,7 +82,7 @@ fn never_wrong(store: &Store, records: &[(Key, Record)], hidden: bool) {
     }
 }
 
-/// From a file's bytes, and its number, to what is to be there instead.
+/// From a file's bytes, and its number, to what is put there instead.
 type Damage<'a> = dyn Fn(&[u8], usize) -> Option<Vec<u8>> + 'a;
 
 /// Damages each file of the store in turn, and mends it again.

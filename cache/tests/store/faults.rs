@@ -305,7 +305,7 @@ fn made_again(store: &Store) {
     }
 }
 
-/// Commits a folder under a fault, in a process of its own, and says what came of it; nothing where the process could not.
+/// Commits a folder under a fault, in a process of its own, and says how that ended; nothing where the process could not.
 fn commit_under(folder: &Path, fault: Fault) -> (Injected, Option<String>) {
     // What the stage itself writes is written before the fault can strike.
     let out = folder

@@ -1,4 +1,4 @@
-//! The plan of a sweep against the plans of its points, one by one, over random workflows: every point's instances are to do
+//! The plan of a sweep against the plans of its points, one by one, over random workflows: every point's instances do
 //! what they do in a plan of their own, and no two instances of the union do the same.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails is to stop")]
@@ -57,7 +57,7 @@ fn plan_of(text: &str, overrides: &Overrides) -> Plan {
     plan
 }
 
-/// What each instance is to do, with all that it reads from, as text.
+/// What each instance does, with all that it reads from, as text.
 fn deeds(plan: &Plan) -> HashMap<NodeIndex, String> {
     let mut deeds: HashMap<NodeIndex, String> = HashMap::new();
     for &node in &plan.order {

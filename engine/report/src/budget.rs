@@ -12,7 +12,7 @@ use super::page::escaped;
 
 /// A page has fewer bytes than this.
 pub const PAGE: usize = 15_000_000;
-/// Of a scatter plot at least so many points are shown, or none.
+/// A scatter plot shows at least this number of points, or none.
 const FEWEST: usize = 2_000;
 
 /// Makes a document fit into a page of `room` bytes. The largest item goes first: of a scatter plot the half of the points with

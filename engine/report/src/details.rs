@@ -222,7 +222,7 @@ pub(super) fn log(path: &Path) -> Option<Log> {
     })
 }
 
-/// Where there are so many stages that their details would fill the page: those of stages that failed stay, then those of the
+/// Where the details of all stages would fill the page: those of stages that failed stay, then those of the
 /// first stages.
 pub(super) fn trim(document: &mut Document) {
     let size = |stage: &Stage| {

@@ -37,7 +37,7 @@ pub struct Document {
     pub files: BTreeMap<Digest, File>,
     /// What is not on the page, and why: sentences.
     pub told: Vec<String>,
-    /// What is to be read from the store for `views`: the stage's place, its output's role, the output.
+    /// What to read from the store for `views`: the stage's place, its output's role, the output.
     #[serde(skip)]
     pub published: Vec<(usize, String, Output)>,
 }

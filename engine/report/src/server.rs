@@ -143,7 +143,7 @@ fn field(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("a header in ASCII")
 }
 
-/// Server-sent events: the journal's lines about stages that run; and `document` where the page is to ask for its document anew.
+/// Server-sent events: the journal's lines about stages that run; and `document` where the page has to ask for its document anew.
 fn events(request: Request, live: &Live<'_>, stop: &AtomicBool) -> io::Result<()> {
     let mut out = request.into_writer();
     write!(

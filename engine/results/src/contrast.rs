@@ -181,7 +181,7 @@ fn differs(
 ) -> Result<Option<StageDiffers>> {
     let mut found = StageDiffers::new(name);
     let (Some(then), Some(now)) = (&a.record, &b.record) else {
-        // That one has no result, or that they failed in two ways, is all there is to say.
+        // One has no result, or they failed in two ways: nothing else can be said.
         return Ok(Some(found));
     };
     if let (Some(then), Some(now)) = (manifest(then), manifest(now)) {

@@ -43,7 +43,7 @@ impl Past {
     }
 }
 
-/// What a stage did before that is nearest to what it is to do now.
+/// What a stage did before that is nearest to what it would do now.
 #[derive(Debug)]
 pub struct Nearest<'a> {
     /// Its record.
@@ -132,7 +132,7 @@ impl History {
         self.failures.get(key)?.failure.as_ref()
     }
 
-    /// What an instance did before that is nearest to what it is to do now: the record that differs in the fewest values,
+    /// What an instance did before that is nearest to what it would do now: the record that differs in the fewest values,
     /// among those of the same instance where it has any. Of several one that was made under the same name, then the newest.
     pub fn nearest(&self, instance: &Instance, now: &Manifest) -> Option<Nearest<'_>> {
         let records = self.by_stage.get(&instance.stage)?;

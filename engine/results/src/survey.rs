@@ -27,7 +27,7 @@ pub enum Standing {
     MayRun,
 }
 
-/// How an instance stands, without what is known of it; the later, the more is to be done.
+/// How an instance stands, without what is known of it; the later, the more work it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Its result is in the store.

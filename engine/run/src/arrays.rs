@@ -14,7 +14,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::record::difference::Elements;
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Compared {
     /// One type and shape.

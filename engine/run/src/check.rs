@@ -52,11 +52,11 @@ pub struct Checker<'a> {
     pub store: &'a Store,
     /// The stored results: of the instances that are run again, and of those they read from.
     pub records: HashMap<NodeIndex, Record>,
-    /// Set when the check is to end.
+    /// Set to end the check.
     pub stop: &'a AtomicBool,
 }
 
-/// A run that is to be done: the instance's place in [`Options::nodes`], and its threads.
+/// A run that is due: the instance's place in [`Options::nodes`], and its threads.
 struct Turn {
     place: usize,
     threads: u32,
@@ -107,7 +107,7 @@ impl Checker<'_> {
             }
         }
         let per_stage = waiting.len() / options.nodes.len().max(1);
-        // A stage gets the threads that it is to have, also where this machine has fewer.
+        // A stage gets the threads that were asked for, also where this machine has fewer.
         let mut machine = Machine::here();
         let most = waiting.iter().map(|turn| turn.threads).max();
         machine.cores = machine.cores.max(most.unwrap_or(0));
@@ -197,7 +197,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What came of running a stage again in a store at `folder`.
+    /// The verdict on a stage that ran again in a store at `folder`.
     fn again(&self, node: NodeIndex, outcome: Outcome, folder: &Path, again: Again) -> Again {
         let failed = |message, tail| Again {
             status: Verdict::Failed,
@@ -280,9 +280,9 @@ struct State<'a> {
     running: HashMap<usize, (u32, PathBuf)>,
     /// How many runs were begun.
     begun: usize,
-    /// What came of each stage's runs, by its place.
+    /// The verdicts of each stage's runs, by its place.
     runs: Vec<Vec<Again>>,
-    /// What came of the stages that have ended.
+    /// The verdicts of the stages that have ended.
     ended: Vec<Verdict>,
     /// Why no more is begun.
     broken: Option<anyhow::Error>,

@@ -1,6 +1,6 @@
-//! The seam between what is to be done and where it is done, and the loop over it.
+//! The seam between the work and the place where it is done, and the loop over it.
 //!
-//! The loop runs on one thread. It asks what is to be started, submits it to the executor as one batch, and hands on what the
+//! The loop runs on one thread. It asks what starts next, submits it to the executor as one batch, and hands on what the
 //! executor tells. What waits costs the loop nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub(super) enum Message {
     Event(Event),
     /// The job's process is gone, and its result is on the way into the store: what it held of the machine is free.
     Freed(usize),
-    /// The job ended, after so many seconds.
+    /// The job ended; how, and after how many seconds.
     Ended(usize, Outcome, f64),
 }
 
@@ -44,19 +44,19 @@ pub(super) trait Executor {
     fn cancel(&mut self);
 }
 
-/// What is to be done.
+/// Knows which jobs are due, and hears what became of them.
 pub(super) trait Work {
-    /// What is to be started now, of what fits.
+    /// What starts now, of what fits.
     fn advance(&mut self, executor: &dyn Executor) -> Vec<Job>;
 
     /// Takes note of what happened.
     fn hear(&mut self, message: Message);
 }
 
-/// How often the loop looks whether it is to end.
+/// How often the loop looks whether it has to end.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Does the work, until nothing is under way and nothing more is to be started. `stop` is set when all is to end.
+/// Does the work, until nothing is under way and nothing more starts. `stop` is set to end all.
 pub(super) fn drive(work: &mut dyn Work, executor: &mut dyn Executor, stop: &AtomicBool) {
     let mut under_way = 0;
     let mut cancelled = false;

@@ -48,7 +48,7 @@ pub enum Told {
 }
 
 /// Carries the request out with what it holds of this machine. `tell` hears all that happens before its end; `stop` is set
-/// when it is to end.
+/// to end it.
 pub fn perform(
     store: &Store,
     request: &Request,

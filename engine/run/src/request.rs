@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::record::external::Externals;
 use crate::record::key::Manifest;
 
-/// One stage instance that is to be executed. As JSON it is complete: what it does not say is the store's, or the machine's
+/// One stage instance to execute. As JSON it is complete: what it does not say is the store's, or the machine's
 /// that carries it out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {

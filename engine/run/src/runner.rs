@@ -32,7 +32,7 @@ pub struct Summary {
 pub struct Runner<'a> {
     /// The workflow, for its folder.
     pub workflow: &'a Workflow,
-    /// What is to be done.
+    /// The plan to bring up to date.
     pub plan: &'a Plan,
     /// The stage kinds.
     pub catalogue: &'a Catalogue,
@@ -40,7 +40,7 @@ pub struct Runner<'a> {
     pub externals: &'a Externals,
     /// Where results are.
     pub store: &'a Store,
-    /// Set when the run is to end.
+    /// Set to end the run.
     pub stop: &'a AtomicBool,
     /// When its command began.
     pub started: Instant,

@@ -15,7 +15,7 @@ pub(super) struct Site<'a> {
     /// Where results are, and go.
     pub results: &'a Store,
     pub share: &'a Share,
-    /// Set when it is to end.
+    /// Set to end it.
     pub stop: &'a AtomicBool,
 }
 

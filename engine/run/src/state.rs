@@ -24,13 +24,13 @@ use crate::record::key::Manifest;
 /// What to run, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The instances that are to be up to date in the end. What they read from is among them.
+    /// The instances to bring up to date. What they read from is among them.
     pub wanted: BTreeSet<NodeIndex>,
     /// Instances that are only looked up: what `--only` leaves out.
     pub looked_up: BTreeSet<NodeIndex>,
     /// Instances that are executed although their result is in the store.
     pub forced: BTreeSet<NodeIndex>,
-    /// What there is to give out.
+    /// The machine that stages share.
     pub machine: Machine,
     /// Threads that may be given out at once.
     pub jobs: u32,
@@ -107,7 +107,7 @@ pub(super) struct State<'a, 'b> {
     pub broken: Option<Error>,
 }
 
-/// What is to be executed, under its key.
+/// What has to be executed, under its key.
 struct Queued {
     key: Key,
     manifest: Manifest,
@@ -169,12 +169,12 @@ impl<'a, 'b> State<'a, 'b> {
         self.requests.plan
     }
 
-    /// Whether nothing more is to be looked up.
+    /// Whether to look up nothing more.
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.broken.is_some()
     }
 
-    /// Whether nothing more is to be started.
+    /// Whether to start nothing more.
     fn ending(&self) -> bool {
         self.stopped() || (self.failed && !self.options.keep_going)
     }
@@ -430,7 +430,7 @@ impl<'a, 'b> State<'a, 'b> {
         (self.tell)(&event);
     }
 
-    /// What the run came to, after so many seconds.
+    /// The counts of the run, which took `seconds`.
     pub fn summary(&self, seconds: f64) -> RunEnd {
         let count = |status: Status| self.counts.get(status.word()).copied().unwrap_or(0);
         let cancelled = count(Status::Cancelled) > 0;

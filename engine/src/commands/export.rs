@@ -210,7 +210,7 @@ struct Writer<'a> {
     /// Path and content of the user's files to their places.
     given: HashMap<(String, Digest), Vec<usize>>,
     warnings: Vec<String>,
-    /// Set when it is to end; looked at before each file or folder.
+    /// Set to end it; looked at before each file or folder.
     stop: &'a AtomicBool,
     /// On a terminal, how far it is.
     bar: ProgressBar,
@@ -279,7 +279,7 @@ impl Writer<'_> {
         Ok(place)
     }
 
-    /// What a stage read; gives the places, none where it is not to be had.
+    /// What a stage read; gives the places, none where it is gone.
     fn input(&mut self, source: &Source) -> Result<Vec<usize>> {
         match source {
             Source::Result {

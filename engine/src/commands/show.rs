@@ -22,7 +22,7 @@ use crate::view::provenance::Again;
 /// As many digits of a digest are asked for at least: fewer would often be found by chance.
 const FEWEST_DIGITS: usize = 6;
 
-/// What is to be shown.
+/// What to show.
 #[derive(Args)]
 pub struct ShowArguments {
     /// The workflow file that STAGE belongs to, or whose store is meant; without it that of the current folder.

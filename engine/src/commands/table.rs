@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use flow_plan::workflow::Overrides;
+use flow_plan::workflow::problem::is_or_are;
 use flow_results::table::{Columns, Row, Source, Table, Wrong};
 use flow_run::record::{Externals, provenance};
 use petgraph::graph::NodeIndex;
@@ -58,7 +59,8 @@ pub fn table(arguments: &TableArguments) -> Result<ExitCode, Failure> {
     if let Some(metric) = &arguments.by {
         if !table.metrics.contains(metric) {
             return Err(wrong(format!(
-                "--by {metric}: there is no such column; there is {}",
+                "--by {metric}: there is no such column; {} {}",
+                is_or_are(table.metrics.len()),
                 table.metrics.join(", ")
             )));
         }

@@ -186,7 +186,7 @@ fn sweep() -> Value {
                 "minProperties": 1,
                 "maxProperties": 1,
                 "properties": { "maximise": goal, "minimise": goal },
-                "description": "What is to be best: \"stage.metric\"."
+                "description": "The figure to optimise: \"stage.metric\"."
             },
             "random": { "type": "integer", "minimum": 1, "maximum": 1_000_000, "description": "How many points of the grid are drawn." },
             "points": { "type": "array", "uniqueItems": true, "items": { "type": "object" }, "description": "The points, one by one." },

@@ -178,7 +178,7 @@ pub fn table(
     )
 }
 
-/// The time that is to be expected, in words.
+/// The expected time, in words.
 fn time(seconds: f64, unknown: &BTreeSet<String>) -> String {
     let known = super::duration(seconds);
     let names: Vec<&str> = unknown.iter().map(String::as_str).collect();

@@ -63,7 +63,7 @@ pub struct Instance {
     pub label: String,
     /// The point: axis and value, empty without a matrix and a sweep.
     pub coordinates: BTreeMap<String, Value>,
-    /// What is to be done.
+    /// What it does.
     pub task: Task,
     /// What it reads.
     pub inputs: Vec<Input>,

@@ -1,4 +1,4 @@
-//! The plan of a sweep: the union of its points' plans. Instances of several points that are to do the same thing are one.
+//! The plan of a sweep: the union of its points' plans. Instances of several points that do the same thing are one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use crate::workflow::{self, Reference, Span, Workflow};
 /// The coordinate of an instance that depends on which of several seeds it is.
 pub const SEED: &str = "seed";
 
-/// What a sweep asks for: its axes, its points, and what is to be best.
+/// What a sweep asks for: its axes, its points, and its goal.
 #[derive(Debug)]
 pub struct Sweep {
     /// How the values of the axes are put together.
@@ -25,7 +25,7 @@ pub struct Sweep {
     pub axes: Vec<String>,
     /// The replicates.
     pub seeds: Vec<u64>,
-    /// What is to be best.
+    /// The figure to optimise.
     pub goal: Option<Goal>,
     /// One for each combination and seed; those of a combination are beside each other.
     pub points: Vec<Point>,
@@ -159,7 +159,7 @@ struct At<'a> {
 
 struct Union {
     plan: Plan,
-    /// The instances by what they are to do.
+    /// The instances by what they do.
     nodes: HashMap<blake3::Hash, NodeIndex>,
 }
 
@@ -186,7 +186,7 @@ impl Union {
         plan.order.iter().map(|node| nodes[node]).collect()
     }
 
-    /// The instance's place: an earlier one's, where that is to do the same.
+    /// The instance's place: an earlier one's, where that does the same.
     fn node(&mut self, instance: Instance) -> NodeIndex {
         let plan = &mut self.plan;
         *self.nodes.entry(identity(&instance)).or_insert_with(|| {

@@ -317,8 +317,8 @@ impl Problem {
             Problem::TooManyPoints { .. } => Some("leave out values, or list `points`; `where` and `random` choose from no more than that either".into()),
             Problem::SweepTooLarge { .. } => Some("sweep less at a time: results are shared all the same".into()),
             Problem::NoSuchPoint { known, .. } => Some(format!(
-                "there is {}; what is left out may be anything",
-                list(known)
+                "{}; what is left out may be anything",
+                there_are(known)
             )),
             Problem::NothingSwept => Some("add a table `[sweep]`, or --sweep".into()),
             Problem::Cycle { .. } => Some("one of them has to read something else".into()),
@@ -326,7 +326,7 @@ impl Problem {
                 "instances of several matrices multiply: read one instance as \"stage[axis=value]\", or all at once as { collect = \"stage\" }".into(),
             ),
             Problem::BadGlob { .. } => Some("`*`, `?` and `[…]` match names; write `[[]`, `[*]` or `[?]` for the character itself".into()),
-            Problem::NoInstance { known, .. } => Some(format!("there is {}", list(known))),
+            Problem::NoInstance { known, .. } => Some(there_are(known)),
             Problem::MissingInput { role, summary, .. } => Some(format!("`{role}`: {summary}")),
             Problem::MissingParameter { name, description, .. } | Problem::BadParameter { name, description, .. }
                 if !description.is_empty() =>
@@ -359,8 +359,17 @@ fn suggest(name: &str, known: &[String]) -> String {
     match nearest {
         Some((_, candidate)) => format!("did you mean `{candidate}`?"),
         None if known.is_empty() => "there is none".into(),
-        None => format!("there is {}", list(known)),
+        None => there_are(known),
     }
+}
+
+fn there_are(names: &[String]) -> String {
+    format!("{} {}", is_or_are(names.len()), list(names))
+}
+
+/// What stands before the names of all that there is.
+pub fn is_or_are(count: usize) -> &'static str {
+    if count == 1 { "there is" } else { "there are" }
 }
 
 fn list(names: &[String]) -> String {

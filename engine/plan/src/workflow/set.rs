@@ -6,7 +6,7 @@ use super::node::{self, Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
 use super::source::{Sources, Span};
 
-/// A name with the value that it gets; none where it is to be without one.
+/// A name with the value that it gets; none where its value is taken away.
 pub(super) type Setting = (Located<String>, Option<Node>);
 
 /// Reads one assignment: `keep=0.8`, `arch=cnn`, `epochs={min=1,max=3}`; `digest=` takes a value away.

@@ -40,7 +40,7 @@ function chip(status) {
   return make("span", { class: `chip ${tone}` }, `${sign} ${status}`);
 }
 
-/** The drawing with its panel, and the list below. `choose` is called with the instance that is to be shown. */
+/** The drawing with its panel, and the list below. `choose` is called with the instance to show. */
 function dagSection(report, chosen) {
   const panel = make("div", { class: "panel", id: "panel", role: "region", "aria-label": "The chosen stage", "aria-live": "polite" });
   const boxes = [];

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flow_plan::plan::Plan;
 use flow_plan::plan::sweep::Goal;
 use flow_plan::workflow::Reference;
+use flow_plan::workflow::problem::is_or_are;
 use flow_run::record::figures;
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
@@ -62,7 +63,7 @@ pub enum Wrong {
         example: String,
     },
     /// There is no such stage, or it has no figures.
-    #[error("`{written}`: there is no stage `{stage}` with figures; there is {}", .known.join(", "))]
+    #[error("`{written}`: there is no stage `{stage}` with figures; {} {}", is_or_are(.known.len()), .known.join(", "))]
     Stage {
         /// As written.
         written: String,

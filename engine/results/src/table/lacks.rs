@@ -103,7 +103,7 @@ impl<'a> Lacks<'a> {
                 }
             }
         }
-        // Instances of which the same is to be said are named together.
+        // Instances that need the same words are named together.
         let mut clauses: Vec<(Vec<&str>, String)> = Vec::new();
         for (lack, seeds) in &reasons {
             let seeds = match seeds.len() {

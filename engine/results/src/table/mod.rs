@@ -42,7 +42,7 @@ pub struct Table {
     pub seeds: Vec<u64>,
     /// The columns: `STAGE.METRIC`.
     pub metrics: Vec<String>,
-    /// Which of them is to be best.
+    /// Which of them to optimise.
     pub goal: Option<Goal>,
     /// The points, without their seeds.
     pub rows: Vec<Row>,

@@ -82,7 +82,7 @@ pub fn clean_environment(
     for name in THREADS {
         command.env(name, threads.to_string());
     }
-    // None where none are lent, so that no two stages share one unasked.
+    // None where the stage has none, so that no two stages share one unasked.
     command.env("CUDA_VISIBLE_DEVICES", gpus.join(","));
     // Two OpenMP pools that spin on the same cores are five to ten times slower than two that sleep. GNU's, which libtorch
     // has, spins for about as long as going to sleep and waking costs: what that gains and costs is in docs/training-speed.md.
@@ -177,7 +177,7 @@ pub enum Hearing {
     AsOne,
 }
 
-/// How often a process that says nothing is looked after: whether it is to end, and has ended.
+/// How often a process that says nothing is looked after: whether it has to end, and has ended.
 const TICK: Duration = Duration::from_millis(20);
 /// The first pause where no pipe tells that the process ends.
 const SHORTEST: Duration = Duration::from_micros(200);

@@ -16,7 +16,7 @@ pub struct CheckEnd {
     pub stage: String,
     /// The instance's matrix point.
     pub instance: BTreeMap<String, Value>,
-    /// The worst that came of its runs.
+    /// The worst verdict of its runs.
     pub status: Verdict,
     /// Its key.
     pub key: Key,
@@ -33,7 +33,7 @@ impl CheckEnd {
     }
 }
 
-/// What came of a comparison; the later, the worse.
+/// The verdict of a comparison; the later, the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -50,7 +50,7 @@ pub enum Verdict {
 /// One time that a stage was run again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Again {
-    /// What came of it.
+    /// Its verdict.
     pub status: Verdict,
     /// The threads that it had.
     pub threads: u32,
@@ -100,7 +100,7 @@ impl Again {
 /// What a check came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
-    /// The worst that came of its stages.
+    /// The worst verdict of its stages.
     pub status: Verdict,
     /// Stages all of whose outputs were the same bytes each time.
     pub identical: usize,

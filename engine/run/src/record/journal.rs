@@ -38,7 +38,7 @@ pub struct Subject<'a> {
     pub plan: &'a Plan,
     /// Where their kinds come from.
     pub catalogue: &'a Catalogue,
-    /// The instances that are to be up to date in the end.
+    /// The instances that the run brings up to date.
     pub wanted: &'a BTreeSet<NodeIndex>,
 }
 

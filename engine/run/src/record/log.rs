@@ -28,7 +28,7 @@ const BOUNDS: Bounds = Bounds {
     largest: 8 << 20,
 };
 
-/// A cut is moved to a line break, if there is one within so many bytes.
+/// A cut is moved to a line break, if there is one within this number of bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 
 /// How the line begins that stands for what was left out.

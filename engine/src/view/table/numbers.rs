@@ -8,7 +8,7 @@ use serde_json::Number;
 pub(super) enum Form {
     /// Counts.
     Whole,
-    /// With so many digits after the point.
+    /// With this number of digits after the point.
     Fixed(usize),
     /// `1.234e-5`.
     Scientific,

@@ -36,7 +36,7 @@ pub struct Sweep<W = Workflow> {
     pub axes: Vec<String>,
     /// The replicates.
     pub seeds: Vec<u64>,
-    /// What is to be best.
+    /// The figure to optimise.
     pub goal: Option<Goal>,
     /// Whether `--point` chose some of its points.
     pub is_partial: bool,
@@ -83,7 +83,7 @@ impl<W> Sweep<W> {
     }
 }
 
-/// What is to be best.
+/// The figure to optimise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Goal {
     /// `stage.metric`, the stage with selectors where it has several instances at a point.

@@ -239,7 +239,7 @@ fn names(axes: &[Axis]) -> Vec<String> {
     axes.iter().map(|axis| axis.name.value.clone()).collect()
 }
 
-/// Keeps so many rows, drawn by the seed and each row's place, in their order.
+/// Keeps this number of rows, drawn by the seed and each row's place, in their order.
 fn draw(rows: &mut Vec<Row>, count: usize, seed: u64) {
     let lot = |i: usize| {
         let text = format!("flow random sweep {seed} {i}");
