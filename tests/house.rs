@@ -209,7 +209,13 @@ fn documents_are_wrapped_at_one_width() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut pages = flow_tests::store::files(&root.join("docs"));
     pages.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
-    let others = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "stages/python/README.md"];
+    let others = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "stages/python/README.md",
+    ];
     pages.extend(others.map(|name| root.join(name)));
     assert!(pages.len() > 15, "{pages:?}");
     // Neither can be broken.
@@ -223,7 +229,12 @@ fn documents_are_wrapped_at_one_width() {
                 continue;
             }
             let width = whole.replace_all(line, "").chars().count();
-            assert!(width <= 120, "{}:{}: {width} columns", page.display(), number + 1);
+            assert!(
+                width <= 120,
+                "{}:{}: {width} columns",
+                page.display(),
+                number + 1
+            );
         }
     }
 }

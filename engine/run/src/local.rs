@@ -1,6 +1,7 @@
 //! The executor that is this machine: a budget of it, and a thread for each stage that runs.
 
 use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, Scope};
@@ -11,7 +12,9 @@ use flow_plan::plan::Resources;
 
 use super::budget::{Budget, Share};
 use super::executor::{Executor, Job, Message, Work, drive};
-use super::perform::{Told, perform};
+use super::perform::{Outcome, Told, perform};
+use crate::record::event::Failure;
+use crate::record::log;
 
 /// How many stages may be under way at once, those among them that only wait until their result is safe on the disk. So the
 /// disk's syncs, which take milliseconds each, overlap.
@@ -100,7 +103,15 @@ impl Local<'_, '_> {
                 });
             };
             let started = Instant::now();
-            let outcome = perform(store, &request, &share, stop, &tell);
+            // Whatever happens here, the loop hears of an end: else it would wait for ever.
+            let performed = AssertUnwindSafe(|| perform(store, &request, &share, stop, &tell));
+            let outcome = panic::catch_unwind(performed).unwrap_or_else(|_| {
+                Outcome::Failed(Failure {
+                    message: "flow itself failed while it ran this stage; please report it, with what it printed".into(),
+                    tail: log::tail(&request.log),
+                    log: request.log.clone(),
+                })
+            });
             send(Message::Ended(
                 number,
                 outcome,
