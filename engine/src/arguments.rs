@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use flow_cache::Store;
 use flow_plan::workflow::Overrides;
 
-use crate::session::{Failure, wrong};
+use crate::failure::{Failure, wrong};
 
 #[derive(Args)]
 pub struct WorkflowArguments {
@@ -83,4 +83,74 @@ impl StoreArguments {
         }
         Store::open(&root).map_err(wrong)
     }
+}
+
+/// How inputs from the store are checked.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    /// Read and hash each on its first use in a run.
+    #[default]
+    Digest,
+    /// Trust one whose size and times are as they should be.
+    Size,
+}
+
+/// The arguments of `flow run`.
+#[derive(Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub workflow: WorkflowArguments,
+    /// Run this stage alone; what it reads has to be in the store.
+    #[arg(long, value_name = "STAGE", conflicts_with = "until")]
+    pub only: Vec<String>,
+    /// Run this stage and what it needs.
+    #[arg(long, value_name = "STAGE")]
+    pub until: Vec<String>,
+    /// Run this stage although its result is in the store.
+    #[arg(long, value_name = "STAGE")]
+    pub force: Vec<String>,
+    /// Threads that stages may use at once; by default all.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// How inputs from the store are checked before a stage gets them
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        env = "FLOW_VERIFY"
+    )]
+    pub verify: Verify,
+    /// After a failure, go on with what does not depend on it; a sweep does so anyway.
+    #[arg(short, long)]
+    pub keep_going: bool,
+    /// End a sweep at the first failure.
+    #[arg(long, conflicts_with = "keep_going")]
+    pub fail_fast: bool,
+    /// Say what would run, and run nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: show each instance by itself.
+    #[arg(long, requires = "dry_run")]
+    pub expand: bool,
+    /// Run stages N times again and compare the bytes with their results in the store, which stay as they are.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+        conflicts_with_all = ["force", "dry_run", "keep_going"]
+    )]
+    pub check: Option<u32>,
+    /// Check with these numbers of threads, instead of those that the results were made with.
+    #[arg(
+        long,
+        value_name = "N,…",
+        requires = "check",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    pub threads: Vec<u32>,
+    /// Print one JSON object a line: each stage that ends, then the run.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod commands;
+mod failure;
 mod session;
 mod suggestion;
 mod view;
@@ -14,13 +15,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use arguments::{StoreArguments, WorkflowArguments};
+use arguments::{RunArguments, StoreArguments, WorkflowArguments};
 use commands::cache::CacheCommand;
 use commands::compare::CompareArguments;
 use commands::export::ExportArguments;
 use commands::new::Template;
 use commands::report::ReportArguments;
-use commands::run::RunArguments;
 use commands::show::ShowArguments;
 use commands::table::TableArguments;
 use commands::ui::UiArguments;

@@ -1,5 +1,4 @@
-//! What most commands begin with: a workflow that is known to be right, its plan and its store. And how commands end
-//! early.
+//! What most commands begin with: a workflow that is known to be right, its plan and its store.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,31 +16,10 @@ use flow_run::record::Externals;
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::WorkflowArguments;
+use crate::failure::{Failure, INTERRUPTED, WRONG, wrong};
 use crate::suggestion;
 use crate::view;
 use crate::view::hearing::Hearing;
-
-/// A stage failed, or the machine did.
-pub const FAILED: u8 = 1;
-/// The workflow or the command line is wrong.
-pub const WRONG: u8 = 2;
-/// Ctrl-C.
-pub const INTERRUPTED: u8 = 130;
-
-/// Why a command ended early.
-pub struct Failure {
-    /// What the user reads.
-    pub text: String,
-    /// The exit status.
-    pub status: u8,
-}
-
-pub fn wrong(text: impl std::fmt::Display) -> Failure {
-    Failure {
-        text: format!("error: {text}"),
-        status: WRONG,
-    }
-}
 
 /// That a store has no run of this name.
 pub fn no_run(store: &Store, id: &str) -> Failure {
@@ -51,33 +29,6 @@ pub fn no_run(store: &Store, id: &str) -> Failure {
         store.root().display(),
         suggestion::runs(Some(store.root()))
     ))
-}
-
-impl From<flow_cache::Error> for Failure {
-    fn from(error: flow_cache::Error) -> Self {
-        Failure {
-            text: format!("error: {error}"),
-            status: FAILED,
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Failure {
-            text: format!("error: {error:#}"),
-            status: FAILED,
-        }
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Failure {
-            text: format!("error: the output can't be written: {error}"),
-            status: FAILED,
-        }
-    }
 }
 
 /// A workflow that is known to be right, with all that commands ask of it.

@@ -11,19 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::wheels::{self, Wheel};
-
-/// The version that the `tch` crate of this workspace is made for; no other one works.
-pub const VERSION: &str = "2.13.0";
-
-/// Which build of libtorch to fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Variant {
-    /// What the CPU needs.
-    Cpu,
-    /// Everything, with NVIDIA's libraries.
-    Cuda,
-}
+use crate::wheels::{self, VERSION, Variant, Wheel};
 
 /// Makes sure that `target/libtorch` leads to a libtorch of the right version, and gives the folder it leads to.
 /// `wanted` is what a person asked for by name; none takes what is there.

@@ -67,12 +67,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Arguments::Test => test(),
         Arguments::Setup { cuda } => {
             let variant = if cuda {
-                libtorch::Variant::Cuda
+                wheels::Variant::Cuda
             } else {
-                libtorch::Variant::Cpu
+                wheels::Variant::Cpu
             };
             let found = libtorch::set_up(Some(variant))?;
-            eprintln!("libtorch {} is {}", libtorch::VERSION, found.display());
+            eprintln!("libtorch {} is {}", wheels::VERSION, found.display());
             Ok(ExitCode::SUCCESS)
         }
         Arguments::Install { root } => {

@@ -12,7 +12,17 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use crate::libtorch::Variant;
+/// The version that the `tch` crate of this workspace is made for; no other one works.
+pub const VERSION: &str = "2.13.0";
+
+/// Which build of libtorch to fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// What the CPU needs.
+    Cpu,
+    /// Everything, with NVIDIA's libraries.
+    Cuda,
+}
 
 /// One wheel.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +70,7 @@ fn of(os: &str, arch: &str, variant: Variant) -> Result<Vec<Wheel>> {
         _ => bail!(
             "libtorch is fetched for Linux on x86-64 and macOS on Apple silicon, and this is {os} on {arch}: install \
              PyTorch {} by hand and set LIBTORCH to its folder `torch`",
-            crate::libtorch::VERSION
+            VERSION
         ),
     }
 }
@@ -263,7 +273,7 @@ pub fn fetch(wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
         "pip fetched {} under another name than {}; set LIBTORCH to a libtorch {} of your own",
         wheel.requirement,
         wheel.file,
-        crate::libtorch::VERSION
+        VERSION
     );
     let found = digest(&file)?;
     if found != wheel.sha256 {
@@ -301,7 +311,7 @@ fn pip() -> Result<(&'static str, &'static [&'static str])> {
     bail!(
         "libtorch is fetched with pip, and there is none: install it (Debian and Ubuntu: `apt install python3-pip`), or set \
          LIBTORCH to a libtorch {} of your own",
-        crate::libtorch::VERSION
+        VERSION
     )
 }
 
@@ -325,15 +335,13 @@ fn advice(wheel: &Wheel, said: &str) -> String {
         format!(
             "the package index can't be reached, or has no such file: go online (or set pip's index or proxy) and try again, or set LIBTORCH to a \
              libtorch {} of your own",
-            crate::libtorch::VERSION
+            VERSION
         )
     } else {
         format!(
             "pip can't get {} for {} (its words stand above): mend that and try again, or set LIBTORCH to a libtorch {} of \
              your own",
-            wheel.requirement,
-            wheel.platform,
-            crate::libtorch::VERSION
+            wheel.requirement, wheel.platform, VERSION
         )
     }
 }

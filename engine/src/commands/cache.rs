@@ -13,7 +13,8 @@ use petgraph::graph::NodeIndex;
 use serde_json::json;
 
 use crate::arguments::{StoreArguments, WorkflowArguments};
-use crate::session::{FAILED, Failure, Session, no_run, wrong};
+use crate::failure::{FAILED, Failure, wrong};
+use crate::session::{Session, no_run};
 use crate::view;
 
 /// What can be asked of a store.

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::WorkflowArguments;
-use crate::session::{Failure, Session};
+use crate::failure::Failure;
+use crate::session::Session;
 use crate::view;
 
 /// `flow check`.

@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 
 use crate::arguments::StoreArguments;
 use crate::arguments::{OverrideArguments, WorkflowArguments};
-use crate::session::{Failure, Session, no_run, wrong};
+use crate::failure::{Failure, wrong};
+use crate::session::{Session, no_run};
 use crate::suggestion;
 use crate::view;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::session::Failure;
+use crate::failure::Failure;
 use crate::view;
 
 /// `flow completions`.

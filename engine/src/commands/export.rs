@@ -19,7 +19,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
 use crate::arguments::StoreArguments;
-use crate::session::{FAILED, Failure, INTERRUPTED, interruptible, no_run, wrong};
+use crate::failure::{FAILED, Failure, INTERRUPTED, wrong};
+use crate::session::{interruptible, no_run};
 use crate::suggestion;
 use crate::view;
 use crate::view::ro_crate::{self, Crate, Part, PartFile, Step};

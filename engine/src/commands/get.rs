@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use flow_plan::workflow::Reference;
 
 use crate::arguments::WorkflowArguments;
-use crate::session::{FAILED, Failure, Session, wrong};
+use crate::failure::{FAILED, Failure, wrong};
+use crate::session::Session;
 use crate::suggestion::first;
 use crate::view;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::session::{Failure, wrong};
+use crate::failure::{Failure, wrong};
 use crate::view;
 
 /// `flow man`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use flow_results::words;
 
-use crate::session::{Failure, wrong};
+use crate::failure::{Failure, wrong};
 use crate::view;
 
 /// A workflow to begin with.

@@ -26,7 +26,8 @@ use crate::arguments::StoreArguments;
 use crate::arguments::{OverrideArguments, WorkflowArguments};
 use crate::commands::report_cache;
 use crate::commands::status::history;
-use crate::session::{Failure, Session, no_run, wrong};
+use crate::failure::{Failure, wrong};
+use crate::session::{Session, no_run};
 use crate::suggestion::again;
 use crate::view;
 

@@ -9,8 +9,9 @@ use flow_run::record::Event;
 use flow_run::record::check::Verdict;
 use petgraph::graph::NodeIndex;
 
-use crate::commands::run::RunArguments;
-use crate::session::{FAILED, Failure, INTERRUPTED, Session, interruptible, wrong};
+use crate::arguments::RunArguments;
+use crate::failure::{FAILED, Failure, INTERRUPTED, wrong};
+use crate::session::{Session, interruptible};
 use crate::suggestion::first;
 use crate::view;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use flow_run::record::PastRun;
 
 use crate::arguments::StoreArguments;
-use crate::session::{Failure, wrong};
+use crate::failure::{Failure, wrong};
 use crate::view;
 
 /// `flow runs`.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use flow_plan::workflow::problem::Problems;
 use flow_run::plugin;
 
-use crate::session::Failure;
+use crate::failure::Failure;
 use crate::view;
 
 /// `flow schema`.

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::arguments::StoreArguments;
 use crate::arguments::{OverrideArguments, WorkflowArguments};
-use crate::session::{FAILED, Failure, Session, no_run, wrong};
+use crate::failure::{FAILED, Failure, wrong};
+use crate::session::{Session, no_run};
 use crate::suggestion::{again, first, suggest};
 use crate::view;
 use crate::view::hearing::Hearing;

@@ -7,7 +7,8 @@ use flow_plan::workflow::{self, Overrides};
 use flow_results::words;
 use flow_run::plugin;
 
-use crate::session::{Failure, report, settle, wrong};
+use crate::failure::{Failure, wrong};
+use crate::session::{report, settle};
 use crate::view;
 
 /// `flow stages`.

@@ -9,7 +9,8 @@ use flow_results::price::Price;
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::WorkflowArguments;
-use crate::session::{Failure, Session};
+use crate::failure::Failure;
+use crate::session::Session;
 use crate::view;
 
 /// `flow status`.

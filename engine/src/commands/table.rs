@@ -11,7 +11,8 @@ use flow_run::record::{Externals, provenance};
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::WorkflowArguments;
-use crate::session::{Failure, Session, wrong};
+use crate::failure::{Failure, wrong};
+use crate::session::Session;
 use crate::suggestion::again;
 use crate::view;
 use crate::view::cell::Made;

@@ -13,7 +13,8 @@ use flow_report::server::{Live, serve};
 use flow_run::record::PastRun;
 
 use crate::commands::report::{PageArguments, Target, of_run, of_workflow};
-use crate::session::{Failure, Session, interruptible, wrong};
+use crate::failure::{Failure, wrong};
+use crate::session::{Session, interruptible};
 use crate::view;
 
 /// The arguments of `flow ui`.

@@ -21,8 +21,7 @@ pub fn get(context: &Context, url: &str, digest: &Digest, most: u64) -> Result<P
     let folder = context.work();
     fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
     let path = folder.join(file_name(url));
-    let result = receive(context, url, most, &path)
-        .and_then(|()| digest.check(&path, url, crate::source::MOST));
+    let result = receive(context, url, most, &path).and_then(|()| digest.check(&path, url, most));
     if let Err(error) = result {
         let _ = fs::remove_file(&path);
         return Err(error);
