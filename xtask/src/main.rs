@@ -132,7 +132,10 @@ fn test() -> Result<ExitCode> {
     let mut python = Command::new("python3");
     python.args(["-m", "unittest", "discover", "stages/python"]);
     step("python", python)?;
-    step("test", cargo_with(&["test", "--workspace"]))?;
+    step(
+        "test",
+        cargo_with(&["test", "--workspace", "--no-fail-fast"]),
+    )?;
     torch::test_as_if_without_avx512()?;
     Ok(ExitCode::SUCCESS)
 }

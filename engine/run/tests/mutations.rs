@@ -122,7 +122,7 @@ fn mutate(text: &str, mutations: &[Mutation]) -> String {
 }
 
 fn shipped_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../workflows")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workflows")
 }
 
 /// Every workflow that is shipped: its path below `workflows/`, and its text.
