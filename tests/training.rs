@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flow_tests::{Test, skip, store};
 use serde_json::Value;
@@ -29,6 +29,12 @@ fn safetensors(bytes: &[u8]) -> (BTreeMap<String, Value>, &[u8]) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     (header, &bytes[8 + length..])
+}
+
+/// The epochs that a checkpoint has; none where there is none.
+fn epochs_in(checkpoint: &Path) -> Option<u64> {
+    let bytes = std::fs::read(checkpoint).ok()?;
+    safetensors(&bytes).0["history"]["shape"][0].as_u64()
 }
 
 /// The output function of SplitMix64.
@@ -63,19 +69,26 @@ fn killed_at_random_epochs_it_ends_with_the_same_bytes() {
     let mut went_on = 0;
     for round in 0..4u64 {
         let mut test = Test::new().workflow(&text);
-        // Three times each, at a moment of the time that the rest may take.
+        // Three times each: at a random moment of an epoch, and the epochs that must be there before are drawn too.
         for kill in 0..3u64 {
+            let dice = mix(seed ^ (round * 3 + kill));
             let running = test.run("").start();
-            let share = (mix(seed ^ (round * 3 + kill)) % 1000) as f64 / 1000.0;
-            std::thread::sleep(whole.mul_f64(0.15 + 0.5 * share));
+            let deadline = Instant::now() + Duration::from_secs(120);
+            let mut known = 0;
+            while known < 2 * kill + dice % 3 {
+                match epochs_in(&running.path(&checkpoint)) {
+                    Some(epochs) => known = epochs,
+                    // It has gone with the end of the training: too late to be in its way.
+                    None if known > 0 => break,
+                    None => assert!(Instant::now() < deadline, "no epoch ends"),
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            std::thread::sleep((whole / 8).mul_f64((dice % 1000) as f64 / 1000.0));
             test = running.kill();
             store::assert_sound(&test.path(".flow"));
         }
-        let epochs = std::fs::read(test.path(&checkpoint)).ok().map(|bytes| {
-            safetensors(&bytes).0["history"]["shape"][0]
-                .as_u64()
-                .unwrap()
-        });
+        let epochs = epochs_in(&test.path(&checkpoint));
         let test = test
             .flow("run flow.toml --json")
             .stdout_has("\"status\":\"ok\"")
