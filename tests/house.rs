@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use flow_tests::packages::packages;
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 use regex::Regex;
@@ -13,16 +13,7 @@ use serde_json::Value;
 
 /// Our crates: the folder of each, and its dependencies among them, but for those of tests.
 fn crates() -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
-    let cargo = std::env::var("CARGO").expect("cargo runs the tests");
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--locked", "--no-deps"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
+    let packages = packages(&["--no-deps"]);
     let text = |value: &Value| value.as_str().unwrap().to_string();
     let names: BTreeSet<String> = packages.iter().map(|p| text(&p["name"])).collect();
     let one = |package: &Value| {

@@ -30,6 +30,7 @@ pub mod browser;
 #[cfg(target_os = "linux")]
 pub mod inject;
 mod outcome;
+pub mod packages;
 pub mod shown;
 pub mod skip;
 pub mod store;
