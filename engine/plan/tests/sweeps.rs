@@ -62,7 +62,7 @@ fn deeds(plan: &Plan) -> HashMap<NodeIndex, String> {
     let mut deeds: HashMap<NodeIndex, String> = HashMap::new();
     for &node in &plan.order {
         let instance = &plan.graph[node];
-        let Task::Command { command, values } = &instance.task else {
+        let Task::Command(program) = &instance.task else {
             unreachable!("there are only commands");
         };
         let inputs: Vec<String> = instance
@@ -77,7 +77,10 @@ fn deeds(plan: &Plan) -> HashMap<NodeIndex, String> {
             .collect();
         deeds.insert(
             node,
-            format!("{} {command:?} {values:?} {inputs:?}", instance.stage),
+            format!(
+                "{} {:?} {:?} {inputs:?}",
+                instance.stage, program.command, program.values
+            ),
         );
     }
     deeds

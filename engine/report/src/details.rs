@@ -59,7 +59,7 @@ impl Known<'_> {
         let instance = self.planned.map(|(plan, node)| &plan.graph[node]);
         let kind = match (instance.map(|i| &i.task), self.action) {
             (Some(Task::Kind { kind, .. }), _) => kind.clone(),
-            (Some(Task::Command { .. }), _) => "run".into(),
+            (Some(Task::Command(_)), _) => "run".into(),
             (None, Some(action)) => action
                 .manifest
                 .as_ref()
@@ -142,7 +142,7 @@ impl Known<'_> {
 fn parameters(instance: &Instance) -> Map<String, Value> {
     match &instance.task {
         Task::Kind { parameters, .. } => parameters.clone(),
-        Task::Command { command, values } => key::command_parameters(command, values),
+        Task::Command(program) => key::command_parameters(&program.command, &program.values),
     }
 }
 
@@ -156,7 +156,7 @@ fn planned_inputs(plan: &Plan, instance: &Instance) -> Vec<Input> {
                 let all: Vec<String> = nodes.iter().map(|(_, node)| named(node, output)).collect();
                 all.join(", ")
             }
-            Origin::Path { pattern, .. } => pattern.value.clone(),
+            Origin::Path { files, .. } => files.text(),
         },
     });
     inputs.collect()

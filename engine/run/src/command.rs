@@ -60,14 +60,14 @@ pub(super) fn prepare(
             for input in &request.inputs {
                 if let Source::Path {
                     parameter: Some(pointer),
-                    wanted,
+                    files,
                     ..
                 } = &input.source
                     && let Some(paths) = inputs.remove(&input.role)
                     && let Some(value) = parameters.pointer_mut(pointer)
                 {
                     let mut paths = paths.iter().map(|path| text(path).map(Value::from));
-                    *value = match wanted {
+                    *value = match files.wanted {
                         Wanted::Many => paths.collect::<Result<_>>()?,
                         _ => paths.next().context("a path is found before the run")??,
                     };
@@ -114,15 +114,15 @@ pub(super) fn prepare(
             line.push(b'\n');
             (program.display().to_string(), command, Some(line))
         }
-        Task::Command { command, values } => {
+        Task::Command(task) => {
             let names = Names {
                 request,
                 inputs: &inputs,
                 outputs: &outputs,
                 scratch: &scratch,
-                values,
+                values: &task.values,
             };
-            let (program, mut command) = names.command(command)?;
+            let (program, mut command) = names.command(&task.command)?;
             command.current_dir(&request.folder);
             (program, command, None)
         }

@@ -200,7 +200,7 @@ impl Site<'_> {
         }
         let (plugin, digest) = match &request.task {
             Task::Kind { plugin, digest, .. } => (Some(plugin), Some(digest)),
-            Task::Command { .. } => (None, None),
+            Task::Command(_) => (None, None),
         };
         let provenance = json!({
             "stage": request.stage,
@@ -239,17 +239,13 @@ impl Site<'_> {
             match &input.source {
                 Source::Result(made) => check(made)?,
                 Source::Collected(all) => all.iter().try_for_each(check)?,
-                Source::Path {
-                    pattern,
-                    wanted,
-                    digest,
-                    ..
-                } => {
+                Source::Path { files, digest, .. } => {
                     // The memo of what was hashed makes this cheap.
-                    let now = external::find(pattern, *wanted, &self.request.folder, self.inputs);
+                    let now = external::find(files, &self.request.folder, self.inputs);
                     ensure!(
                         now.is_ok_and(|now| now.digest == *digest),
-                        "its input {pattern} changed while it ran, so the result belongs to neither content; run again"
+                        "its input {} changed while it ran, so the result belongs to neither content; run again",
+                        files.text()
                     );
                 }
             }
@@ -282,7 +278,7 @@ fn origins(request: &Request) -> Value {
         let from: Vec<Value> = match &input.source {
             Source::Result(made) => vec![result(made)],
             Source::Collected(all) => all.iter().map(result).collect(),
-            Source::Path { pattern, .. } => vec![json!({ "path": pattern })],
+            Source::Path { files, .. } => vec![json!({ "path": files.text() })],
         };
         (input.role.clone(), Value::from(from))
     });

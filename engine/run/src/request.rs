@@ -1,13 +1,13 @@
 //! What one stage's execution needs, written down. Whoever has the store and the plugins can carry a request out, without
 //! the plan that it was made of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flow_cache::{Digest, Key, Record};
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::plan::{self, Command, Origin, Output, Plan, Resources, Wanted};
+use flow_plan::plan::{self, Files, Origin, Output, Plan, Program, Resources};
 use petgraph::graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -73,12 +73,7 @@ pub enum Task {
         continues: Vec<String>,
     },
     /// A program.
-    Command {
-        /// Its arguments, or one line for `sh -c`.
-        command: Command,
-        /// The params and matrix values that the command names.
-        values: BTreeMap<String, Value>,
-    },
+    Command(Box<Program>),
 }
 
 /// One input of a request.
@@ -88,6 +83,10 @@ pub struct Input {
     pub role: String,
     /// Where it comes from.
     pub source: Source,
+    /// Where it lies in the folder of a `run` stage; none: by rule.
+    pub place: Option<String>,
+    /// Whether a `run` stage gets a copy that it may write to.
+    pub writable: bool,
 }
 
 /// Where an input comes from.
@@ -100,10 +99,8 @@ pub enum Source {
     Collected(Vec<Made>),
     /// Files of the user's.
     Path {
-        /// A path or glob, relative to the workflow's folder.
-        pattern: String,
-        /// What is wanted there.
-        wanted: Wanted,
+        /// What is named.
+        files: Files,
         /// The JSON pointer of the parameter that it stands in, for a path parameter.
         parameter: Option<String>,
         /// The files that were found there, absolute.
@@ -133,7 +130,7 @@ impl Request {
     pub fn plugin(&self) -> Option<&str> {
         match &self.task {
             Task::Kind { plugin, .. } => Some(plugin),
-            Task::Command { .. } => None,
+            Task::Command(_) => None,
         }
     }
 }
@@ -177,15 +174,14 @@ impl Requests<'_> {
                     continues: kind.description.continues.clone(),
                 }
             }
-            plan::Task::Command { command, values } => Task::Command {
-                command: command.clone(),
-                values: values.clone(),
-            },
+            plan::Task::Command(program) => Task::Command(program.clone()),
         };
         let inputs = instance.inputs.iter().map(|input| {
             Some(Input {
                 role: input.role.clone(),
                 source: self.source(&input.origin, records)?,
+                place: input.place.clone(),
+                writable: input.writable,
             })
         });
         Some(Request {
@@ -227,14 +223,11 @@ impl Requests<'_> {
                 Source::Collected(all.collect::<Option<_>>()?)
             }
             Origin::Path {
-                pattern,
-                wanted,
-                parameter,
+                files, parameter, ..
             } => {
-                let found = self.externals.get(&pattern.value, *wanted)?;
+                let found = self.externals.get(files)?;
                 Source::Path {
-                    pattern: pattern.value.clone(),
-                    wanted: *wanted,
+                    files: files.clone(),
                     parameter: parameter.clone(),
                     paths: found.paths.clone(),
                     digest: found.digest,

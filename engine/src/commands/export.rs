@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use flow_cache::{Digest, Key, Output, Store};
-use flow_plan::plan::Wanted;
+use flow_plan::plan::{Files, Wanted};
 use flow_run::record::event::{StageEnd, Status};
 use flow_run::record::external;
 use flow_run::record::past::{PastRun, State};
@@ -327,7 +327,9 @@ impl Writer<'_> {
         // A pattern that matches one file may have been meant as that file, or as a list of one.
         let found = [Wanted::Many, Wanted::Either]
             .into_iter()
-            .filter_map(|wanted| external::find(pattern, wanted, base, self.store).ok())
+            .filter_map(|wanted| {
+                external::find(&Files::one(pattern, wanted), base, self.store).ok()
+            })
             .find(|external| external.digest == digest);
         let mut places = Vec::new();
         match found {

@@ -8,8 +8,8 @@ use super::coordinates::{self, Coordinates, Row};
 use super::kinds::{Catalogue, Kind};
 use super::names::Names;
 use super::{
-    Input, Instance, Origin, Output, Plan, Resources, Task, Wanted, label, parameters, plain_text,
-    unused, wiring,
+    Files, Input, Instance, Origin, Output, Plan, Resources, Task, Variables, Wanted, label,
+    parameters, plain_text, unused, wiring,
 };
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{self, Located, Reference, Stage, Workflow};
@@ -53,7 +53,7 @@ fn resources(stage: &Stage, kind: Option<&Kind>, task: &Task) -> Resources {
     let threads = kind.and_then(|kind| kind.description.threads_parameter.as_ref());
     let threads = threads.and_then(|name| match task {
         Task::Kind { parameters, .. } => parameters.get(name)?.as_u64(),
-        Task::Command { .. } => None,
+        Task::Command(_) => None,
     });
     Resources {
         threads: threads.and_then(|threads| threads.try_into().ok()),
@@ -138,7 +138,10 @@ impl<'a> Expander<'a> {
                 resources,
                 timeout: stage.timeout,
                 retries: stage.retries,
-                env: stage.env.clone(),
+                env: Variables {
+                    passed: stage.env.clone(),
+                    ..Variables::default()
+                },
             });
             let sources = self.plan.graph[node].sources();
             for source in sources {
@@ -307,13 +310,14 @@ impl<'a> Expander<'a> {
                             .iter()
                             .find(|p| p.name == role.value)
                     });
+                    let wanted = match port {
+                        Some(port) if port.artifact.is_folder() => Wanted::Folder,
+                        Some(_) => Wanted::File,
+                        None => Wanted::Many,
+                    };
                     Origin::Path {
-                        pattern: Located { value, span },
-                        wanted: match port {
-                            Some(port) if port.artifact.is_folder() => Wanted::Folder,
-                            Some(_) => Wanted::File,
-                            None => Wanted::Many,
-                        },
+                        files: Files::one(value, wanted),
+                        span,
                         parameter: None,
                     }
                 }
@@ -321,6 +325,8 @@ impl<'a> Expander<'a> {
             inputs.push(Input {
                 role: role.value.clone(),
                 origin,
+                place: None,
+                writable: false,
             });
         }
         if let (Some(kind), Task::Kind { parameters, .. }) = (kind, task) {

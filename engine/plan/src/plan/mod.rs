@@ -29,7 +29,7 @@ use petgraph::visit::{Dfs, Reversed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::workflow::{Located, Problems, Reference, Template, Workflow};
+use crate::workflow::{Problems, Reference, Span, Template, Workflow};
 
 pub use sweep::{Point, Sweep};
 pub use types::type_text;
@@ -77,8 +77,19 @@ pub struct Instance {
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
     pub retries: u32,
-    /// Environment variables that are passed on, and part of the key.
-    pub env: Vec<String>,
+    /// What its environment holds beside what every stage has.
+    pub env: Variables,
+}
+
+/// What a stage's environment holds beside what every stage has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variables {
+    /// Variables of flow's own environment that are passed on, and part of the key.
+    pub passed: Vec<String>,
+    /// Variables that the workflow sets: part of the key.
+    pub set: BTreeMap<String, String>,
+    /// Variables that are passed on, and stand in no key, record, request, log or report.
+    pub secret: Vec<String>,
 }
 
 /// What an instance asks of the machine.
@@ -107,11 +118,83 @@ pub enum Task {
         parameters: Map<String, Value>,
     },
     /// A program.
-    Command {
-        /// Its arguments, or one line for `sh -c`.
-        command: Command,
-        /// The params and matrix values that the command names.
-        values: BTreeMap<String, Value>,
+    Command(Box<Program>),
+}
+
+/// A program of the user's, and what it works in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its arguments, or lines for a shell.
+    pub command: Command,
+    /// The params and matrix values that the command names.
+    pub values: BTreeMap<String, Value>,
+    /// What runs the lines of [`Command::Shell`]: a program and its arguments, before the file's name. None: strict bash.
+    pub shell: Option<Vec<String>>,
+    /// Files that are written into its folder before it starts: path there, and text.
+    pub files: BTreeMap<String, String>,
+    /// A folder in its folder that survives an attempt of this key, and lies there again in the next.
+    pub checkpoints: Option<String>,
+    /// Where it works.
+    pub folder: Folder,
+    /// How far it is kept apart from the machine.
+    pub isolation: Isolation,
+    /// What belongs to the key beside its inputs: a name, and the command whose words count; none where the file itself counts.
+    pub tools: BTreeMap<String, Option<String>>,
+    /// What it runs in, if not in the surroundings of flow.
+    pub environment: Option<Environment>,
+}
+
+/// Where a program works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Folder {
+    /// In a folder of its own, which holds what it declared.
+    #[default]
+    Own,
+    /// In the workflow's root, as one at a time.
+    Project,
+}
+
+/// How far a program is kept apart from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// Whether it is an error where the system does not allow it.
+    pub required: bool,
+    /// Whether it may use the network.
+    pub network: bool,
+}
+
+impl Default for Isolation {
+    fn default() -> Isolation {
+        Isolation {
+            required: false,
+            network: true,
+        }
+    }
+}
+
+/// What a program runs in: one of `[environments]`. Paths are relative to the workflow's root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// A Python virtual environment.
+    Venv {
+        /// Its folder.
+        folder: String,
+        /// The lock file with which it has to agree.
+        lock: Option<String>,
+    },
+    /// An explicit conda lock file, made real by micromamba.
+    Conda {
+        /// The lock file.
+        lock: String,
+    },
+    /// A container image.
+    Image {
+        /// The program that runs it: `podman`, `docker`, `apptainer`.
+        engine: String,
+        /// The image by digest, `NAME@sha256:…`, or an apptainer file.
+        image: String,
     },
 }
 
@@ -121,7 +204,7 @@ pub enum Task {
 pub enum Command {
     /// Arguments, the program first.
     Arguments(Vec<Template>),
-    /// A line for `sh -c`.
+    /// Lines for a shell.
     Shell(Template),
 }
 
@@ -132,6 +215,11 @@ pub struct Input {
     pub role: String,
     /// Where it comes from.
     pub origin: Origin,
+    /// Where it lies in the folder of a `run` stage, as `as` says: a path, a folder where it ends with a slash, `.` for the
+    /// folder itself. None: by the rule of docs/programs.md.
+    pub place: Option<String>,
+    /// Whether a `run` stage gets a copy that it may write to.
+    pub writable: bool,
 }
 
 /// Where an instance's input comes from.
@@ -153,10 +241,10 @@ pub enum Origin {
     },
     /// Files of the user's.
     Path {
-        /// A path or glob, relative to the workflow's folder.
-        pattern: Located<String>,
-        /// What is wanted there.
-        wanted: Wanted,
+        /// What is named.
+        files: Files,
+        /// Where that was written.
+        span: Span,
         /// The JSON pointer of the parameter that it stands in, for a path parameter.
         parameter: Option<String>,
     },
@@ -165,6 +253,38 @@ pub enum Origin {
 /// Whether a path may stand for several files: a name may hold these characters without being a glob.
 pub fn is_glob(path: &str) -> bool {
     path.contains(['*', '?', '['])
+}
+
+/// Files of the user's that one input names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Files {
+    /// Paths or globs, relative to the workflow's root.
+    pub patterns: Vec<String>,
+    /// What folders and globs leave out: globs, relative to each folder.
+    pub exclude: Vec<String>,
+    /// What is wanted there.
+    pub wanted: Wanted,
+}
+
+impl Files {
+    /// One path or glob.
+    pub fn one(pattern: impl Into<String>, wanted: Wanted) -> Files {
+        Files {
+            patterns: vec![pattern.into()],
+            exclude: Vec::new(),
+            wanted,
+        }
+    }
+
+    /// As a person reads it.
+    pub fn text(&self) -> String {
+        self.patterns.join(", ")
+    }
+
+    /// Whether it may stand for several files.
+    pub fn is_several(&self) -> bool {
+        self.patterns.len() > 1 || self.patterns.iter().any(|pattern| is_glob(pattern))
+    }
 }
 
 /// What a path input may be.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::coordinates::Coordinates;
 use super::kinds::Kind;
-use super::{Command, Output, Task, parameters};
+use super::{Command, Folder, Isolation, Output, Program, Task, parameters};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{self, Action, Located, Node, Span, Stage, Template, Workflow, template};
 
@@ -150,7 +150,19 @@ impl<'a> Names<'a> {
                 }
             }
         }
-        sound.then_some(Task::Command { command, values })
+        sound.then(|| {
+            Task::Command(Box::new(Program {
+                command,
+                values,
+                shell: None,
+                files: BTreeMap::new(),
+                checkpoints: None,
+                folder: Folder::default(),
+                isolation: Isolation::default(),
+                tools: BTreeMap::new(),
+                environment: None,
+            }))
+        })
     }
 
     /// The outputs of one instance, with what the names of a program's files refer to.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::kinds::Kind;
 use super::types::type_text;
-use super::{Input, Origin, Wanted, is_glob};
+use super::{Files, Input, Origin, Wanted};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{Located, Node, NodeValue, Span, node};
 
@@ -233,13 +233,12 @@ pub(super) fn paths(
         Value::String(path) if !path.contains("://") => inputs.push(Input {
             role: format!("with.{role}"),
             origin: Origin::Path {
-                pattern: Located {
-                    value: path.clone(),
-                    span,
-                },
-                wanted: Wanted::Either,
+                files: Files::one(path, Wanted::Either),
+                span,
                 parameter: Some(pointer),
             },
+            place: None,
+            writable: false,
         }),
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
@@ -272,14 +271,14 @@ pub(super) fn paths(
 pub(super) fn allow_several(kind: &Kind, parameters: &Map<String, Value>, inputs: &mut [Input]) {
     for input in inputs {
         let Origin::Path {
-            pattern,
-            wanted,
+            files,
             parameter: Some(pointer),
+            ..
         } = &mut input.origin
         else {
             continue;
         };
-        if !is_glob(&pattern.value) {
+        if !files.is_several() {
             continue;
         }
         let mut listed = Value::Object(parameters.clone());
@@ -290,7 +289,7 @@ pub(super) fn allow_several(kind: &Kind, parameters: &Map<String, Value>, inputs
             .validator()
             .is_ok_and(|validator| validator.is_valid(&listed))
         {
-            *wanted = Wanted::Many;
+            files.wanted = Wanted::Many;
         }
     }
 }

@@ -240,18 +240,22 @@ fn identity(instance: &Instance) -> blake3::Hash {
     let inputs: Vec<String> = instance
         .inputs
         .iter()
-        .map(|input| match &input.origin {
-            Origin::Path {
-                pattern,
-                wanted,
-                parameter,
-            } => format!("{:?}", (&input.role, &pattern.value, wanted, parameter)),
-            origin => format!("{:?}", (&input.role, origin)),
+        .map(|input| {
+            (
+                input,
+                match &input.origin {
+                    Origin::Path {
+                        files, parameter, ..
+                    } => format!("{:?}", (files, parameter)),
+                    origin => format!("{origin:?}"),
+                },
+            )
         })
+        .map(|(input, origin)| format!("{:?}", (&input.role, origin, &input.place, input.writable)))
         .collect();
     let task = match &instance.task {
         Task::Kind { kind, parameters } => format!("{:?}", (kind, parameters)),
-        Task::Command { command, values } => format!("{:?}", (command, values)),
+        Task::Command(program) => format!("{program:?}"),
     };
     let outputs: Vec<_> = instance
         .outputs

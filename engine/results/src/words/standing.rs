@@ -92,11 +92,11 @@ fn phrase(plan: &Plan, instance: &Instance, difference: &Difference) -> String {
                 .find(|i| i.role == role)
                 .map(|i| &i.origin)
             {
-                Some(Origin::Path { pattern, .. }) if pattern.value.contains(['*', '?', '[']) => {
-                    format!("its files `{}` changed", pattern.value)
+                Some(Origin::Path { files, .. }) if files.is_several() => {
+                    format!("its files `{}` changed", files.text())
                 }
-                Some(Origin::Path { pattern, .. }) => {
-                    format!("its file `{}` changed", pattern.value)
+                Some(Origin::Path { files, .. }) => {
+                    format!("its file `{}` changed", files.text())
                 }
                 Some(Origin::Instance { node, .. }) => {
                     let label = &plan.graph[*node].label;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use flow_cache::{Digest, Store};
-use flow_plan::plan::{Origin, Plan, Wanted, is_glob};
+use flow_plan::plan::{Files, Origin, Plan, Wanted, is_glob};
 use flow_plan::workflow::Span;
 use flow_plan::workflow::problem::{Problem, Problems};
 use petgraph::graph::NodeIndex;
@@ -22,7 +22,7 @@ pub struct External {
 /// What every path in a workflow stands for.
 #[derive(Debug, Default)]
 pub struct Externals {
-    found: HashMap<(String, Wanted), External>,
+    found: HashMap<Files, External>,
 }
 
 impl Externals {
@@ -34,22 +34,17 @@ impl Externals {
         store: &Store,
         problems: &mut Problems,
     ) -> Externals {
-        let mut named: BTreeMap<(String, Wanted), Span> = BTreeMap::new();
+        let mut named: BTreeMap<Files, Span> = BTreeMap::new();
         for node in nodes {
             for input in &plan.graph[node].inputs {
-                if let Origin::Path {
-                    pattern, wanted, ..
-                } = &input.origin
-                {
-                    named
-                        .entry((pattern.value.clone(), *wanted))
-                        .or_insert(pattern.span);
+                if let Origin::Path { files, span, .. } = &input.origin {
+                    named.entry(files.clone()).or_insert(*span);
                 }
             }
         }
-        let find = |((pattern, wanted), span): ((String, Wanted), Span)| {
-            let result = find(&pattern, wanted, folder, store);
-            ((pattern, wanted), span, result)
+        let find = |(files, span): (Files, Span)| {
+            let result = find(&files, folder, store);
+            (files, span, result)
         };
         // One file may be large; a few take less time than threads take to start.
         const FEW: usize = 8;
@@ -59,10 +54,10 @@ impl Externals {
             named.into_par_iter().map(find).collect()
         };
         let mut found = HashMap::new();
-        for (name, span, result) in results {
+        for (files, span, result) in results {
             match result {
                 Ok(external) => {
-                    found.insert(name, external);
+                    found.insert(files, external);
                 }
                 Err(problem) => problems.add(problem, span),
             }
@@ -71,27 +66,35 @@ impl Externals {
     }
 
     /// What a path stands for.
-    pub fn get(&self, pattern: &str, wanted: Wanted) -> Option<&External> {
-        self.found.get(&(pattern.to_string(), wanted))
+    pub fn get(&self, files: &Files) -> Option<&External> {
+        self.found.get(files)
     }
 
-    /// All of them: what is written, what is wanted there, and what is found.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Wanted, &External)> {
-        let found = self.found.iter();
-        found.map(|((pattern, wanted), external)| (pattern.as_str(), *wanted, external))
+    /// All of them: what is named, and what is found.
+    pub fn iter(&self) -> impl Iterator<Item = (&Files, &External)> {
+        self.found.iter()
     }
 }
 
-/// What a path or glob, relative to `folder`, stands for now.
+/// What paths and globs, relative to `folder`, stand for now.
 ///
 /// # Errors
 /// What is wrong with it, or with what is there.
-pub fn find(
-    pattern: &str,
-    wanted: Wanted,
-    folder: &Path,
-    store: &Store,
-) -> Result<External, Problem> {
+pub fn find(files: &Files, folder: &Path, store: &Store) -> Result<External, Problem> {
+    let mut found = files
+        .patterns
+        .iter()
+        .map(|pattern| one(pattern, files.wanted, folder, store));
+    match found.next() {
+        Some(first) => first,
+        None => Ok(External {
+            digest: Digest::of_bytes(&[]),
+            paths: Vec::new(),
+        }),
+    }
+}
+
+fn one(pattern: &str, wanted: Wanted, folder: &Path, store: &Store) -> Result<External, Problem> {
     let path = folder.join(pattern);
     if !is_glob(pattern) || path.exists() {
         let wrong = match wanted {

@@ -60,7 +60,7 @@ pub fn shown(
     let first = with_figures.iter().copied();
     let first = first.filter(|&node| match &plan.graph[node].task {
         Task::Kind { kind, .. } => !of_kind(kind, catalogue).is_empty(),
-        Task::Command { .. } => true,
+        Task::Command(_) => true,
     });
     let first: BTreeSet<NodeIndex> = first.collect();
     if !first.is_empty() {

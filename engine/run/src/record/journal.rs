@@ -244,7 +244,7 @@ impl Subject<'_> {
             .instances()
             .filter_map(|instance| match &instance.task {
                 Task::Kind { kind, .. } => Some(kind.as_str()),
-                Task::Command { .. } => None,
+                Task::Command(_) => None,
             })
             .collect();
         names.into_iter().filter_map(|name| {

@@ -61,9 +61,7 @@ impl Manifest {
                     }
                     Digest::from_bytes(*hasher.finalize().as_bytes())
                 }
-                Origin::Path {
-                    pattern, wanted, ..
-                } => externals.get(&pattern.value, *wanted)?.digest,
+                Origin::Path { files, .. } => externals.get(files)?.digest,
             };
             inputs.insert(input.role.clone(), digest);
         }
@@ -87,8 +85,8 @@ impl Manifest {
                 };
                 (kind.clone(), version, parameters)
             }
-            Task::Command { command, values } => {
-                let parameters = command_parameters(command, values);
+            Task::Command(program) => {
+                let parameters = command_parameters(&program.command, &program.values);
                 ("run".into(), "1".into(), parameters)
             }
         };
@@ -101,6 +99,7 @@ impl Manifest {
             inputs,
             env: instance
                 .env
+                .passed
                 .iter()
                 .map(|name| {
                     let value = std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());

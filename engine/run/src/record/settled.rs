@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flow_cache::{Digest, Key, Output, Record, Store};
-use flow_plan::plan::{Plan, Wanted};
+use flow_plan::plan::{Files, Plan};
 use flow_plan::workflow::{Overrides, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
@@ -41,7 +41,7 @@ pub struct Settled {
     /// Declared environment variables, and digests of their values.
     env: BTreeMap<String, Option<Digest>>,
     /// The user's files.
-    files: Vec<(String, Wanted, Digest)>,
+    files: Vec<(Files, Digest)>,
     /// The results: key, when the record was touched, outputs.
     results: Vec<(Key, i64, Vec<Output>)>,
 }
@@ -77,7 +77,7 @@ impl Settled {
         store: &Store,
     ) -> Option<Settled> {
         let plugins = plugins(workflow);
-        let variables: BTreeSet<&String> = plan.instances().flat_map(|i| &i.env).collect();
+        let variables: BTreeSet<&String> = plan.instances().flat_map(|i| &i.env.passed).collect();
         Some(Settled {
             run: run.into(),
             workflow: workflow.name.clone(),
@@ -95,7 +95,7 @@ impl Settled {
                 .collect(),
             files: externals
                 .iter()
-                .map(|(pattern, wanted, external)| (pattern.into(), wanted, external.digest))
+                .map(|(files, external)| (files.clone(), external.digest))
                 .collect(),
             results: plan
                 .order
@@ -135,9 +135,8 @@ impl Settled {
             fs::read(path).is_ok_and(|bytes| Digest::of_bytes(&bytes) == *digest)
         };
         let same_variable = |(name, digest): (&String, &Option<Digest>)| variable(name) == *digest;
-        let same_file = |(pattern, wanted, digest): &(String, Wanted, Digest)| {
-            external::find(pattern, *wanted, folder, store)
-                .is_ok_and(|found| found.digest == *digest)
+        let same_file = |(files, digest): &(Files, Digest)| {
+            external::find(files, folder, store).is_ok_and(|found| found.digest == *digest)
         };
         let same_result = |(key, touched, outputs): &(Key, i64, Vec<Output>)| {
             store.is_untouched(key, *touched, outputs)
