@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flow_cache::{Error, Key, Lookup, Record, Store};
-use flow_plan::plan::Plan;
+use flow_plan::plan::{Plan, Resources};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
@@ -40,6 +40,14 @@ pub struct Options {
 
 /// A stage that takes less, in seconds, may be begun although a more urgent one is ready in a moment.
 const LONG: f64 = 1.0;
+/// Nothing asks for less.
+const LEAST: Resources = Resources {
+    threads: None,
+    cpus: 1,
+    gpus: 0,
+    gpus_needed: false,
+    memory: 0,
+};
 /// From this many stages on, their keys are made by several threads: fewer take less time than threads take to start.
 const MANY: usize = 64;
 
@@ -262,6 +270,10 @@ impl<'a, 'b> State<'a, 'b> {
 
     /// The first of the queue that may start now, and fits beside the batch.
     fn next_of_queue(&self, executor: &dyn Executor, batch: &[Job]) -> Option<(usize, NodeIndex)> {
+        // Of thousands that wait none is looked at while the machine is full.
+        if !executor.fits(batch, &LEAST) {
+            return None;
+        }
         // What takes long is not begun in the moment before something more urgent is ready.
         let coming = self.coming().map(|node| self.rank[&node]).min();
         let plan = self.plan();
