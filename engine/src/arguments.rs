@@ -150,6 +150,9 @@ pub struct RunArguments {
         value_parser = clap::value_parser!(u32).range(1..=1024)
     )]
     pub threads: Vec<u32>,
+    /// Show what stages print, while they print it.
+    #[arg(long, conflicts_with = "check")]
+    pub show_output: bool,
     /// Print one JSON object a line: each stage that ends, then the run.
     #[arg(long)]
     pub json: bool,

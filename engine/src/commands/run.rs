@@ -163,7 +163,11 @@ fn bring_up_to_date(
         stop: &stop,
         started,
     };
-    let mut view = view::choose(arguments.json);
+    let mut view = if arguments.show_output {
+        view::with_output(arguments.json, journal.folder())
+    } else {
+        view::choose(arguments.json)
+    };
     let summary = runner.run(&options, &mut journal, &mut |event: &Event| {
         view.event(event)
     });

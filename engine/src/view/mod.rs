@@ -2,6 +2,7 @@
 //!
 //! - [`lines`]: a line for each stage that ends, where nobody watches.
 //! - [`live`]: a line for each stage that runs, on a terminal.
+//! - [`output`]: what stages print, between the lines of another view.
 //! - [`hearing`]: input files while they are hashed, where that takes long.
 //! - `check`: how stages that were run again compare with their stored results.
 //! - [`json`]: one object a line.
@@ -25,6 +26,7 @@ pub mod json;
 pub mod layout;
 pub mod lines;
 pub mod live;
+pub mod output;
 pub mod pages;
 pub mod provenance;
 pub mod results;
@@ -68,6 +70,16 @@ pub fn choose(json: bool) -> Box<dyn View> {
     } else {
         Box::new(lines::Lines::default())
     }
+}
+
+/// The view that has what stages print between its lines, which stay where they are. `run` is the run's folder.
+pub fn with_output(json: bool, run: &Path) -> Box<dyn View> {
+    let view: Box<dyn View> = if json {
+        Box::new(json::Json::default())
+    } else {
+        Box::new(lines::Lines::default())
+    };
+    Box::new(output::Output::new(view, run.to_path_buf()))
 }
 
 /// Whether colours are wanted on stderr: on a terminal, unless `NO_COLOR` is set.

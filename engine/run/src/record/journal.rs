@@ -148,6 +148,11 @@ impl Journal {
         &self.id
     }
 
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Ends the journal after its last event: from now on the store notices if it changes.
     pub fn end(self, store: &Store) {
         // What could not be written is dropped here, not written behind the seal.
