@@ -77,7 +77,7 @@ impl Session {
     pub fn externals(&mut self, nodes: &BTreeSet<NodeIndex>) -> Result<Externals, Failure> {
         let mut problems = Problems::default();
         let nodes = nodes.iter().copied();
-        let folder = self.workflow.folder();
+        let folder = self.workflow.root();
         let hearing = Hearing::new();
         let store = hearing.of(&self.store);
         let externals = Externals::resolve(&self.plan, nodes, folder, &store, &mut problems);

@@ -62,7 +62,7 @@ impl Runner<'_> {
             plan: self.plan,
             catalogue: self.catalogue,
             externals: self.externals,
-            folder: self.workflow.folder(),
+            folder: self.workflow.root(),
             run: &id,
         };
         let mut state = State::new(requests, self.store, self.stop, options, journal, tell);

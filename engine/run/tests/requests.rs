@@ -130,7 +130,7 @@ impl World {
         let plan = plan::expand(&workflow, &catalogue, &mut problems);
         let store = Store::open(&at(".flow")).unwrap();
         let all: BTreeSet<_> = plan.order.iter().copied().collect();
-        let externals = Externals::resolve(&plan, all, workflow.folder(), &store, &mut problems);
+        let externals = Externals::resolve(&plan, all, workflow.root(), &store, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
         let machine = Machine {
             cores: 2,
@@ -160,7 +160,7 @@ impl World {
             plan: &self.plan,
             catalogue: &self.catalogue,
             externals: &self.externals,
-            folder: self.workflow.folder(),
+            folder: self.workflow.root(),
             run: "run",
         };
         let mut records: HashMap<_, Record> = HashMap::new();
@@ -239,7 +239,7 @@ fn a_request_read_from_its_json_makes_the_same_record() {
                 let mut lines = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
                 let had = lines.next().unwrap().unwrap();
                 assert_eq!(had["numbers"], parameters["numbers"]);
-                let place = world.workflow.folder().join("user 1.txt");
+                let place = world.workflow.root().join("user 1.txt");
                 assert_eq!(had["file"], place.to_str().unwrap());
                 assert!(said.contains("mine\nit's 0.1\nmine\nit's 0.30000000000000004\n"), "{said}");
             }

@@ -43,7 +43,7 @@ pub fn check(
     }
     let stop = interruptible()?;
     let checker = Checker {
-        folder: session.workflow.folder(),
+        folder: session.workflow.root(),
         plan: &session.plan,
         catalogue: &session.catalogue,
         externals: &externals,

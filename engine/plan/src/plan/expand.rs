@@ -6,21 +6,27 @@ use petgraph::graph::NodeIndex;
 
 use super::coordinates::{self, Coordinates, Row};
 use super::kinds::{Catalogue, Kind};
+use super::layout::{self, Owner};
 use super::names::Names;
 use super::{
-    Files, Input, Instance, Origin, Output, Plan, Resources, Task, Variables, Wanted, label,
+    Files, Folder, Input, Instance, Origin, Output, Plan, Program, Resources, Task, Wanted, label,
     parameters, plain_text, unused, wiring,
 };
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{self, Located, Reference, Stage, Workflow};
 
 /// The plan of a workflow at one point of its sweep.
-pub(super) fn single(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
+pub(super) fn single(
+    workflow: &Workflow,
+    seed: u64,
+    catalogue: &Catalogue,
+    problems: &mut Problems,
+) -> Plan {
     let wiring = wiring::wire(workflow, catalogue, problems);
     let mut expander = Expander {
         workflow,
         problems,
-        names: Names::of(workflow),
+        names: Names::of(workflow, seed),
         plan: Plan::default(),
         instances: HashMap::new(),
     };
@@ -92,12 +98,13 @@ impl<'a> Expander<'a> {
         let mut made = Vec::with_capacity(rows.len());
         let mut labels = HashSet::with_capacity(rows.len());
         for row in rows {
+            self.names.seeded = false;
             let task = match kind {
                 Some(kind) => self
                     .names
                     .parameters(stage, kind, &row.coordinates, self.problems)
                     .map(|parameters| Task::Kind {
-                        kind: kind.description.name.clone(),
+                        kind: kind.name(),
                         parameters,
                     }),
                 None => self.names.command(stage, &row.coordinates, self.problems),
@@ -115,6 +122,16 @@ impl<'a> Expander<'a> {
             let Some(outputs) = outputs else {
                 return;
             };
+            let env = self.names.variables(stage, &row.coordinates, self.problems);
+            let Some(env) = env else {
+                return;
+            };
+            if let Task::Command(program) = &task
+                && !self.fits(stage, program, &inputs, &outputs)
+            {
+                return;
+            }
+            let seeded = kind.is_some_and(|kind| kind.description.seeded) || self.names.seeded;
             let named = coordinates::named(&row.coordinates);
             let label = label(&stage.name.value, &named);
             if !labels.insert(label.clone()) {
@@ -132,16 +149,11 @@ impl<'a> Expander<'a> {
                 task,
                 inputs,
                 outputs,
-                seed: kind
-                    .is_some_and(|kind| kind.description.seeded)
-                    .then_some(self.workflow.seed),
+                seed: seeded.then_some(self.names.seed),
                 resources,
                 timeout: stage.timeout,
                 retries: stage.retries,
-                env: Variables {
-                    passed: stage.env.clone(),
-                    ..Variables::default()
-                },
+                env,
             });
             let sources = self.plan.graph[node].sources();
             for source in sources {
@@ -153,11 +165,50 @@ impl<'a> Expander<'a> {
         self.instances.insert(&stage.name.value, made);
     }
 
+    /// Whether all that a program reads and writes has a place of its own in its folder, as far as names tell.
+    fn fits(
+        &mut self,
+        stage: &Stage,
+        program: &Program,
+        inputs: &[Input],
+        outputs: &[Output],
+    ) -> bool {
+        if program.folder == Folder::Project {
+            return true;
+        }
+        let conflicts = layout::conflicts(&self.plan.graph, inputs, program, outputs);
+        let fits = conflicts.is_empty();
+        for conflict in conflicts {
+            let span = match conflict.owner() {
+                Owner::Input(role) => {
+                    let mut all = stage.inputs.iter();
+                    all.find(|input| input.role.value == *role)
+                        .map(|input| input.role.span)
+                }
+                Owner::Output(role) => {
+                    let mut all = stage.outputs.iter();
+                    all.find(|(known, _)| known.value == *role)
+                        .map(|(known, _)| known.span)
+                }
+                Owner::File(path) => {
+                    let mut all = stage.program.files.iter();
+                    all.find(|(known, _)| known.value == *path)
+                        .map(|(known, _)| known.span)
+                }
+                Owner::Checkpoints => stage.program.checkpoints.as_ref().map(|c| c.span),
+                Owner::Work => None,
+            };
+            let span = span.unwrap_or(stage.name.span);
+            self.problems.add(Problem::Place { conflict }, span);
+        }
+        fits
+    }
+
     /// The points of a stage: its inputs' joined, times its own matrix.
     fn rows(&mut self, stage: &Stage) -> Option<Vec<Row>> {
         let mut rows = vec![Row::default()];
-        for (_, origin) in &stage.inputs {
-            let workflow::Origin::Stage(reference) = origin else {
+        for input in &stage.inputs {
+            let workflow::Origin::Stage(reference) = &input.origin else {
                 continue;
             };
             let offered = self.offered(reference)?;
@@ -261,8 +312,9 @@ impl<'a> Expander<'a> {
     ) -> Option<Vec<Input>> {
         let mut nodes = row.nodes.iter();
         let mut inputs = Vec::new();
-        for (role, origin) in &stage.inputs {
-            let origin = match origin {
+        for input in &stage.inputs {
+            let role = &input.role;
+            let origin = match &input.origin {
                 workflow::Origin::Stage(reference) => {
                     let &node = nodes.next()?;
                     let outputs = &self.plan.graph[node].outputs;
@@ -290,20 +342,25 @@ impl<'a> Expander<'a> {
                         output: output.or(first_output)?,
                     }
                 }
-                workflow::Origin::Path(path) => {
-                    let span = path.span;
-                    let text = path.value.render(|name| {
-                        self.names
-                            .value(stage, &row.coordinates, name)
-                            .map(|n| n.value.text())
-                    });
-                    let value = match text {
-                        Ok(text) => text,
-                        Err(problem) => {
-                            self.problems.add(problem, span);
-                            return None;
+                workflow::Origin::Path {
+                    patterns,
+                    exclude,
+                    span,
+                } => {
+                    let mut named = Vec::with_capacity(patterns.len());
+                    for path in patterns {
+                        let text = path.value.render(|name| {
+                            let value = self.names.value(stage, &row.coordinates, name)?;
+                            Ok(value.value.text())
+                        });
+                        match text {
+                            Ok(text) => named.push(text),
+                            Err(problem) => {
+                                self.problems.add(problem, path.span);
+                                return None;
+                            }
                         }
-                    };
+                    }
                     let port = kind.and_then(|kind| {
                         kind.description
                             .inputs
@@ -316,17 +373,28 @@ impl<'a> Expander<'a> {
                         None => Wanted::Many,
                     };
                     Origin::Path {
-                        files: Files::one(value, wanted),
-                        span,
+                        files: Files {
+                            patterns: named,
+                            exclude: exclude.clone(),
+                            wanted,
+                        },
+                        span: *span,
                         parameter: None,
                     }
                 }
             };
+            let place = match &input.place {
+                Some(place) => {
+                    let names = &mut self.names;
+                    Some(names.place(stage, place, &row.coordinates, self.problems)?)
+                }
+                None => None,
+            };
             inputs.push(Input {
                 role: role.value.clone(),
                 origin,
-                place: None,
-                writable: false,
+                place,
+                writable: input.writable,
             });
         }
         if let (Some(kind), Task::Kind { parameters, .. }) = (kind, task) {

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 /// The stage kinds at hand, by name.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    kinds: BTreeMap<String, Kind>,
+    /// By the kind's name, then by the plugin's.
+    kinds: BTreeMap<(String, String), Kind>,
     /// Plugins that were found and could not be used, with the cause.
     pub broken: Vec<(PathBuf, String)>,
 }
@@ -29,7 +30,30 @@ pub struct Kind {
     pub digest: String,
     /// What goes into the key, but for [`Kind::version_with`]: the declared version, else the digest of the plugin's file.
     pub version: String,
+    /// What the plugin is called in `uses`, before the slash.
+    pub owner: String,
+    origin: From,
+    /// Whether another plugin has a kind of the same name.
+    is_shared: bool,
     validators: OnceLock<Result<Validators, String>>,
+}
+
+/// Where a plugin was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// Beside flow.
+    Flow,
+    /// Named by the workflow, or on the PATH.
+    Elsewhere,
+}
+
+/// Why a name means no kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unresolved {
+    /// There is none of this name; these there are.
+    Unknown(Vec<String>),
+    /// Several plugins have one; this is how to write which is meant.
+    Ambiguous(Vec<String>),
 }
 
 /// A plugin's file, and what tells its results from those of another.
@@ -41,6 +65,10 @@ pub struct Plugin {
     pub name: String,
     /// The digest of the file.
     pub digest: String,
+    /// What it is called in `uses`, before the slash.
+    pub owner: String,
+    /// Where it was found.
+    pub origin: From,
 }
 
 /// A kind's schemas, ready for use.
@@ -79,9 +107,26 @@ impl Kind {
             plugin: plugin.name.clone(),
             digest: plugin.digest.clone(),
             version,
+            owner: plugin.owner.clone(),
+            origin: plugin.origin,
+            is_shared: false,
             validators: OnceLock::new(),
             description,
         }
+    }
+
+    /// Its name in plans and keys: the one that the plugin gives it, behind the plugin's own where another plugin has a kind of
+    /// this name. Those beside flow are never renamed, so that their keys stay.
+    pub fn name(&self) -> String {
+        if self.is_shared && self.origin != From::Flow {
+            return self.full_name();
+        }
+        self.description.name.clone()
+    }
+
+    /// How `uses` names it whatever other plugins there are: `mine/train`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.description.name)
     }
 
     /// The validator of its parameters.
@@ -132,23 +177,63 @@ impl Kind {
 }
 
 impl Catalogue {
-    /// Adds the kinds of a plugin. Where two plugins have a kind of the same name, the first that is added has it.
+    /// Adds the kinds of a plugin. Of two plugins that are called alike, the one that is added first counts.
     pub fn add(&mut self, plugin: &Plugin, descriptions: Vec<KindDescription>) {
         for description in descriptions {
-            let kind = Kind::new(plugin, description);
-            self.kinds
-                .entry(kind.description.name.clone())
-                .or_insert(kind);
+            let mut kind = Kind::new(plugin, description);
+            let name = kind.description.name.clone();
+            let place = (name.clone(), kind.owner.clone());
+            if self.kinds.contains_key(&place) {
+                continue;
+            }
+            for other in self.kinds.values_mut() {
+                if other.description.name == name {
+                    other.is_shared = true;
+                    kind.is_shared = true;
+                }
+            }
+            self.kinds.insert(place, kind);
         }
     }
 
-    /// The stage kind of a name.
+    /// The kind that `uses` means.
+    ///
+    /// # Errors
+    /// Where there is none, or the name alone does not tell.
+    pub fn resolve(&self, written: &str) -> Result<&Kind, Unresolved> {
+        if let Some((owner, name)) = written.rsplit_once('/') {
+            let found = self.kinds.get(&(name.into(), owner.into()));
+            return found
+                .ok_or_else(|| Unresolved::Unknown(self.kinds().map(Kind::full_name).collect()));
+        }
+        let mut found = self.called(written);
+        match (found.next(), found.next()) {
+            (Some(kind), None) => Ok(kind),
+            (Some(_), Some(_)) => Err(Unresolved::Ambiguous(
+                self.called(written).map(Kind::full_name).collect(),
+            )),
+            (None, _) => Err(Unresolved::Unknown(self.kinds().map(Kind::name).collect())),
+        }
+    }
+
+    /// The stage kind of a name in a plan ([`Kind::name`]).
     pub fn get(&self, name: &str) -> Option<&Kind> {
-        self.kinds.get(name)
+        match name.rsplit_once('/') {
+            Some((owner, bare)) => self.kinds.get(&(bare.into(), owner.into())),
+            None => self.called(name).find(|kind| kind.name() == name),
+        }
     }
 
     /// All kinds, by name.
     pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
         self.kinds.values()
+    }
+
+    /// The kinds that plugins call so.
+    fn called(&self, name: &str) -> impl Iterator<Item = &Kind> + use<'_> {
+        let name = name.to_string();
+        let found = self.kinds.range((name.clone(), String::new())..);
+        let found = found.map(|(_, kind)| kind);
+        found.take_while(move |kind| kind.description.name == name)
     }
 }

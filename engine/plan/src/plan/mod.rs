@@ -4,6 +4,8 @@
 //! - `expand`: stages to instances; `names`: what the names in them stand for; `unused`: what nothing comes of.
 //! - `coordinates`: which instances a stage has, given those it reads from.
 //! - [`sweep`]: the union of the plans of a sweep's points.
+//! - `program`: what a `run` stage does; `written`: the texts of its `files`; [`words`]: its command, rendered.
+//! - [`layout`]: where everything lies in the folder of a `run` stage.
 //! - `parameters`: defaults, types and ranges by the schema that the plugin publishes; `types` puts these into words.
 //! - [`kinds`]: the stage kinds, as plugins describe them.
 
@@ -11,12 +13,16 @@ mod coordinates;
 pub mod edges;
 mod expand;
 pub mod kinds;
+pub mod layout;
 mod names;
 mod parameters;
+mod program;
 pub mod sweep;
 mod types;
 mod unused;
 mod wiring;
+pub mod words;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -31,6 +37,7 @@ use serde_json::{Map, Value};
 
 use crate::workflow::{Problems, Reference, Span, Template, Workflow};
 
+pub use crate::workflow::{Environment, Folder, Isolation, is_glob};
 pub use sweep::{Point, Sweep};
 pub use types::type_text;
 
@@ -39,7 +46,7 @@ pub use types::type_text;
 pub fn expand(workflow: &Workflow, catalogue: &Catalogue, problems: &mut Problems) -> Plan {
     match &workflow.sweep {
         Some(sweep) => sweep::union(sweep, sweep::top(workflow), catalogue, problems),
-        None => expand::single(workflow, catalogue, problems),
+        None => expand::single(workflow, workflow.seed, catalogue, problems),
     }
 }
 
@@ -69,7 +76,7 @@ pub struct Instance {
     pub inputs: Vec<Input>,
     /// What it writes.
     pub outputs: Vec<Output>,
-    /// The seed, for a seeded kind.
+    /// The seed, for a seeded kind and a program that names it.
     pub seed: Option<u64>,
     /// What it asks of the machine.
     pub resources: Resources,
@@ -86,10 +93,31 @@ pub struct Instance {
 pub struct Variables {
     /// Variables of flow's own environment that are passed on, and part of the key.
     pub passed: Vec<String>,
-    /// Variables that the workflow sets: part of the key.
+    /// Variables that the workflow sets, as templates: part of the key. [`Variables::values`] puts in what is known only when
+    /// the stage starts: `${cpus}`, `${memory}`, and paths in its folder.
     pub set: BTreeMap<String, String>,
     /// Variables that are passed on, and stand in no key, record, request, log or report.
     pub secret: Vec<String>,
+}
+
+impl Variables {
+    /// The variables that the workflow sets, with what their names stand for.
+    ///
+    /// # Errors
+    /// The first of `value`.
+    pub fn values<E>(
+        &self,
+        mut value: impl FnMut(&str) -> Result<String, E>,
+    ) -> Result<BTreeMap<String, String>, E> {
+        let set = self.set.iter().map(|(name, text)| {
+            let value = match Template::parse(text) {
+                Ok(template) => template.render(&mut value)?,
+                Err(_) => text.clone(),
+            };
+            Ok((name.clone(), value))
+        });
+        set.collect()
+    }
 }
 
 /// What an instance asks of the machine.
@@ -126,7 +154,8 @@ pub enum Task {
 pub struct Program {
     /// Its arguments, or lines for a shell.
     pub command: Command,
-    /// The params and matrix values that the command names.
+    /// The params and matrix values that the command names, and the seed. What it names beside these are paths and shares of the
+    /// machine.
     pub values: BTreeMap<String, Value>,
     /// What runs the lines of [`Command::Shell`]: a program and its arguments, before the file's name. None: strict bash.
     pub shell: Option<Vec<String>>,
@@ -142,60 +171,6 @@ pub struct Program {
     pub tools: BTreeMap<String, Option<String>>,
     /// What it runs in, if not in the surroundings of flow.
     pub environment: Option<Environment>,
-}
-
-/// Where a program works.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Folder {
-    /// In a folder of its own, which holds what it declared.
-    #[default]
-    Own,
-    /// In the workflow's root, as one at a time.
-    Project,
-}
-
-/// How far a program is kept apart from the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Isolation {
-    /// Whether it is an error where the system does not allow it.
-    pub required: bool,
-    /// Whether it may use the network.
-    pub network: bool,
-}
-
-impl Default for Isolation {
-    fn default() -> Isolation {
-        Isolation {
-            required: false,
-            network: true,
-        }
-    }
-}
-
-/// What a program runs in: one of `[environments]`. Paths are relative to the workflow's root.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Environment {
-    /// A Python virtual environment.
-    Venv {
-        /// Its folder.
-        folder: String,
-        /// The lock file with which it has to agree.
-        lock: Option<String>,
-    },
-    /// An explicit conda lock file, made real by micromamba.
-    Conda {
-        /// The lock file.
-        lock: String,
-    },
-    /// A container image.
-    Image {
-        /// The program that runs it: `podman`, `docker`, `apptainer`.
-        engine: String,
-        /// The image by digest, `NAME@sha256:…`, or an apptainer file.
-        image: String,
-    },
 }
 
 /// The command of a `run` stage, unrendered.
@@ -250,11 +225,6 @@ pub enum Origin {
     },
 }
 
-/// Whether a path may stand for several files: a name may hold these characters without being a glob.
-pub fn is_glob(path: &str) -> bool {
-    path.contains(['*', '?', '['])
-}
-
 /// Files of the user's that one input names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Files {
@@ -307,7 +277,7 @@ pub struct Output {
     pub role: String,
     /// What it is.
     pub artifact: ArtifactType,
-    /// The file or folder that the stage writes, relative to its output folder.
+    /// The file or folder that the stage writes, or a glob of a `run` stage, relative to its output folder.
     pub file: String,
 }
 

@@ -1,26 +1,35 @@
-//! What the names in a stage stand for, and its parameters, command and outputs with these in their place.
+//! What the names in a stage stand for, and its parameters and outputs with these in their place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use flow_stage::ArtifactType;
 use serde_json::{Map, Value};
 
 use super::coordinates::Coordinates;
 use super::kinds::Kind;
-use super::{Command, Folder, Isolation, Output, Program, Task, parameters};
+use super::{Output, is_glob, parameters};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::{self, Action, Located, Node, Span, Stage, Template, Workflow, template};
+use crate::workflow::{
+    self, Action, Located, Node, NodeValue, Span, Stage, Template, Workflow, template,
+};
 
 /// Looks names up in a workflow, and remembers which of its params something refers to.
 pub(super) struct Names<'a> {
-    workflow: &'a Workflow,
+    pub workflow: &'a Workflow,
+    /// The seed.
+    pub seed: u64,
+    /// Whether a program named the seed since this was last set.
+    pub seeded: bool,
     /// Params that something refers to.
     pub used: BTreeSet<String>,
 }
 
 impl<'a> Names<'a> {
-    pub fn of(workflow: &'a Workflow) -> Names<'a> {
+    pub fn of(workflow: &'a Workflow, seed: u64) -> Names<'a> {
         Names {
             workflow,
+            seed,
+            seeded: false,
             used: workflow.used.clone(),
         }
     }
@@ -81,7 +90,7 @@ impl<'a> Names<'a> {
     }
 
     /// Notes a reference that stands for nothing. An axis that something is wrong with is not there, which is said already.
-    fn unresolved(&self, stage: &Stage, problem: Problem, span: Span, problems: &mut Problems) {
+    pub fn unresolved(&self, stage: &Stage, problem: Problem, span: Span, problems: &mut Problems) {
         let axis =
             matches!(&problem, Problem::UnknownName { name, .. } if name.starts_with("matrix."));
         if !(axis && self.workflow.incomplete.contains(&stage.name.value)) {
@@ -89,80 +98,42 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What a program does at one point.
-    pub fn command(
+    /// What a name in a program stands for: `seed` as well. A param of that name wins, which was there before.
+    pub fn seeded_value(
         &mut self,
         stage: &Stage,
         point: &Coordinates,
+        name: &str,
+    ) -> Result<Node, Problem> {
+        if name != "seed" || self.workflow.param(name).is_ok() {
+            return self.value(stage, point, name);
+        }
+        self.seeded = true;
+        Ok(Node {
+            value: NodeValue::Integer(i64::try_from(self.seed).unwrap_or(i64::MAX)),
+            span: stage.name.span,
+        })
+    }
+
+    /// Where an input lies in a program's folder, as its `as` says.
+    pub fn place(
+        &mut self,
+        stage: &Stage,
+        place: &Located<Template>,
+        point: &Coordinates,
         problems: &mut Problems,
-    ) -> Option<Task> {
-        let (command, parts): (Command, Vec<&Located<Template>>) = match &stage.action {
-            Action::Arguments(arguments) => (
-                Command::Arguments(arguments.iter().map(|a| a.value.clone()).collect()),
-                arguments.iter().collect(),
-            ),
-            Action::Shell(line) => (Command::Shell(line.value.clone()), vec![line]),
-            Action::Uses(_) => return None,
-        };
-        let mut values = BTreeMap::new();
-        let mut sound = true;
-        for part in parts {
-            for name in part.value.names() {
-                let roles: Option<(&str, &str, Vec<&Located<String>>)> =
-                    if let Some(role) = name.strip_prefix("inputs.") {
-                        let roles = stage.inputs.iter().map(|(role, _)| role);
-                        Some(("inputs", role, roles.collect()))
-                    } else if let Some(role) = name.strip_prefix("outputs.") {
-                        let roles = stage.outputs.iter().map(|(role, _)| role);
-                        Some(("outputs", role, roles.collect()))
-                    } else {
-                        None
-                    };
-                if let Some((of, role, roles)) = roles {
-                    if roles.iter().any(|known| known.value == role) {
-                        continue;
-                    }
-                    sound = false;
-                    // Where something is wrong in the stage, the role may stand there, only wrongly.
-                    if !self.workflow.incomplete.contains(&stage.name.value) {
-                        let known = roles.iter().map(|r| format!("{of}.{}", r.value)).collect();
-                        let name = name.into();
-                        problems.add(Problem::UnknownName { name, known }, part.span);
-                    }
-                } else if name != "work" {
-                    match self.value(stage, point, name) {
-                        Ok(node) => {
-                            values.insert(name.to_string(), node.value.json());
-                        }
-                        Err(mut problem) => {
-                            if let Problem::UnknownName { known, .. } = &mut problem {
-                                let roles = stage.inputs.iter().map(|(r, _)| ("inputs", r));
-                                let roles =
-                                    roles.chain(stage.outputs.iter().map(|(r, _)| ("outputs", r)));
-                                known
-                                    .extend(roles.map(|(of, role)| format!("{of}.{}", role.value)));
-                                known.push("work".into());
-                            }
-                            self.unresolved(stage, problem, part.span, problems);
-                            sound = false;
-                        }
-                    }
-                }
+    ) -> Option<String> {
+        let text = place.value.render(|name| {
+            let value = self.value(stage, point, name)?;
+            Ok(value.value.text())
+        });
+        match text.and_then(|text| workflow::check_place(&text).map(|()| text)) {
+            Ok(text) => Some(text),
+            Err(problem) => {
+                self.unresolved(stage, problem, place.span, problems);
+                None
             }
         }
-        sound.then(|| {
-            Task::Command(Box::new(Program {
-                command,
-                values,
-                shell: None,
-                files: BTreeMap::new(),
-                checkpoints: None,
-                folder: Folder::default(),
-                isolation: Isolation::default(),
-                tools: BTreeMap::new(),
-                environment: None,
-            }))
-        })
     }
 
     /// The outputs of one instance, with what the names of a program's files refer to.
@@ -185,6 +156,11 @@ impl<'a> Names<'a> {
             });
             match name {
                 Ok(value) => {
+                    if is_glob(&value) && output.artifact != ArtifactType::Folder {
+                        let problem = Problem::OutputBecomesGlob { name: value };
+                        problems.add(problem, file.span);
+                        return None;
+                    }
                     output.file = value.trim_end_matches('/').into();
                     let span = file.span;
                     files.push(Located { value, span });

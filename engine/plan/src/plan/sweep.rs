@@ -99,14 +99,25 @@ pub(super) fn union(
     let mut warnings: Option<Problems> = None;
     for combination in &sweep.combinations {
         let mut own = Problems::default();
-        let plan = single(&combination.workflow, catalogue, &mut own);
+        let seed = combination.workflow.seed;
+        let mut plan = single(&combination.workflow, seed, catalogue, &mut own);
         let found = own.take_warnings();
         match &mut warnings {
             Some(common) => common.retain_common(&found),
             None => warnings = Some(found),
         }
         problems.extend(own);
+        // A program may have its seed in texts that are made by now.
+        let is_seeded = |i: &Instance| i.seed.is_some() && matches!(i.task, Task::Command(_));
+        let mut at_seed = combination.workflow.seed;
+        let is_seeded = plan.instances().any(is_seeded);
         for &seed in &combination.seeds {
+            if is_seeded && seed != at_seed {
+                // What is wrong is wrong at every seed, and noted.
+                let mut noted = Problems::default();
+                plan = single(&combination.workflow, seed, catalogue, &mut noted);
+                at_seed = seed;
+            }
             let at = At {
                 coordinates: &combination.coordinates,
                 reads: &combination.reads,

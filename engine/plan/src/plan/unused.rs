@@ -1,4 +1,4 @@
-//! Params and stages that nothing comes of.
+//! Params, environments and stages that nothing comes of.
 
 use std::collections::BTreeSet;
 
@@ -25,6 +25,17 @@ pub(super) fn warn(
             let problem = Problem::UnusedParam {
                 name: name.value.clone(),
             };
+            problems.add(problem, name.span);
+        }
+    }
+    for (name, _) in &workflow.environments {
+        let names = |stage: &Stage| {
+            let named = stage.program.environment.as_ref();
+            named.is_some_and(|named| named.value == name.value)
+        };
+        if !workflow.stages.iter().any(names) {
+            let name_text = name.value.clone();
+            let problem = Problem::UnusedEnvironment { name: name_text };
             problems.add(problem, name.span);
         }
     }

@@ -7,10 +7,11 @@ use flow_stage::protocol::Port;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::Output;
-use super::kinds::{Catalogue, Kind};
+use super::kinds::{Catalogue, Kind, Unresolved};
+use super::{Output, is_glob};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::{self, Action, Located, Reference, Stage, Workflow};
+use crate::workflow::template::Piece;
+use crate::workflow::{self, Action, Located, Reference, Stage, Template, Workflow};
 
 /// The stages of a workflow with their kinds and outputs, by their place in the file.
 pub(super) struct Wiring<'a> {
@@ -64,7 +65,7 @@ pub(super) fn wire<'a>(
         .stages
         .iter()
         .flat_map(|stage| &stage.inputs)
-        .filter_map(|(_, origin)| source(origin))
+        .filter_map(|input| source(&input.origin))
         .collect();
     Wiring {
         read,
@@ -79,16 +80,18 @@ fn kind<'a>(stage: &Stage, catalogue: &'a Catalogue, problems: &mut Problems) ->
     let Action::Uses(name) = &stage.action else {
         return None;
     };
-    let kind = catalogue.get(&name.value);
-    if kind.is_none() {
-        let known = catalogue.kinds().map(|k| k.description.name.clone());
-        let problem = Problem::UnknownKind {
-            kind: name.value.clone(),
-            known: known.collect(),
-        };
-        problems.add(problem, name.span);
+    match catalogue.resolve(&name.value) {
+        Ok(kind) => Some(kind),
+        Err(unresolved) => {
+            let kind = name.value.clone();
+            let problem = match unresolved {
+                Unresolved::Unknown(known) => Problem::UnknownKind { kind, known },
+                Unresolved::Ambiguous(known) => Problem::AmbiguousKind { kind, known },
+            };
+            problems.add(problem, name.span);
+            None
+        }
     }
-    kind
 }
 
 fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
@@ -108,7 +111,7 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
             .iter()
             .map(|(role, file)| Output {
                 role: role.value.clone(),
-                artifact: artifact(&role.value, &file.value.text),
+                artifact: artifact(&role.value, &file.value),
                 // What its references stand for differs between instances.
                 file: file.value.text.trim_end_matches('/').into(),
             })
@@ -116,10 +119,15 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
     }
 }
 
-/// What a program's output is. One that is called `metrics` and is JSON has the stage's figures; a folder that is called
+/// What a program's output is. What a glob matches is a folder. One that is called `metrics` and is JSON has the stage's figures; a folder that is called
 /// `view` is what it shows.
-fn artifact(role: &str, file: &str) -> ArtifactType {
-    if role == "view" && file.ends_with('/') {
+fn artifact(role: &str, file: &Template) -> ArtifactType {
+    let has_glob = |piece: &Piece| matches!(piece, Piece::Text(text) if is_glob(text));
+    let is_glob = file.pieces.iter().any(has_glob);
+    let file = file.text.as_str();
+    if is_glob {
+        ArtifactType::Folder
+    } else if role == "view" && file.ends_with('/') {
         ArtifactType::View
     } else if file.ends_with('/') {
         ArtifactType::Folder
@@ -136,7 +144,7 @@ fn source(origin: &workflow::Origin) -> Option<&str> {
         workflow::Origin::Stage(reference) | workflow::Origin::Collect(reference) => {
             Some(&reference.value.stage)
         }
-        workflow::Origin::Path(_) => None,
+        workflow::Origin::Path { .. } => None,
     }
 }
 
@@ -154,7 +162,7 @@ impl Checker<'_> {
         let (stage, kind) = (&self.workflow.stages[index], self.kinds[index]);
         let uses = matches!(stage.action, Action::Uses(_));
         let mut sound = !uses || kind.is_some();
-        for (role, origin) in &stage.inputs {
+        for workflow::Input { role, origin, .. } in &stage.inputs {
             let port = kind.and_then(|kind| {
                 kind.description
                     .inputs
@@ -178,18 +186,21 @@ impl Checker<'_> {
             sound &= match origin {
                 workflow::Origin::Stage(reference) => self.check_reference(reference, port, false),
                 workflow::Origin::Collect(reference) => self.check_reference(reference, port, true),
-                workflow::Origin::Path(_) => true,
+                workflow::Origin::Path { .. } => true,
             };
         }
         // A role that is called wrongly, or has something wrong with it, is not missing.
         let known =
             |role: &str| kind.is_some_and(|k| k.description.inputs.iter().any(|p| p.name == role));
         let complete = !self.workflow.incomplete.contains(&stage.name.value)
-            && stage.inputs.iter().all(|(role, _)| known(&role.value));
+            && stage.inputs.iter().all(|input| known(&input.role.value));
         for port in kind.iter().flat_map(|kind| &kind.description.inputs) {
             if complete
                 && !port.optional
-                && !stage.inputs.iter().any(|(role, _)| role.value == port.name)
+                && !stage
+                    .inputs
+                    .iter()
+                    .any(|input| input.role.value == port.name)
             {
                 let problem = Problem::MissingInput {
                     stage: stage.name.value.clone(),
@@ -312,7 +323,7 @@ impl Checker<'_> {
         stage
             .inputs
             .iter()
-            .filter_map(|(_, origin)| self.by_name.get(source(origin)?).copied())
+            .filter_map(|input| self.by_name.get(source(&input.origin)?).copied())
             .collect()
     }
 

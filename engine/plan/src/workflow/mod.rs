@@ -9,17 +9,25 @@
 //!   puts them into the tree.
 //! - [`sweep`]: `[sweep]`, one workflow at many points.
 //! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
-//! - `reference`: how inputs name stages.
+//! - `reference`: how inputs name stages; `input`: all that an input may say.
+//! - [`program`]: what a `run` stage says of its program: its folder, its environment; `environments`.
+//! - [`places`]: what is in whose way in a stage's folder.
+//! - `root`: the folder that paths start from.
 
 mod assign;
 mod compose;
+mod environments;
+mod input;
 mod layers;
 pub mod node;
 mod parse;
+pub mod places;
 pub mod problem;
+pub mod program;
 mod reader;
 mod reference;
 mod report;
+mod root;
 mod set;
 pub mod source;
 mod stage;
@@ -34,12 +42,15 @@ use std::time::Duration;
 
 use layers::{Ground, Layers};
 
+pub(crate) use input::check_place;
 pub use node::{Located, Node, NodeValue};
 pub use problem::{Problem, Problems};
+pub use program::{Environment, Folder, Isolation, Program, Variables};
 pub use reference::{Reference, selectors};
 pub use report::Report;
 pub use source::{Sources, Span};
 pub(crate) use stage::check_outputs;
+pub use stage::is_glob;
 pub use sweep::Sweep;
 pub use template::Template;
 
@@ -65,14 +76,28 @@ pub struct Workflow {
     pub incomplete: BTreeSet<String>,
     /// `[plugins]`: name and path as written.
     pub plugins: Vec<(String, Located<String>)>,
+    /// `[environments]`, in file order.
+    pub environments: Vec<(Located<String>, Environment)>,
+    /// Environments in which something is wrong: what names them is right all the same.
+    pub damaged_environments: BTreeSet<String>,
+    /// What runs the lines of `run` stages that say nothing else; none: strict bash.
+    pub shell: Option<Vec<String>>,
+    /// How far `run` stages that say nothing else are kept apart.
+    pub isolation: Isolation,
+    root: PathBuf,
     /// `[sweep]`: then what runs is not this workflow but the sweep's.
     pub sweep: Option<Sweep>,
 }
 
 impl Workflow {
-    /// The folder that relative paths in the file start from.
+    /// The folder that the file lies in: its store, plugins and includes are found from there.
     pub fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
+        folder(&self.path)
+    }
+
+    /// The folder that the paths of stages start from: `[workflow] root`, else the file's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The param that `name` or, inside a table, `name.key` stands for. It keeps the place where it was written, so
@@ -109,6 +134,10 @@ impl Workflow {
     }
 }
 
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
 /// One `[stages.NAME]`.
 #[derive(Debug)]
 pub struct Stage {
@@ -116,13 +145,13 @@ pub struct Stage {
     pub name: Located<String>,
     /// What it does.
     pub action: Action,
-    /// Input roles and where they come from.
-    pub inputs: Vec<(Located<String>, Origin)>,
+    /// What it reads.
+    pub inputs: Vec<Input>,
     /// Parameters, unresolved.
     pub with: Vec<(Located<String>, Node)>,
     /// Axes of its own: one instance for each combination.
     pub matrix: Vec<(Located<String>, Vec<Node>)>,
-    /// Outputs of a `run` stage: role and file name, unresolved.
+    /// Outputs of a `run` stage: role and file name or glob, unresolved.
     pub outputs: Vec<(Located<String>, Located<Template>)>,
     /// What it asks of the machine.
     pub resources: Resources,
@@ -130,8 +159,10 @@ pub struct Stage {
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
     pub retries: u32,
-    /// Environment variables that it reads: passed on, and part of its key.
-    pub env: Vec<String>,
+    /// What its environment holds beside what every stage has.
+    pub env: Variables,
+    /// What a `run` stage says of its program, beside the command.
+    pub program: Program,
 }
 
 /// What a stage asks of the machine, where the workflow says so.
@@ -152,8 +183,21 @@ pub enum Action {
     Uses(Located<String>),
     /// A program and its arguments.
     Arguments(Vec<Located<Template>>),
-    /// A line for `sh -c`.
+    /// Lines for a shell.
     Shell(Located<Template>),
+}
+
+/// An input of a stage.
+#[derive(Debug)]
+pub struct Input {
+    /// Its role.
+    pub role: Located<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Where it lies in the folder of a `run` stage, as `as` says.
+    pub place: Option<Located<Template>>,
+    /// Whether a `run` stage gets a copy that it may write to.
+    pub writable: bool,
 }
 
 /// Where an input comes from.
@@ -163,8 +207,15 @@ pub enum Origin {
     Stage(Located<Reference>),
     /// That output of all instances of a stage at once.
     Collect(Located<Reference>),
-    /// A file, a folder or a glob, relative to the workflow's folder.
-    Path(Located<Template>),
+    /// Files, folders or globs, relative to the workflow's root.
+    Path {
+        /// At least one.
+        patterns: Vec<Located<Template>>,
+        /// What folders and globs leave out.
+        exclude: Vec<String>,
+        /// Where all of it stands.
+        span: Span,
+    },
 }
 
 /// What the command line lays over a workflow file.
@@ -248,8 +299,14 @@ pub fn load_kept(
         &mut sources,
         &mut problems,
     );
+    let root = root::resolve(&ground.root, &files.path, &mut problems);
+    let places = parse::Places {
+        path: files.path,
+        root,
+        top: files.top,
+    };
     Ok(Loaded {
-        workflow: parse::workflow(ground.root, sweep, files.path, files.top, &mut problems),
+        workflow: parse::workflow(ground.root, sweep, &places, &mut problems),
         sources,
         problems,
     })

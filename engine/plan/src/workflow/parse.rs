@@ -9,36 +9,48 @@ use super::reader::Reader;
 use super::source::Span;
 use super::sweep::Sweep;
 use super::tree::Entries;
-use super::{DEFAULT_SEED, Workflow, template};
+use super::{DEFAULT_SEED, Isolation, Workflow, template};
 
-/// Reads the whole tree, and those of its sweep. `top` is for what has no better place.
+/// Where a workflow lies.
+pub(super) struct Places {
+    /// Its file.
+    pub path: PathBuf,
+    /// The folder that the paths of stages start from.
+    pub root: PathBuf,
+    /// The beginning of its file, for what has no better place.
+    pub top: Span,
+}
+
+/// Reads the whole tree, and those of its sweep.
 pub(super) fn workflow(
     root: Entries,
     sweep: Option<Sweep<Entries>>,
-    path: PathBuf,
-    top: Span,
+    places: &Places,
     problems: &mut Problems,
 ) -> Workflow {
     let mut reader = Reader { problems };
-    let mut workflow = reader.workflow(root, path, top);
-    let path = workflow.path.clone();
-    workflow.sweep = sweep.map(|sweep| sweep.map(|tree| reader.workflow(tree, path.clone(), top)));
+    let mut workflow = reader.workflow(root, places);
+    workflow.sweep = sweep.map(|sweep| sweep.map(|tree| reader.workflow(tree, places)));
     workflow
 }
 
 impl Reader<'_> {
-    fn workflow(&mut self, root: Entries, path: PathBuf, top: Span) -> Workflow {
+    fn workflow(&mut self, root: Entries, places: &Places) -> Workflow {
+        let stem = places.path.file_stem();
         let mut workflow = Workflow {
-            name: path
-                .file_stem()
-                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
-            path,
+            name: stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+            path: places.path.clone(),
             seed: DEFAULT_SEED,
             params: Vec::new(),
             stages: Vec::new(),
             used: BTreeSet::new(),
             incomplete: BTreeSet::new(),
             plugins: Vec::new(),
+            environments: Vec::new(),
+            damaged_environments: BTreeSet::new(),
+            shell: None,
+            isolation: Isolation::default(),
+            root: places.root.clone(),
             sweep: None,
         };
         // Params first: matrices refer to them.
@@ -73,17 +85,25 @@ impl Reader<'_> {
                         }
                     }
                 }
+                "environments" => self.environments(&mut workflow, node),
                 _ => self.unknown(
                     &key,
                     "the workflow",
                     &[
-                        "include", "workflow", "params", "stages", "variants", "sweep", "plugins",
+                        "include",
+                        "workflow",
+                        "params",
+                        "stages",
+                        "variants",
+                        "sweep",
+                        "plugins",
+                        "environments",
                     ],
                 ),
             }
         }
         if workflow.stages.is_empty() && self.problems.is_empty() {
-            self.problems.add(Problem::NoStages, top);
+            self.problems.add(Problem::NoStages, places.top);
         }
         workflow
     }
@@ -129,7 +149,17 @@ impl Reader<'_> {
                         workflow.seed = seed.unsigned_abs();
                     }
                 }
-                _ => self.unknown(&key, "`[workflow]`", &["name", "seed"]),
+                // It is read where files may be looked at.
+                "root" => {
+                    self.string("`root`", node);
+                }
+                "shell" => workflow.shell = self.shell(node),
+                "isolation" => workflow.isolation = self.isolation(node).unwrap_or_default(),
+                _ => self.unknown(
+                    &key,
+                    "`[workflow]`",
+                    &["name", "seed", "root", "shell", "isolation"],
+                ),
             }
         }
     }

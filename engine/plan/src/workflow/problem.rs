@@ -1,5 +1,6 @@
 //! Everything that can be wrong with a workflow: data where it is found, words here.
 
+use super::places::Conflict;
 use super::source::Span;
 
 /// One thing that is wrong. The text says what; [`Problem::help`] says what to do.
@@ -55,6 +56,44 @@ pub enum Problem {
     ReferenceNotHere { what: &'static str },
     #[error("`{text}` is not a reference to a stage")]
     MalformedReference { text: String },
+    #[error("the input `{role}` has several of `from`, `collect` and `path`")]
+    TwoOrigins { role: String },
+    #[error("the input `{role}` is no `path`, so it has nothing to exclude")]
+    NothingToExclude { role: String },
+    #[error("{what} is an empty list")]
+    EmptyList { what: &'static str },
+    #[error("`{place}` is no place in the stage's folder")]
+    BadPlace { place: String },
+    #[error("`{path}` can't be the path of a file in the stage's folder")]
+    BadFilePath { path: String },
+    #[error("`{path}` is written from {expected}, and this is {found}")]
+    BadFileValue {
+        path: String,
+        expected: &'static str,
+        found: &'static str,
+    },
+    #[error("{what} can't be `{word}`")]
+    UnknownWord {
+        what: &'static str,
+        word: String,
+        known: Vec<String>,
+    },
+    #[error("`shell` runs a `run` string, and this stage's `run` is a list")]
+    ShellWithoutLines,
+    #[error("`{name}` can't be a tool")]
+    BadTool { name: String },
+    #[error("the variable `{name}` stands in `env` and in `secret_env`")]
+    SecretTwice { name: String },
+    #[error("the environment `{name}` needs one of `venv`, `conda` and `image`")]
+    EnvironmentWithoutKind { name: String },
+    #[error("`{key}` belongs to environments with `{belongs}`")]
+    NotForThisEnvironment { key: String, belongs: &'static str },
+    #[error("the image `{image}` is not named by its digest")]
+    ImageWithoutDigest { image: String },
+    #[error("`{root}` is no folder that the workflow file lies in")]
+    BadRoot { root: String },
+    #[error("a value makes `{name}` a glob")]
+    OutputBecomesGlob { name: String },
     #[error("`{text}` is not a length of time")]
     BadTimeout { text: String },
     #[error("`{text}` is not an amount of memory")]
@@ -136,6 +175,12 @@ pub enum Problem {
     UnknownParam { name: String, known: Vec<String> },
     #[error("`${{{name}}}` refers to nothing that is known here")]
     UnknownName { name: String, known: Vec<String> },
+    #[error("there is no environment `{name}`")]
+    UnknownEnvironment { name: String, known: Vec<String> },
+    #[error("several plugins have a stage kind `{kind}`")]
+    AmbiguousKind { kind: String, known: Vec<String> },
+    #[error("{conflict}")]
+    Place { conflict: Conflict },
     #[error("there is no stage kind `{kind}`")]
     UnknownKind { kind: String, known: Vec<String> },
     #[error("there is no stage `{stage}`")]
@@ -232,6 +277,8 @@ pub enum Problem {
     UnusedParam { name: String },
     #[error("nothing reads stage `{stage}`, and `{kind}` has no figures to show")]
     UnusedStage { stage: String, kind: String },
+    #[error("the environment `{name}` is never used")]
+    UnusedEnvironment { name: String },
 }
 
 impl Problem {
@@ -239,7 +286,9 @@ impl Problem {
     pub fn is_warning(&self) -> bool {
         matches!(
             self,
-            Problem::UnusedParam { .. } | Problem::UnusedStage { .. }
+            Problem::UnusedParam { .. }
+                | Problem::UnusedStage { .. }
+                | Problem::UnusedEnvironment { .. }
         )
     }
 
@@ -272,7 +321,7 @@ impl Problem {
             Problem::NotAName { .. } => Some("write ${name}, ${matrix.axis} or, in `run`, ${inputs.role}, ${outputs.role}, ${work}; $${ stands for a literal ${".into()),
             Problem::UnclosedReference => Some("close it with `}`, or write $${ for a literal ${".into()),
             Problem::ReferenceInParam => Some("params hold plain values; a stage's `with` puts them together".into()),
-            Problem::ReferenceNotHere { .. } => Some("references stand in `with`, `run`, `path`, `matrix` and `outputs`".into()),
+            Problem::ReferenceNotHere { .. } => Some("references stand in `with`, `run`, `path`, `as`, `matrix`, `outputs`, and in the values of `files` and `env`".into()),
             Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", { collect = \"stage.output\" } or { path = \"file\" }".into()),
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
             Problem::BadMemory { .. } => Some("write it like \"800MB\", \"16GB\" or \"16GiB\"".into()),
@@ -333,16 +382,38 @@ impl Problem {
             {
                 Some(format!("`{name}`: {description}"))
             }
-            Problem::NotForThisAction { belongs: "run", .. } => Some("delete it: a stage kind declares its own".into()),
+            Problem::NotForThisAction { key: "outputs", .. } => Some("delete it: a stage kind declares its own".into()),
+            Problem::NotForThisAction { belongs: "run", .. } => Some("delete it: a stage kind finds its files by itself, and runs as its plugin says".into()),
             Problem::NotForThisAction { .. } => Some("a command takes values as ${name}, from [params]".into()),
             Problem::UnusableValue { .. } => Some("in quotes it is a string, which can be used".into()),
             Problem::SameOutput { .. } => Some("give each output a file name of its own".into()),
-            Problem::BadVariable { .. } => Some("list the name alone; its value is the one that flow itself is started with".into()),
+            Problem::BadVariable { .. } => Some("env = [\"NAME\"] passes on the value that flow itself is started with, env = { NAME = \"value\" } sets one".into()),
             Problem::ManyFiles { .. } => Some("only `run` stages, and parameters that take a list, take several files".into()),
-            Problem::MissingFile { .. } | Problem::EmptyGlob { .. } => Some("paths are relative to the workflow file's folder".into()),
+            Problem::MissingFile { .. } | Problem::EmptyGlob { .. } => Some("paths are relative to the workflow file's folder, or to `[workflow] root` where that is given".into()),
             Problem::UnusedStage { stage, .. } => Some(format!(
                 "delete it, or let a stage read it; where its result is all you want, `--until {stage}` makes no more"
             )),
+            Problem::UnusedEnvironment { name } => Some(format!("delete it, or name it in a stage: environment = \"{name}\"")),
+            Problem::UnknownEnvironment { name, known } => Some(suggest(name, known)),
+            Problem::UnknownWord { word, known, .. } => Some(suggest(word, known)),
+            Problem::AmbiguousKind { known, .. } => Some(format!("write which one is meant: {}", one_of("uses = ", known))),
+            Problem::Place { conflict } => Some(conflict.help()),
+            Problem::TwoOrigins { .. } => Some("give each an input of its own".into()),
+            Problem::NothingToExclude { .. } => Some("delete `exclude`: it leaves out files of your own folders".into()),
+            Problem::EmptyList { .. } => Some("name at least one".into()),
+            Problem::BadPlace { .. } => Some("write a relative path without `..`, such as \"data/x.csv\"; \"dir/\" means into that folder, \".\" into the stage's folder itself".into()),
+            Problem::BadFilePath { .. } => Some("write a relative path without `..`, such as \"conf/params.yaml\"".into()),
+            Problem::BadFileValue { .. } => Some("the ending decides: `.yaml`, `.yml` and `.json` take any value, `.toml` a table, others a string".into()),
+            Problem::ShellWithoutLines => Some("delete it, or write `run` as one string".into()),
+            Problem::BadTool { .. } => Some("write tools = [\"bwa\"], or tools = { samtools = \"samtools --version\" }".into()),
+            Problem::SecretTwice { .. } => Some("keep it in one of them: `secret_env` passes on what stands in no key and no log".into()),
+            Problem::EnvironmentWithoutKind { .. } => Some("write one: venv = \".venv\", conda = \"conda-lock.txt\" or image = \"name@sha256:…\"".into()),
+            Problem::NotForThisEnvironment { .. } => Some("delete it".into()),
+            Problem::ImageWithoutDigest { image } => Some(format!(
+                "a tag may mean another image tomorrow. `podman pull {image}`, then `podman image inspect --format '{{{{index .RepoDigests 0}}}}' {image}` prints NAME@sha256:…, which stands for one image"
+            )),
+            Problem::BadRoot { .. } => Some("name the file's folder or one around it, such as \"..\"".into()),
+            Problem::OutputBecomesGlob { .. } => Some("one of `*`, `?` and `[` comes from a value: leave these out of values that name outputs".into()),
             Problem::UnusedParam { .. } => Some("delete it, or refer to it as ${name}".into()),
             _ => None,
         }
@@ -370,6 +441,14 @@ fn there_are(names: &[String]) -> String {
 /// What stands before the names of all that there is.
 pub fn is_or_are(count: usize) -> &'static str {
     if count == 1 { "there is" } else { "there are" }
+}
+
+fn one_of(before: &str, names: &[String]) -> String {
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("{before}\"{name}\""))
+        .collect();
+    names.join(" or ")
 }
 
 fn list(names: &[String]) -> String {

@@ -145,6 +145,26 @@ impl Reader<'_> {
         }
     }
 
+    pub fn boolean(&mut self, what: &str, node: &Node) -> Option<bool> {
+        match node.value {
+            NodeValue::Boolean(value) => Some(value),
+            ref other => {
+                self.wrong_type(what, "true or false", other, node.span);
+                None
+            }
+        }
+    }
+
+    /// Notes a word where only some have a meaning.
+    pub fn unknown_word(&mut self, what: &'static str, word: &Located<String>, known: &[&str]) {
+        let problem = Problem::UnknownWord {
+            what,
+            word: word.value.clone(),
+            known: known.iter().map(|&k| k.into()).collect(),
+        };
+        self.problems.add(problem, word.span);
+    }
+
     pub fn integer(&mut self, what: &'static str, node: &Node, low: i64, high: i64) -> Option<i64> {
         match node.value {
             NodeValue::Integer(found) if (low..=high).contains(&found) => Some(found),

@@ -1,14 +1,32 @@
 //! One `[stages.NAME]`.
 
-use std::path::{Component, Path};
+use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use super::input::is_inside;
 use super::node::{Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
+use super::program::{self, Program, Variables};
 use super::reader::Reader;
-use super::{Action, Origin, Reference, Resources, Stage, Template};
+use super::source::Span;
+use super::{Action, Resources, Stage, Template};
+
+/// The keys of a stage that are read here.
+const KEYS: [&str; 11] = [
+    "uses",
+    "run",
+    "inputs",
+    "with",
+    "matrix",
+    "outputs",
+    "resources",
+    "timeout",
+    "retries",
+    "env",
+    "secret_env",
+];
 
 impl Reader<'_> {
     pub fn stage(&mut self, name: Located<String>, node: Node) -> Option<Stage> {
@@ -16,7 +34,10 @@ impl Reader<'_> {
         let within = format!("stage `{}`", name.value);
         let mut actions = Vec::new();
         let mut with_key = None;
-        let mut outputs_key = None;
+        // Keys that only stages of one action have.
+        let mut keys: Vec<(&'static str, Span)> = Vec::new();
+        let mut foreign = Vec::new();
+        let mut secret_key = None;
         let mut stage = Stage {
             action: Action::Uses(name.clone()),
             inputs: Vec::new(),
@@ -26,7 +47,8 @@ impl Reader<'_> {
             resources: Resources::default(),
             timeout: None,
             retries: 0,
-            env: Vec::new(),
+            env: Variables::default(),
+            program: Program::default(),
             name,
         };
         for (key, node) in self.table(&within, node) {
@@ -36,9 +58,8 @@ impl Reader<'_> {
                 "inputs" => {
                     for (role, node) in self.table("`inputs`", node) {
                         self.name(&role);
-                        if let Some(origin) = self.origin(&role.value, node) {
-                            stage.inputs.push((role, origin));
-                        }
+                        let input = self.input(role, node, &mut foreign);
+                        stage.inputs.extend(input);
                     }
                 }
                 "with" => {
@@ -54,7 +75,7 @@ impl Reader<'_> {
                     }
                 }
                 "outputs" => {
-                    outputs_key = Some(key.span);
+                    keys.push(("outputs", key.span));
                     stage.outputs = self.outputs(node);
                 }
                 "resources" => stage.resources = self.resources(node),
@@ -62,23 +83,18 @@ impl Reader<'_> {
                 "retries" => {
                     stage.retries = self.count("`retries`", &node, 100).unwrap_or(0);
                 }
-                "env" => stage.env = self.env(node),
-                _ => self.unknown(
-                    &key,
-                    &within,
-                    &[
-                        "uses",
-                        "run",
-                        "inputs",
-                        "with",
-                        "matrix",
-                        "outputs",
-                        "resources",
-                        "timeout",
-                        "retries",
-                        "env",
-                    ],
-                ),
+                "env" => self.env(node, &mut stage.env),
+                "secret_env" => {
+                    secret_key = Some(key.span);
+                    stage.env.secret = self.variables("`secret_env`", node);
+                }
+                other => match program::KEYS.iter().find(|known| **known == other) {
+                    Some(known) => {
+                        keys.push((known, key.span));
+                        self.program(known, node, &mut stage.program);
+                    }
+                    None => self.unknown(&key, &within, &[&KEYS[..], &program::KEYS].concat()),
+                },
             }
         }
         let name = stage.name.value.clone();
@@ -98,23 +114,21 @@ impl Reader<'_> {
             }
             return None;
         };
-        match (&action, with_key, outputs_key) {
+        if !two {
+            self.check_program(&action, &stage.program, &keys);
+            self.only_of_programs(&action, foreign);
+        }
+        self.check_variables(&stage.env, secret_key);
+        match (&action, with_key) {
             _ if two => {}
-            (Action::Uses(_), _, Some(span)) => {
-                let problem = Problem::NotForThisAction {
-                    key: "outputs",
-                    belongs: "run",
-                };
-                self.problems.add(problem, span);
-            }
-            (Action::Arguments(_) | Action::Shell(_), Some(span), _) => {
+            (Action::Arguments(_) | Action::Shell(_), Some(span)) => {
                 let problem = Problem::NotForThisAction {
                     key: "with",
                     belongs: "uses",
                 };
                 self.problems.add(problem, span);
             }
-            (Action::Arguments(_) | Action::Shell(_), _, _)
+            (Action::Arguments(_) | Action::Shell(_), _)
                 if stage.outputs.is_empty() && self.problems.count() == before =>
             {
                 self.problems
@@ -153,67 +167,10 @@ impl Reader<'_> {
             other => {
                 self.wrong_type(
                     "`run`",
-                    "a list of arguments, or a string for `sh -c`",
+                    "a list of arguments, or a string for the shell",
                     &other,
                     node.span,
                 );
-                None
-            }
-        }
-    }
-
-    fn origin(&mut self, role: &str, node: Node) -> Option<Origin> {
-        match node.value {
-            NodeValue::String(text) => {
-                let text = Located {
-                    value: text,
-                    span: node.span,
-                };
-                self.reference(text).map(Origin::Stage)
-            }
-            NodeValue::Table(entries) => {
-                let known = ["path", "collect"];
-                let before = self.problems.count();
-                let mut origin = None;
-                for (key, node) in entries {
-                    let text = self.string(&format!("`{}`", key.value), node);
-                    match (key.value.as_str(), text) {
-                        ("path", Some(text)) => origin = self.template(text).map(Origin::Path),
-                        ("collect", Some(text)) => {
-                            origin = self.reference(text).map(Origin::Collect);
-                        }
-                        ("path" | "collect", None) => {}
-                        _ => self.unknown(&key, &format!("the input `{role}`"), &known),
-                    }
-                }
-                if origin.is_none() && self.problems.count() == before {
-                    let text = format!("{role} = {{}}");
-                    self.problems
-                        .add(Problem::MalformedReference { text }, node.span);
-                }
-                origin
-            }
-            other => {
-                let what = format!("the input `{role}`");
-                self.wrong_type(
-                    &what,
-                    "a stage's name or { path = \"…\" }",
-                    &other,
-                    node.span,
-                );
-                None
-            }
-        }
-    }
-
-    fn reference(&mut self, text: Located<String>) -> Option<Located<Reference>> {
-        match text.value.parse() {
-            Ok(value) => Some(Located {
-                value,
-                span: text.span,
-            }),
-            Err(problem) => {
-                self.problems.add(problem, text.span);
                 None
             }
         }
@@ -308,46 +265,75 @@ impl Reader<'_> {
         }
         duration
     }
-
-    fn env(&mut self, node: Node) -> Vec<String> {
-        let mut names = Vec::new();
-        for item in self.array("`env`", node).unwrap_or_default() {
-            if let Some(name) = self.string("a variable's name", item) {
-                if name.value.is_empty() || name.value.contains(['=', '\0']) {
-                    self.problems.add(
-                        Problem::BadVariable {
-                            name: name.value.clone(),
-                        },
-                        name.span,
-                    );
-                }
-                self.no_reference("a variable's name", &name);
-                names.push(name.value);
-            }
-        }
-        names.sort();
-        names.dedup();
-        names
-    }
 }
 
-/// Notes names of output files that lie outside the stage's folder, or in each other; says whether all are right.
+/// Notes outputs that lie outside the stage's folder, or in each other, or are no globs that flow knows; says whether all
+/// are right.
 pub(crate) fn check_outputs(files: &[Located<String>], problems: &mut Problems) -> bool {
     let mut sound = true;
     for (i, file) in files.iter().enumerate() {
         let name = || file.value.clone();
-        let path = Path::new(&file.value);
-        let mut parts = path.components();
-        if file.value.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
+        if !is_inside(&file.value) {
             problems.add(Problem::OutputEscapes { name: name() }, file.span);
             sound = false;
         }
+        if let Err(cause) = check_glob(&file.value) {
+            let pattern = name();
+            problems.add(Problem::BadGlob { pattern, cause }, file.span);
+            sound = false;
+            continue;
+        }
         // One output inside another would make a file a folder.
-        let mut others = files[..i].iter().map(|other| Path::new(&other.value));
-        if others.any(|other| other.starts_with(path) || path.starts_with(other)) {
+        let mut others = files[..i].iter();
+        if others.any(|other| meet(&other.value, &file.value)) {
             problems.add(Problem::SameOutput { name: name() }, file.span);
             sound = false;
         }
     }
     sound
+}
+
+/// Checks the name of an output that is a glob.
+fn check_glob(file: &str) -> Result<(), String> {
+    if !is_glob(file) {
+        return Ok(());
+    }
+    if file.contains("**") {
+        return Err("`**` is unknown: a `*` stays inside one folder".into());
+    }
+    if file.ends_with('/') {
+        return Err("a glob matches files and folders, so no `/` ends it".into());
+    }
+    let parts = file.split('/').map(glob::Pattern::new);
+    parts
+        .collect::<Result<Vec<_>, _>>()
+        .map_or_else(|e| Err(e.to_string()), |_| Ok(()))
+}
+
+/// Whether two outputs are one, or one lies in the other, as far as their names tell.
+fn meet(a: &str, b: &str) -> bool {
+    let parts = |path: &str| -> Vec<String> {
+        let parts = Path::new(path).components();
+        let parts = parts.map(|part| part.as_os_str().to_string_lossy().into_owned());
+        parts.collect()
+    };
+    let (a, b) = (parts(a), parts(b));
+    let mut both = a.iter().zip(&b);
+    both.all(|(a, b)| a == b || part_matches(a, b) || part_matches(b, a))
+}
+
+/// Whether a part of a glob matches a plain name. Two globs are told apart when their files are there.
+fn part_matches(glob: &str, name: &str) -> bool {
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    is_glob(glob)
+        && !is_glob(name)
+        && glob::Pattern::new(glob).is_ok_and(|glob| glob.matches_with(name, options))
+}
+
+/// Whether a path may stand for several files: it holds characters that make a glob.
+pub fn is_glob(path: &str) -> bool {
+    path.contains(['*', '?', '['])
 }

@@ -95,6 +95,28 @@ impl Template {
         pieces.collect()
     }
 
+    /// The string as a template in which only the names are left that `value` gives nothing for.
+    pub fn partly<E>(
+        &self,
+        mut value: impl FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<String, E> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            let literal = match piece {
+                Piece::Text(piece) => piece.clone(),
+                Piece::Name(name) => match value(name)? {
+                    Some(value) => value,
+                    None => {
+                        text.push_str(&format!("${{{name}}}"));
+                        continue;
+                    }
+                },
+            };
+            text.push_str(&literal.replace("${", "$${"));
+        }
+        Ok(text)
+    }
+
     /// The string with each name replaced by what `value` gives for it.
     pub fn render<E>(&self, mut value: impl FnMut(&str) -> Result<String, E>) -> Result<String, E> {
         let mut text = String::new();
@@ -164,6 +186,19 @@ mod tests {
         assert_eq!(template.names().collect::<Vec<_>>(), ["x.y", "b"]);
         let text = template.render(|name| Ok::<_, ()>(format!("<{name}>")));
         assert_eq!(text.unwrap(), "a <x.y> ${z} <b>");
+    }
+
+    #[test]
+    fn what_is_left_is_a_template_again() {
+        let template = Template::parse("${a} $${b} ${cpus}").unwrap();
+        let value = |name: &str| Ok::<_, ()>((name == "a").then(|| "${x}".to_string()));
+        let left = template.partly(value).unwrap();
+        assert_eq!(left, "$${x} $${b} ${cpus}");
+        let left = Template::parse(&left).unwrap();
+        assert_eq!(
+            left.render(|_| Ok::<_, ()>("4".into())),
+            Ok("${x} ${b} 4".into())
+        );
     }
 
     #[test]

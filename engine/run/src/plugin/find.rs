@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use flow_plan::plan::kinds::{Catalogue, Plugin};
+use flow_plan::plan::kinds::{Catalogue, From, Plugin};
 use flow_plan::workflow::Workflow;
 use flow_plan::workflow::problem::{Problem, Problems};
 use flow_stage::protocol::{Description, PROTOCOL};
@@ -24,16 +24,16 @@ const PREFIX: &str = "flow-stages-";
 /// How long `describe` may take; a plugin that links libtorch needs 0.2 s.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Looks beside flow, at `[plugins]` of the workflow, at `FLOW_PLUGIN_PATH` and on the PATH, in this order. Where
-/// two plugins have a kind of the same name, the first that is found has it.
+/// Looks beside flow, at `[plugins]` of the workflow, at `FLOW_PLUGIN_PATH` and on the PATH, in this order. Of two plugins
+/// that are called alike, the first that is found counts.
 pub fn find(workflow: Option<&Workflow>, problems: &mut Problems) -> Catalogue {
     let mut catalogue = Catalogue::default();
     for program in beside() {
-        add_found(&mut catalogue, &program);
+        add_found(&mut catalogue, &program, From::Flow);
     }
-    for (_, path) in workflow.iter().flat_map(|workflow| &workflow.plugins) {
+    for (name, path) in workflow.iter().flat_map(|workflow| &workflow.plugins) {
         let program = workflow.map_or_else(PathBuf::new, |w| w.folder().join(&path.value));
-        if let Err(error) = add(&mut catalogue, &program) {
+        if let Err(error) = add(&mut catalogue, &program, name, From::Elsewhere, true) {
             let problem = Problem::BadPlugin {
                 path: path.value.clone(),
                 cause: format!("{error:#}"),
@@ -42,7 +42,7 @@ pub fn find(workflow: Option<&Workflow>, problems: &mut Problems) -> Catalogue {
         }
     }
     for program in around() {
-        add_found(&mut catalogue, &program);
+        add_found(&mut catalogue, &program, From::Elsewhere);
     }
     catalogue
 }
@@ -64,26 +64,47 @@ pub fn identity(named: &[PathBuf]) -> String {
 }
 
 /// A plugin that merely lies where plugins are looked for must not stop a workflow that does without it.
-fn add_found(catalogue: &mut Catalogue, program: &Path) {
-    if let Err(error) = add(catalogue, program) {
+fn add_found(catalogue: &mut Catalogue, program: &Path, origin: From) {
+    let name = program.file_name().map(|name| name.to_string_lossy());
+    let name = name.as_deref().unwrap_or_default();
+    let owner = name.strip_prefix(PREFIX).unwrap_or(name);
+    if let Err(error) = add(catalogue, program, owner, origin, false) {
         catalogue
             .broken
             .push((program.to_path_buf(), format!("{error:#}")));
     }
 }
 
-fn add(catalogue: &mut Catalogue, program: &Path) -> Result<()> {
+/// Adds a plugin; `is_named`: the workflow names it.
+fn add(
+    catalogue: &mut Catalogue,
+    program: &Path,
+    owner: &str,
+    origin: From,
+    is_named: bool,
+) -> Result<()> {
     let program = program
         .canonicalize()
         .with_context(|| format!("{} can't be found", program.display()))?;
     if catalogue.kinds().any(|kind| kind.program == program) {
         return Ok(());
     }
+    // On the PATH the first of a name counts; what a workflow names must not be left out without a word.
+    let mut others = catalogue.kinds().filter(|kind| kind.owner == owner);
+    if is_named && let Some(other) = others.next() {
+        bail!(
+            "{} is called `{owner}` too: give this one another name under [plugins]",
+            other.program.display()
+        );
+    }
+    drop(others);
     let known = Known::of(&program)?;
     let plugin = Plugin {
         program,
         name: format!("{} {}", known.description.plugin, known.description.version),
         digest: known.digest,
+        owner: owner.into(),
+        origin,
     };
     catalogue.add(&plugin, known.description.kinds);
     Ok(())
