@@ -3,26 +3,28 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use flow_cache::Record;
-use flow_plan::plan::{self, Wanted, plain_text};
+use flow_plan::plan::{self, Variables, Wanted, plain_text};
 use flow_plan::workflow::Template;
 use flow_stage::protocol::{self, PROTOCOL};
 use serde_json::Value;
 
 use super::request::{Input, Made, Request, Source, Task};
 use super::site::Site;
-use crate::plugin::process;
+use crate::process::Launch;
+use crate::process::environment::{For, environment};
 
 /// A process ready to start.
 pub(super) struct Prepared {
-    pub command: Command,
+    pub launch: Launch,
     /// What it is called, as a person wrote it.
     pub program: String,
     /// What is written on its stdin; nothing for `run` stages.
     pub input: Option<Vec<u8>>,
+    /// Values that it gets and that nobody may read in what it prints.
+    pub secrets: Vec<String>,
     /// The folder that its outputs have to lie in.
     pub outputs: PathBuf,
 }
@@ -49,7 +51,7 @@ pub(super) fn prepare(
     for input in &request.inputs {
         inputs.insert(input.role.clone(), locate(site, input, attempt)?);
     }
-    let (program, mut command, input) = match &request.task {
+    let (program, mut launch, input) = match &request.task {
         Task::Kind {
             kind,
             program,
@@ -108,11 +110,12 @@ pub(super) fn prepare(
                 threads: share.threads,
                 device: share.device().into(),
             };
-            let mut command = Command::new(program);
-            command.args(["run", kind]).current_dir(&scratch);
+            let mut launch = Launch::new(program);
+            launch.arguments = vec!["run".into(), kind.into()];
+            launch.folder = scratch.clone();
             let mut line = serde_json::to_vec(&asked).context("a path is not valid UTF-8")?;
             line.push(b'\n');
-            (program.display().to_string(), command, Some(line))
+            (program.display().to_string(), launch, Some(line))
         }
         Task::Command(task) => {
             let names = Names {
@@ -122,19 +125,31 @@ pub(super) fn prepare(
                 scratch: &scratch,
                 values: &task.values,
             };
-            let (program, mut command) = names.command(&task.command)?;
-            command.current_dir(&request.folder);
-            (program, command, None)
+            let (program, mut launch) = names.command(&task.command)?;
+            launch.folder = request.folder.clone();
+            (program, launch, None)
         }
     };
-    let declared: Vec<String> = request.manifest.env.keys().cloned().collect();
-    process::clean_environment(&mut command, &declared, share.threads, &share.gpus);
+    let whose = match request.task {
+        Task::Kind { .. } => For::Plugin,
+        Task::Command(_) => For::Program { ceiling: None },
+    };
+    launch.environment = environment(whose, &request.variables, share.threads, &share.gpus);
     Ok(Prepared {
-        command,
+        launch,
         program,
         input,
+        secrets: secrets(&request.variables),
         outputs,
     })
+}
+
+/// The values of secret variables, as far as a stage can print them.
+fn secrets(variables: &Variables) -> Vec<String> {
+    let values = variables.secret.iter().filter_map(std::env::var_os);
+    values
+        .map(|value| value.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Links what an earlier action of the same kind made into `folder`, by role.
@@ -190,7 +205,7 @@ struct Names<'a> {
 
 impl Names<'_> {
     /// What is started, as it is called, and the command.
-    fn command(&self, command: &plan::Command) -> Result<(String, Command)> {
+    fn command(&self, command: &plan::Command) -> Result<(String, Launch)> {
         match command {
             plan::Command::Shell(line) => {
                 let line = line.render(|name| {
@@ -202,9 +217,9 @@ impl Names<'_> {
                         .with_context(|| format!("${{{name}}} can't be quoted for the shell"))?;
                     anyhow::Ok(quoted.join(" "))
                 })?;
-                let mut command = process::program("sh");
-                command.args(["-c", &line]);
-                Ok(("sh".into(), command))
+                let mut launch = Launch::new("sh");
+                launch.arguments = vec!["-c".into(), line.into()];
+                Ok(("sh".into(), launch))
             }
             plan::Command::Arguments(templates) => {
                 let mut arguments = Vec::new();
@@ -213,9 +228,9 @@ impl Names<'_> {
                 }
                 let mut arguments = arguments.into_iter();
                 let program = arguments.next().context("the command is empty")?;
-                let mut command = process::program(&program);
-                command.args(arguments);
-                Ok((program, command))
+                let mut launch = Launch::new(&program);
+                launch.arguments = arguments.map(Into::into).collect();
+                Ok((program, launch))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use flow_stage::protocol;
 
-use crate::plugin::process::Lines;
+use crate::process::lines::Lines;
 
 /// What a plugin prints. Lines are the same in whatever pieces they come, and an event that is understood is understood
 /// again as it is written.

@@ -9,7 +9,8 @@
 //! - `points`: which points of a sweep are done.
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
 //! - [`record`]: what is written down of actions and runs, and how it is read again.
-//! - [`plugin`]: finding plugins, and one child process.
+//! - [`plugin`]: finding plugins.
+//! - [`process`]: a stage's process, from its start until nothing of it is left.
 
 mod arrays;
 pub mod budget;
@@ -25,6 +26,7 @@ mod outputs;
 pub mod perform;
 pub mod plugin;
 mod points;
+pub mod process;
 pub mod record;
 pub mod request;
 pub mod runner;

@@ -16,7 +16,7 @@ use super::earlier;
 use super::outputs;
 use super::request::{Made, Request, Source, Task};
 use super::site::Site;
-use super::watch::watch;
+use super::watch::{Watched, watch};
 use crate::record::event::{Event, Failure};
 use crate::record::external;
 use crate::record::journal;
@@ -187,7 +187,7 @@ impl Site<'_> {
         }
         let started = Instant::now();
         let begun = jiff::Timestamp::now();
-        let Some(facts) = watch(self, prepared, tell)? else {
+        let Some(Watched { facts, used }) = watch(self, prepared, tell)? else {
             return Ok(None);
         };
         let seconds = started.elapsed().as_secs_f64();
@@ -215,6 +215,7 @@ impl Site<'_> {
             "host": journal::host(),
             "platform": journal::platform(),
             "facts": facts,
+            "used": used,
             "flow": env!("CARGO_PKG_VERSION"),
             "continues": continued.map(|record| record.key),
             "started": begun.to_string(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flow_cache::{Digest, Key, Record};
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::plan::{self, Files, Origin, Output, Plan, Program, Resources};
+use flow_plan::plan::{self, Files, Origin, Output, Plan, Program, Resources, Variables};
 use petgraph::graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,6 +35,8 @@ pub struct Request {
     pub outputs: Vec<Output>,
     /// What it asks of a machine. What it gets there is a [`Share`](super::budget::Share).
     pub resources: Resources,
+    /// What its environment holds beside what every stage has: names, and the values that the workflow sets.
+    pub variables: Variables,
     /// After which it is ended.
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
@@ -193,6 +195,7 @@ impl Requests<'_> {
             inputs: inputs.collect::<Option<_>>()?,
             outputs: instance.outputs.clone(),
             resources: instance.resources,
+            variables: instance.env.clone(),
             timeout: instance.timeout,
             retries: instance.retries,
             forced: false,

@@ -11,24 +11,37 @@ use flow_stage::protocol;
 
 use super::command::Prepared;
 use super::site::Site;
-use crate::plugin::process::{Ending, Hearing, Lines, Process, Stream};
+use crate::process::lines::Lines;
+use crate::process::mask::Mask;
+use crate::process::{Ending, Hearing, Process, Stream, Used};
 use crate::record::event::Event;
 use crate::record::journal::processor;
 use crate::record::log::Log;
 
-/// Starts the process, reads what it says, waits for its end; gives what it says that it computes with, `None` where the run
-/// was interrupted.
+/// What is known of a process that has ended well.
+pub(super) struct Watched {
+    /// What it says that it computes with.
+    pub facts: BTreeMap<String, String>,
+    /// What it used, where that was measured.
+    pub used: Option<Used>,
+}
+
+/// Starts the process, reads what it says, waits for its end; `None` where the run was interrupted.
 pub(super) fn watch(
     site: &Site<'_>,
     prepared: Prepared,
     tell: &(impl Fn(Event) + Sync),
-) -> Result<Option<BTreeMap<String, String>>> {
+) -> Result<Option<Watched>> {
     let Prepared {
-        command,
+        launch,
         program,
         input,
+        secrets,
         ..
     } = prepared;
+    // Each stream by itself: a value that is cut by the other is none.
+    let mask = || Mask::new(secrets.iter().map(String::as_str));
+    let (mut stdout, mut stderr) = (mask(), mask());
     let request = site.request;
     if let Some(folder) = request.log.parent() {
         fs::create_dir_all(folder)
@@ -48,17 +61,19 @@ pub(super) fn watch(
         Some(_) => Hearing::Apart,
         None => Hearing::AsOne,
     };
-    let process = Process::start(command, input, hearing)
+    let process = Process::start(&launch, input, hearing)
         .with_context(|| format!("`{program}` can't be started"))?;
     let mut lines = Lines::default();
-    let ending = process
+    let end = process
         .attend(
             request.timeout,
             || site.stopped(),
             |stream, bytes| {
                 match stream {
-                    Stream::Stderr => listener.log.write(bytes),
-                    Stream::Stdout => lines.add(bytes, |line| listener.hear(line)),
+                    Stream::Stderr => stderr.pass(bytes, |bytes| listener.log.write(bytes)),
+                    Stream::Stdout => stdout.pass(bytes, |bytes| {
+                        lines.add(bytes, |line| listener.hear(line));
+                    }),
                 }
                 match listener.garbage {
                     Some(_) => ControlFlow::Break(()),
@@ -67,19 +82,24 @@ pub(super) fn watch(
             },
         )
         .with_context(|| format!("`{program}` can't be waited for"))?;
+    stderr.end(|bytes| listener.log.write(bytes));
+    stdout.end(|bytes| lines.add(bytes, |line| listener.hear(line)));
     lines.end(|line| listener.hear(line));
     if let Some(line) = listener.garbage {
         bail!(
             "it printed a line on stdout that is not an event of the protocol: `{line}` (a plugin logs on stderr)"
         );
     }
-    match ending {
+    match end.why {
         Ending::Interrupted => Ok(None),
         Ending::TimedOut => bail!(
             "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
             request.timeout.unwrap_or_default().as_secs()
         ),
-        Ending::Exited(status) if status.success() => Ok(Some(listener.facts)),
+        Ending::Exited(status) if status.success() => Ok(Some(Watched {
+            facts: listener.facts,
+            used: end.used,
+        })),
         Ending::Exited(status) => match listener.error {
             Some(message) => bail!("{message}"),
             None => bail!("{}", how_it_ended(status, request.plugin())),

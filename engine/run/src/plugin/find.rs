@@ -6,10 +6,10 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use flow_plan::plan::Variables;
 use flow_plan::plan::kinds::{Catalogue, From, Plugin};
 use flow_plan::workflow::Workflow;
 use flow_plan::workflow::problem::{Problem, Problems};
@@ -17,7 +17,8 @@ use flow_stage::protocol::{Description, PROTOCOL};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::process;
+use crate::process::environment::{For, environment};
+use crate::process::{Launch, output};
 
 /// How executables are called that are looked for beside flow and on the PATH.
 const PREFIX: &str = "flow-stages-";
@@ -237,10 +238,10 @@ fn memo_folder() -> Option<PathBuf> {
 
 /// Asks a plugin what it offers.
 fn describe(program: &Path) -> Result<Description> {
-    let mut command = Command::new(program);
-    command.arg("describe").stdin(Stdio::null());
-    process::clean_environment(&mut command, &[], 1, &[]);
-    let output = process::output(command, DESCRIBE_LIMIT)
+    let mut launch = Launch::new(program);
+    launch.arguments.push("describe".into());
+    launch.environment = environment(For::Plugin, &Variables::default(), 1, &[]);
+    let output = output(&launch, DESCRIBE_LIMIT)
         .with_context(|| format!("`{} describe` failed", program.display()))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);

@@ -1,11 +1,9 @@
-//! Stage plugins as programs: finding them, and running one as a process. What they offer is a [`Catalogue`], which
+//! Stage plugins as programs: finding them, and asking them. What they offer is a [`Catalogue`], which
 //! plans are made with.
 //!
 //! - `find`: every stage kind that the found plugins describe.
-//! - [`process`]: one child process in its own group, with a clean environment, watched to its end.
 
 mod find;
-pub mod process;
 
 pub use find::{find, identity};
 pub use flow_plan::plan::kinds::{Catalogue, Kind};
