@@ -1,6 +1,6 @@
 //! Blobs: how they are sealed, whether one still is what it was, and the one door to their content.
 //!
-//! A blob is read-only, and its modification time is one second past the beginning of 1970. Whoever writes to it, even through a
+//! A blob is read-only, and its modification time is the beginning of the year 2000. Whoever writes to it, even through a
 //! hard link and as root, changes that time: so one `stat` shows that it is untouched, and only what is not gets hashed.
 
 use std::collections::HashSet;
@@ -9,19 +9,18 @@ use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD};
 
 use crate::digest::Digest;
-use crate::disk::touch_now;
+use crate::disk::{MTIME, mtime, touch_now};
 use crate::error::{At, Error};
 use crate::record::Output;
 use crate::store::Store;
 use crate::tree::Tree;
 
-/// The modification time of every blob, in seconds since 1970. (Not zero: some tools take that for "unknown".)
-const SEAL: i64 = 1;
+/// The modification time of blobs in earlier versions, in seconds since 1970.
+const FORMER_SEAL: i64 = 1;
 
 /// How a blob is wrong whose `stat` is right.
 pub(crate) const ROTTEN: &str = "does not have the digest that its name states";
@@ -29,12 +28,12 @@ pub(crate) const ROTTEN: &str = "does not have the digest that its name states";
 /// Makes an open file read-only and gives it the time that says "untouched".
 pub(crate) fn seal(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o444))?;
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(SEAL as u64))
+    file.set_modified(mtime())
 }
 
 /// Whether nobody has written to a blob since it was sealed. (Its mode says nothing: some file systems keep none.)
 fn is_sealed(stat: &Metadata) -> bool {
-    stat.mtime() == SEAL && stat.mtime_nsec() == 0
+    matches!(stat.mtime(), MTIME | FORMER_SEAL) && stat.mtime_nsec() == 0
 }
 
 /// Whether a file's content is what the blob's name says: a file's digest, or a tree's.
@@ -144,7 +143,7 @@ impl Store {
             .try_for_each(|(_, digest, size)| self.check_blob(&digest, size))
     }
 
-    fn check_blob(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+    pub(crate) fn check_blob(&self, digest: &Digest, size: u64) -> Result<(), Error> {
         match self.presence(digest)? {
             Presence::Here(stat) => self.check_stat(digest, size, &stat),
             Presence::Absent => Err(damaged("blob", &self.blob_path(digest), "is missing")),
@@ -188,7 +187,7 @@ impl Store {
         self.hashed().insert(digest);
     }
 
-    fn hashed(&self) -> MutexGuard<'_, HashSet<Digest>> {
+    pub(crate) fn hashed(&self) -> MutexGuard<'_, HashSet<Digest>> {
         let hashed = self.inner.hashed.lock();
         hashed.unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,10 +14,12 @@ use crate::digest::Digest;
 use crate::disk::sync;
 use crate::envelope::wrap_json;
 use crate::error::{At, Error};
+use crate::inputs::is_executable;
 use crate::lease::Lease;
 use crate::record::{Output, Record};
 use crate::store::Store;
-use crate::tree::{Entry, Tree, walk};
+use crate::tree::{Entry, Tree};
+use crate::walk::{Links, walk};
 
 /// What an action made, before it is stored.
 #[derive(Debug, Clone, Default)]
@@ -44,11 +46,11 @@ pub struct DraftOutput {
 }
 
 /// A finished file that waits to be moved to its place.
-struct Staged {
-    from: PathBuf,
+pub(crate) struct Staged {
+    pub from: PathBuf,
     /// Whether `from` is ours to remove when the commit fails.
-    temporary: bool,
-    to: PathBuf,
+    pub temporary: bool,
+    pub to: PathBuf,
 }
 
 /// No more files than this are made durable one by one.
@@ -99,7 +101,8 @@ impl Lease {
         let bytes = wrap_json(&record).map_err(|e| Error::io("writing", &path, e.into()))?;
         // Not sealed: its modification time says when it was last of use.
         self.store.stage_bytes(&bytes, path, staged)?;
-        self.store.place(staged)?;
+        let (blobs, record_file) = staged.split_at(staged.len() - 1);
+        self.store.place(&[blobs, record_file])?;
         Ok(record)
     }
 
@@ -143,6 +146,7 @@ impl Lease {
                 size,
                 folder: false,
                 artifact,
+                executable: is_executable(&stat),
             });
         }
         if !stat.is_dir() {
@@ -151,34 +155,36 @@ impl Lease {
                 path.display()
             )));
         }
-        let found =
-            walk(&path, false).map_err(|(at, why)| bad(format!("{}: {why}", at.display())))?;
+        let found = walk(&path, Links::Refused, &|_, _| false)
+            .map_err(|(at, why)| bad(format!("{}: {why}", at.display())))?;
         let entries = found
+            .files
             .into_par_iter()
             .map(|(name, file)| {
                 let Some(path) = file else {
                     return Ok((name, Entry::EmptyFolder, None));
                 };
-                let size = fs::symlink_metadata(&path).at("reading", &path)?.len();
-                let (file, digest) = self.store.stage_file(&path, size)?;
-                Ok((name, Entry::File { digest, size }, Some(file)))
+                let stat = fs::symlink_metadata(&path).at("reading", &path)?;
+                let (file, digest) = self.store.stage_file(&path, stat.len())?;
+                let entry = Entry::File {
+                    digest,
+                    size: stat.len(),
+                    executable: is_executable(&stat),
+                };
+                Ok((name, entry, Some(file)))
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let tree = Tree::new(entries.into_iter().map(|(name, entry, file)| {
             staged.extend(file);
             (name, entry)
         }));
-        let bytes = tree.to_bytes();
-        let digest = Tree::digest(&bytes);
-        let path = self.store.blob_path(&digest);
-        let file = self.store.stage_bytes(&bytes, path.clone(), staged)?;
+        let output = tree.to_output();
+        let path = self.store.blob_path(&output.digest);
+        let file = self
+            .store
+            .stage_bytes(&tree.to_bytes(), path.clone(), staged)?;
         seal(&file).at("protecting", &path)?;
-        Ok(Output {
-            digest,
-            size: tree.size(),
-            folder: true,
-            artifact,
-        })
+        Ok(Output { artifact, ..output })
     }
 }
 
@@ -227,7 +233,7 @@ impl Store {
     }
 
     /// Writes a file of ours under `tmp/`.
-    fn stage_bytes(
+    pub(crate) fn stage_bytes(
         &self,
         bytes: &[u8],
         to: PathBuf,
@@ -244,16 +250,16 @@ impl Store {
         Ok(file)
     }
 
-    /// Makes staged files durable and moves them to their places; the last of them, the record, when the names of all
+    /// Makes staged files durable and moves them to their places, one group after the other: the record when the names of all
     /// others are durable. So not even a power cut leaves a record without its blobs, whatever order the file system keeps.
     ///
     /// Three waits for the disk in all, whatever the number of files.
-    fn place(&self, staged: &[Staged]) -> Result<(), Error> {
-        self.sync_each(staged.iter().map(|file| file.from.as_path()).collect())?;
-        let (blobs, record) = staged.split_at(staged.len() - 1);
-        for files in [blobs, record] {
+    pub(crate) fn place(&self, groups: &[&[Staged]]) -> Result<(), Error> {
+        let staged = || groups.iter().copied().flatten();
+        self.sync_each(staged().map(|file| file.from.as_path()).collect())?;
+        for files in groups {
             let mut folders = BTreeSet::new();
-            for Staged { from, to, .. } in files {
+            for Staged { from, to, .. } in *files {
                 let folder = to.parent().unwrap_or(self.root());
                 match fs::create_dir(folder) {
                     Ok(()) => {
@@ -268,7 +274,7 @@ impl Store {
             }
             self.sync_each(folders.into_iter().collect())?;
         }
-        let digests = staged.iter().filter_map(|file| file.to.file_name());
+        let digests = staged().filter_map(|file| file.to.file_name());
         digests
             .filter_map(|name| name.to_str()?.parse().ok())
             .for_each(|digest| self.remember_hashed(digest));

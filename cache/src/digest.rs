@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Error;
 
 /// Files of at least this many bytes are hashed by all threads.
-const LARGE: u64 = 1 << 20;
+pub(crate) const LARGE: u64 = 1 << 20;
 
 /// How much of a large file is read at a time.
 const CHUNK: usize = 1 << 20;

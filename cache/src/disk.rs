@@ -3,10 +3,21 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use crate::error::{At, Error};
+
+/// The modification time of every blob, and of all that is laid out for a stage, in seconds since 1970: the beginning of the
+/// year 2000, UTC. So programs that compare times see no file newer than another, and archives repeat. (Some tools take zero
+/// for "unknown", and zip knows nothing before 1980.)
+pub(crate) const MTIME: i64 = 946_684_800;
+
+/// [`MTIME`] as the standard library has times.
+pub(crate) fn mtime() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(MTIME.unsigned_abs())
+}
 
 /// Makes a file's content, or the names in a folder, durable.
 pub(crate) fn sync(path: &Path) -> Result<(), Error> {

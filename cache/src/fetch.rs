@@ -14,6 +14,13 @@ use crate::record::Output;
 use crate::store::Store;
 use crate::tree::Entry;
 
+/// One file, as a record or a folder's listing names it.
+pub(crate) struct Content {
+    pub digest: Digest,
+    pub size: u64,
+    pub executable: bool,
+}
+
 impl Store {
     /// Puts an output at `destination`, read-only, by reflink, else hard link, else copy. Folders are made whole. Each blob is
     /// hashed on its first use in this process, unless the store is [trusting](Store::trusting).
@@ -21,8 +28,8 @@ impl Store {
     /// # Errors
     /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or was changed.
     pub fn materialise(&self, output: &Output, destination: &Path) -> Result<(), Error> {
-        self.put(output, destination, &|digest, size, to| {
-            self.link(digest, size, to)
+        self.put(output, destination, &|file, to| {
+            self.link(file, to).map(|_| ())
         })
     }
 
@@ -32,8 +39,8 @@ impl Store {
     /// # Errors
     /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or was changed.
     pub fn point(&self, output: &Output, destination: &Path) -> Result<(), Error> {
-        self.put(output, destination, &|digest, size, to| {
-            let blob = self.sealed(digest, Use::HandOn(size))?;
+        self.put(output, destination, &|file, to| {
+            let blob = self.sealed(&file.digest, Use::HandOn(file.size))?;
             symlink(blob.path(), to).at("making", to)
         })
     }
@@ -44,7 +51,14 @@ impl Store {
     /// [`Error::Exists`] where something is at `destination`; [`Error::Damaged`] where a blob is not there or not what
     /// its name says: then what was written is removed.
     pub fn export(&self, output: &Output, destination: &Path) -> Result<(), Error> {
-        self.put(output, destination, &|digest, _, to| self.copy(digest, to))
+        self.put(output, destination, &|file, to| {
+            self.copy(&file.digest, to)?;
+            if !file.executable {
+                return Ok(());
+            }
+            let mode = Permissions::from_mode(0o755);
+            fs::set_permissions(to, mode).at("protecting", to)
+        })
     }
 
     /// The files of an output that is a folder: path, digest and size of each, sorted by path. None for a file.
@@ -60,6 +74,21 @@ impl Store {
             .files()
             .map(|(path, digest, size)| (path.to_string(), digest, size))
             .collect())
+    }
+
+    /// The names of what lies in an output that is a folder, directly: files and folders, empty ones too, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the folder's listing is not there or not what its name says.
+    pub fn names(&self, output: &Output) -> Result<Vec<String>, Error> {
+        let tree = self.read_tree(&output.digest)?;
+        let mut names: Vec<String> = tree
+            .entries
+            .iter()
+            .map(|(path, _)| path.split('/').next().unwrap_or(path).to_owned())
+            .collect();
+        names.dedup();
+        Ok(names)
     }
 
     /// The bytes of an output that is a file, checked.
@@ -82,17 +111,22 @@ impl Store {
         Ok(bytes)
     }
 
-    fn put(
+    pub(crate) fn put(
         &self,
         output: &Output,
         destination: &Path,
-        file: &dyn Fn(&Digest, u64, &Path) -> Result<(), Error>,
+        file: &dyn Fn(&Content, &Path) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if fs::symlink_metadata(destination).is_ok() {
             return Err(Error::Exists(destination.to_owned()));
         }
         if !output.folder {
-            return file(&output.digest, output.size, destination);
+            let content = Content {
+                digest: output.digest,
+                size: output.size,
+                executable: output.executable,
+            };
+            return file(&content, destination);
         }
         let tree = self.read_tree(&output.digest)?;
         fs::create_dir(destination).at("making", destination)?;
@@ -108,7 +142,18 @@ impl Store {
             }
             match entry {
                 Entry::EmptyFolder => Ok(()),
-                Entry::File { digest, size } => file(digest, *size, &to),
+                &Entry::File {
+                    digest,
+                    size,
+                    executable,
+                } => {
+                    let content = Content {
+                        digest,
+                        size,
+                        executable,
+                    };
+                    file(&content, &to)
+                }
             }
         });
         if made.is_err() {
@@ -117,14 +162,15 @@ impl Store {
         made
     }
 
-    fn link(&self, digest: &Digest, size: u64, to: &Path) -> Result<(), Error> {
-        let blob = self.sealed(digest, Use::HandOn(size))?;
+    /// Puts one file at `to`, read-only, by the cheapest way. `true` where it is the blob itself, under a second name: never
+    /// that of an executable file, since a blob has one mode for all.
+    pub(crate) fn link(&self, file: &Content, to: &Path) -> Result<bool, Error> {
+        let blob = self.sealed(&file.digest, Use::HandOn(file.size))?;
+        let mode = if file.executable { 0o555 } else { 0o444 };
+        let protect = || fs::set_permissions(to, Permissions::from_mode(mode)).at("protecting", to);
         if !self.inner.no_reflink.load(Ordering::Relaxed) {
             match reflink_copy::reflink(blob.path(), to) {
-                Ok(()) => {
-                    return fs::set_permissions(to, Permissions::from_mode(0o444))
-                        .at("protecting", to);
-                }
+                Ok(()) => return protect().map(|()| false),
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     return Err(blob.error("reading", e));
                 }
@@ -134,8 +180,12 @@ impl Store {
                 Err(_) => self.inner.no_reflink.store(true, Ordering::Relaxed),
             }
         }
+        if file.executable {
+            self.copy(&file.digest, to)?;
+            return protect().map(|()| false);
+        }
         match fs::hard_link(blob.path(), to) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 return Err(blob.error("reading", e));
             }
@@ -145,12 +195,12 @@ impl Store {
             // Another file system, no links on this one, or too many of one file: copy.
             Err(_) => {}
         }
-        self.copy(digest, to)?;
-        fs::set_permissions(to, Permissions::from_mode(0o444)).at("protecting", to)
+        self.copy(&file.digest, to)?;
+        protect().map(|()| false)
     }
 
     /// Copies and hashes in one pass.
-    fn copy(&self, digest: &Digest, to: &Path) -> Result<(), Error> {
+    pub(crate) fn copy(&self, digest: &Digest, to: &Path) -> Result<(), Error> {
         let blob = self.sealed(digest, Use::ReadFile)?;
         let mut source = File::open(blob.path()).map_err(|e| blob.error("reading", e))?;
         let mut target = File::create_new(to).at("making", to)?;

@@ -48,6 +48,7 @@ mod tests {
             size: 1,
             folder: false,
             artifact: "file".into(),
+            executable: true,
         };
         let record = Record {
             key: Key(digest),
@@ -63,7 +64,18 @@ mod tests {
 
     fn folder() -> Vec<u8> {
         let digest = Digest::of_bytes(b"x");
-        let file = |name: &str| (name.to_string(), Entry::File { digest, size: 1 });
+        let file = |name: &str| {
+            let executable = name == "a";
+            let size = 1;
+            (
+                name.to_string(),
+                Entry::File {
+                    digest,
+                    size,
+                    executable,
+                },
+            )
+        };
         let empty = ("c".to_string(), Entry::EmptyFolder);
         Tree::new([file("a"), file("b/d"), empty]).to_bytes()
     }

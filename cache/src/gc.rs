@@ -100,11 +100,16 @@ impl Candidate {
 impl Ledger {
     fn add(&mut self, candidate: &Candidate) {
         for blob in &candidate.blobs {
-            let names = self.names.entry(*blob).or_default();
-            *names += 1;
-            if *names == 1 {
-                self.total += self.size.get(blob).copied().unwrap_or_default();
-            }
+            self.name(*blob);
+        }
+    }
+
+    /// Counts someone who names a blob.
+    fn name(&mut self, blob: Digest) {
+        let names = self.names.entry(blob).or_default();
+        *names += 1;
+        if *names == 1 {
+            self.total += self.size.get(&blob).copied().unwrap_or_default();
         }
     }
 
@@ -180,6 +185,9 @@ impl Store {
         candidates
             .iter()
             .for_each(|candidate| ledger.add(candidate));
+        for blob in self.kept_by_runs()? {
+            ledger.name(blob);
+        }
         let in_use = candidates
             .iter()
             .filter(|c| c.touched >= used_since)

@@ -1,22 +1,109 @@
 //! Digests of input files and folders, which lie outside the store.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::digest::Digest;
 use crate::error::{At, Error};
 use crate::memo::{self, Stat};
+use crate::record::Output;
 use crate::store::Store;
-use crate::tree::{Entry, Tree, walk};
+use crate::tree::{Entry, Tree};
+use crate::walk::{Links, walk};
 
 /// How often a file that changes while it is read is read again.
 const ATTEMPTS: usize = 3;
 
+/// How an input that a program reads is read: with its execute bits, without what tools leave behind.
+#[derive(Clone, Copy)]
+pub struct Own<'a> {
+    /// Links below a folder may lead to regular files below this one.
+    pub root: &'a Path,
+    /// What is left out below a folder: asked with the path there and whether it is a folder.
+    pub leave_out: &'a (dyn Fn(&str, bool) -> bool + Sync),
+}
+
+/// The files of a folder that is read as [`Own`] says.
+#[derive(Debug)]
+pub struct OwnFiles {
+    /// Path in the folder, and where the file is; none for an empty folder.
+    pub files: Vec<(String, Option<PathBuf>)>,
+    /// Whether the folder itself shows just these.
+    pub whole: bool,
+}
+
+pub(crate) fn is_executable(stat: &fs::Metadata) -> bool {
+    stat.mode() & 0o100 != 0
+}
+
 impl Store {
-    /// The digest of an input outside the store: of a file's content, or of a folder's tree. An output with the same
-    /// content has the same digest.
+    /// What an input of a program is, without a look at content that was seen before. Its digest is that of an output with
+    /// the same content.
+    ///
+    /// # Errors
+    /// As [`Store::digest_path`]; and of links that lead elsewhere than [`Own`] allows.
+    pub fn digest_own(&self, path: &Path, own: &Own<'_>) -> Result<Output, Error> {
+        let path = std::path::absolute(path).at("finding", path)?;
+        let now = memo::now();
+        let stat = fs::metadata(&path).map_err(|e| bad(&path, e.to_string()))?;
+        if stat.is_file() {
+            let (digest, size) = self.digest_file(&path, Some((now, Stat::of(&stat))))?;
+            return Ok(Output {
+                digest,
+                size,
+                folder: false,
+                artifact: "file".to_owned(),
+                executable: is_executable(&stat),
+            });
+        }
+        let found = self.own_files(&path, own)?.files;
+        let entries: Result<Vec<_>, Error> = found
+            .into_par_iter()
+            .map(|(name, file)| {
+                let Some(file) = file else {
+                    return Ok((name, Entry::EmptyFolder));
+                };
+                let now = memo::now();
+                let stat = fs::metadata(&file).at("reading", &file)?;
+                let (digest, size) = self.digest_file(&file, Some((now, Stat::of(&stat))))?;
+                let executable = is_executable(&stat);
+                Ok((
+                    name,
+                    Entry::File {
+                        digest,
+                        size,
+                        executable,
+                    },
+                ))
+            })
+            .collect();
+        Ok(Tree::new(entries?).to_output())
+    }
+
+    /// The files of a folder that a program reads.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] where it is no folder, or a link in it leads elsewhere than [`Own`] allows.
+    pub fn own_files(&self, folder: &Path, own: &Own<'_>) -> Result<OwnFiles, Error> {
+        if !folder.is_dir() {
+            return Err(bad(
+                folder,
+                "it is a special file (a pipe, socket or device)".to_owned(),
+            ));
+        }
+        let found = walk(folder, Links::Within(own.root), own.leave_out)
+            .map_err(|(at, why)| bad(&at, why))?;
+        Ok(OwnFiles {
+            files: found.files,
+            whole: found.whole,
+        })
+    }
+
+    /// The digest of an input outside the store: of a file's content, or of a folder's tree. Execute bits do not count; but for
+    /// them an output with the same content has the same digest.
     ///
     /// Links are followed. A file that was seen with the same path, size, times and inode is not read again.
     ///
@@ -37,14 +124,25 @@ impl Store {
                 "it is a special file (a pipe, socket or device)".to_owned(),
             ));
         }
-        let found = walk(&path, true).map_err(|(at, why)| bad(&at, why))?;
+        let found =
+            walk(&path, Links::Followed, &|_, _| false).map_err(|(at, why)| bad(&at, why))?;
         let entries: Result<Vec<_>, Error> = found
+            .files
             .into_par_iter()
             .map(|(name, file)| match file {
                 None => Ok((name, Entry::EmptyFolder)),
                 Some(file) => {
                     let (digest, size) = self.digest_file(&file, None)?;
-                    Ok((name, Entry::File { digest, size }))
+                    // Kinds read content alone, and their keys hold nothing else.
+                    let executable = false;
+                    Ok((
+                        name,
+                        Entry::File {
+                            digest,
+                            size,
+                            executable,
+                        },
+                    ))
                 }
             })
             .collect();
@@ -52,7 +150,7 @@ impl Store {
     }
 
     /// `looked`: when it was looked at just now, and its stat.
-    fn digest_file(
+    pub(crate) fn digest_file(
         &self,
         path: &Path,
         mut looked: Option<(i64, Stat)>,
@@ -103,7 +201,7 @@ impl Store {
     }
 }
 
-fn bad(path: &Path, why: String) -> Error {
+pub(crate) fn bad(path: &Path, why: String) -> Error {
     Error::BadInput {
         path: path.to_owned(),
         why,

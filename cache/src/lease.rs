@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::digest::Key;
+use crate::digest::{Digest, Key};
 use crate::disk::remove_folder;
 use crate::error::{At, Error};
 use crate::lock::{Holder, Lock, read_holder};
@@ -97,6 +97,39 @@ impl Store {
             damage,
             lock,
         }))
+    }
+}
+
+/// The right to work in a folder outside the store, as long as it lives.
+#[must_use]
+pub struct Claim {
+    _lock: Lock,
+}
+
+impl Store {
+    /// Waits for the right to work in a folder outside the store, which one at a time has among those that use this store.
+    /// Calls `waiting` about every 50 ms; none where that breaks the wait.
+    ///
+    /// # Errors
+    /// Where the store can't be written.
+    pub fn claim(
+        &self,
+        folder: &Path,
+        waiting: &mut dyn FnMut(&Holder) -> ControlFlow<()>,
+    ) -> Result<Option<Claim>, Error> {
+        self.prepare()?;
+        let path = folder.as_os_str().as_encoded_bytes();
+        let path = self.lock_path(&Key(Digest::of_bytes(path)));
+        loop {
+            if let Some(mut lock) = Lock::try_take(&path)? {
+                lock.write_holder(&self.note)?;
+                return Ok(Some(Claim { _lock: lock }));
+            }
+            if waiting(&read_holder(&path)).is_break() {
+                return Ok(None);
+            }
+            std::thread::sleep(POLL);
+        }
     }
 }
 

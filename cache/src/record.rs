@@ -45,6 +45,24 @@ pub struct Output {
     pub folder: bool,
     /// The artifact type that the caller gave it, such as `npy`.
     pub artifact: String,
+    /// Whether it is a file that may be executed. (A folder's listing says it of each file.)
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+}
+
+/// Separates what [`Output::identity`] makes of an executable file from the digest of any content.
+const EXECUTABLE: &str = "flow-cache 1 executable";
+
+impl Output {
+    /// What tells it from any other output: the digest of its content, and for an executable file another one that is made of
+    /// that.
+    pub fn identity(&self) -> Digest {
+        if self.executable {
+            Digest::from_bytes(blake3::derive_key(EXECUTABLE, self.digest.as_bytes()))
+        } else {
+            self.digest
+        }
+    }
 }
 
 impl Store {

@@ -9,7 +9,7 @@ use crate::disk::list_folder;
 use crate::envelope::{unwrap_json, wrap_json};
 use crate::error::{At, Error, Problem};
 use crate::store::Store;
-use crate::tree::walk;
+use crate::walk::{Links, walk};
 
 /// The file in a run's folder with the digests of all others, in an envelope with its own.
 const DIGESTS: &str = "digests";
@@ -39,9 +39,10 @@ impl Store {
     /// Where the folder can't be read or written.
     pub fn seal_run(&self, id: &str) -> Result<(), Error> {
         let folder = self.run_folder(id);
-        let found = walk(&folder, false).map_err(|(path, why)| Error::BadInput { path, why })?;
+        let found = walk(&folder, Links::Refused, &|_, _| false)
+            .map_err(|(path, why)| Error::BadInput { path, why })?;
         let mut digests = Digests::new();
-        for (name, path) in found {
+        for (name, path) in found.files {
             if let Some(path) = path.filter(|_| name != DIGESTS) {
                 let file = File::open(&path).at("reading", &path)?;
                 digests.insert(name, Digest::of_file(&file).at("hashing", &path)?);

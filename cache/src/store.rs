@@ -126,6 +126,11 @@ impl Store {
         &self.inner.root
     }
 
+    /// Where the action with this key is computed, and what an attempt that failed has left. Not made here.
+    pub fn work_folder(&self, key: &Key) -> PathBuf {
+        self.work_path(key)
+    }
+
     /// Where the blob with this digest lies, if it is there: for those who put it there and clear it away. Whoever reads
     /// content asks [`Store::sealed`].
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {

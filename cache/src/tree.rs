@@ -1,12 +1,14 @@
 //! Folders as blobs: a sorted list of relative file paths with digests and sizes, and of empty folders.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use crate::digest::Digest;
+use crate::record::Output;
 
 /// Separates the digests of folders from those of files with the same bytes (blake3's key derivation mode).
 const CONTEXT: &str = "flow-cache 1 tree";
+
+/// What stands behind the size of a file that may be executed. Nothing stands there for any other file, so a folder without
+/// such files has the digest that it always had.
+const EXECUTABLE: &str = "x";
 
 /// The first line of every tree blob.
 const MAGIC: &str = "flow-cache tree 1\n";
@@ -20,7 +22,11 @@ pub(crate) struct Tree {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
-    File { digest: Digest, size: u64 },
+    File {
+        digest: Digest,
+        size: u64,
+        executable: bool,
+    },
     EmptyFolder,
 }
 
@@ -31,18 +37,37 @@ impl Tree {
         Tree { entries }
     }
 
-    /// The blob's bytes: a magic line, then a JSON array of `[path, digest, size]` or `[path]`, one a line.
+    /// The blob's bytes: a magic line, then a JSON array of `[path, digest, size]`, `[path, digest, size, "x"]` for an
+    /// executable file, or `[path]`, one a line.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = String::from(MAGIC);
         for (path, entry) in &self.entries {
             let line = match entry {
-                Entry::File { digest, size } => serde_json::json!([path, digest, size]),
+                Entry::File {
+                    digest,
+                    size,
+                    executable: false,
+                } => serde_json::json!([path, digest, size]),
+                Entry::File { digest, size, .. } => {
+                    serde_json::json!([path, digest, size, EXECUTABLE])
+                }
                 Entry::EmptyFolder => serde_json::json!([path]),
             };
             text.push_str(&line.to_string());
             text.push('\n');
         }
         text.into_bytes()
+    }
+
+    /// What a folder with this content is, as an output.
+    pub fn to_output(&self) -> Output {
+        Output {
+            digest: Tree::digest(&self.to_bytes()),
+            size: self.size(),
+            folder: true,
+            artifact: "folder".to_owned(),
+            executable: false,
+        }
     }
 
     /// The tree that these bytes describe; `Err` says what is wrong with them.
@@ -56,7 +81,30 @@ impl Tree {
             let (path, entry) = if let Ok((path, digest, size)) =
                 serde_json::from_str::<(String, Digest, u64)>(line)
             {
-                (path, Entry::File { digest, size })
+                let executable = false;
+                (
+                    path,
+                    Entry::File {
+                        digest,
+                        size,
+                        executable,
+                    },
+                )
+            } else if let Ok((path, digest, size, mark)) =
+                serde_json::from_str::<(String, Digest, u64, String)>(line)
+            {
+                if mark != EXECUTABLE {
+                    return Err(format!("the mark `{mark}` of `{path}` is unknown"));
+                }
+                let executable = true;
+                (
+                    path,
+                    Entry::File {
+                        digest,
+                        size,
+                        executable,
+                    },
+                )
             } else {
                 let (path,) = serde_json::from_str::<(String,)>(line).map_err(|e| e.to_string())?;
                 (path, Entry::EmptyFolder)
@@ -95,81 +143,8 @@ impl Tree {
     /// Its files: path, digest, size.
     pub fn files(&self) -> impl Iterator<Item = (&str, Digest, u64)> {
         self.entries.iter().filter_map(|(path, entry)| match entry {
-            Entry::File { digest, size } => Some((path.as_str(), *digest, *size)),
+            Entry::File { digest, size, .. } => Some((path.as_str(), *digest, *size)),
             Entry::EmptyFolder => None,
         })
     }
-}
-
-/// What [`walk`] found below a folder: relative path with `/`, and where the file is; `None` for an empty folder.
-pub(crate) type Found = Vec<(String, Option<PathBuf>)>;
-
-/// Everything below `folder`. `Err` is the path at fault and a sentence.
-///
-/// With `follow`, links stand for what they point at and cycles are refused; without, links are refused.
-pub(crate) fn walk(folder: &Path, follow: bool) -> Result<Found, (PathBuf, String)> {
-    let mut found = Vec::new();
-    descend(folder, "", follow, &mut Vec::new(), &mut found)?;
-    Ok(found)
-}
-
-fn descend(
-    folder: &Path,
-    prefix: &str,
-    follow: bool,
-    above: &mut Vec<(u64, u64)>,
-    found: &mut Found,
-) -> Result<(), (PathBuf, String)> {
-    use std::os::unix::fs::MetadataExt;
-    let fault = |path: &Path, why: String| (path.to_owned(), why);
-    let stat = fs::metadata(folder).map_err(|e| fault(folder, e.to_string()))?;
-    let identity = (stat.dev(), stat.ino());
-    if above.contains(&identity) {
-        return Err(fault(
-            folder,
-            "a link in it leads back to a folder above it".to_owned(),
-        ));
-    }
-    above.push(identity);
-    let mut empty = true;
-    for entry in fs::read_dir(folder).map_err(|e| fault(folder, e.to_string()))? {
-        let entry = entry.map_err(|e| fault(folder, e.to_string()))?;
-        empty = false;
-        let path = entry.path();
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            return Err(fault(&path, "its name is not UTF-8".to_owned()));
-        };
-        let relative = if prefix.is_empty() {
-            name
-        } else {
-            format!("{prefix}/{name}")
-        };
-        let mut kind = entry.file_type().map_err(|e| fault(&path, e.to_string()))?;
-        if kind.is_symlink() {
-            if !follow {
-                return Err(fault(
-                    &path,
-                    "it is a symbolic link; write the file itself".to_owned(),
-                ));
-            }
-            kind = fs::metadata(&path)
-                .map_err(|e| fault(&path, format!("a link that can't be followed: {e}")))?
-                .file_type();
-        }
-        if kind.is_dir() {
-            descend(&path, &relative, follow, above, found)?;
-        } else if kind.is_file() {
-            found.push((relative, Some(path)));
-        } else {
-            return Err(fault(
-                &path,
-                "it is a special file (a pipe, socket or device)".to_owned(),
-            ));
-        }
-    }
-    if empty && !prefix.is_empty() {
-        found.push((prefix.to_owned(), None));
-    }
-    above.pop();
-    Ok(())
 }

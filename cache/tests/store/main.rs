@@ -10,4 +10,5 @@ mod gc;
 mod helpers;
 mod inputs;
 mod layers;
+mod laying;
 mod outputs;

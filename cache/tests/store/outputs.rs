@@ -30,6 +30,7 @@ fn a_file_goes_in_and_comes_out() {
         size: 7,
         folder: false,
         artifact: "test".into(),
+        executable: false,
     };
     assert_eq!(*output, expected);
     assert_eq!(bench.store.read(output).unwrap(), b"content");

@@ -122,6 +122,7 @@ impl<'a> Folder<'a> {
             size,
             folder: false,
             artifact: String::new(),
+            executable: false,
         };
         Ok(self.store.read(&output)?)
     }
