@@ -10,22 +10,22 @@ times = 2
 
 # Copies the text.
 [stages.copy]
-run = "echo copy >> starts; cat ${inputs.text} > ${outputs.copied}"
+run = "echo copy >> ~/starts; cat ${inputs.text} > ${outputs.copied}"
 inputs = { text = { path = "text.txt" } }
 outputs = { copied = "copied.txt" }
 
 [stages.upper]
-run = "echo upper >> starts; tr a-z A-Z < ${inputs.text} > ${outputs.upper}"
+run = "echo upper >> ~/starts; tr a-z A-Z < ${inputs.text} > ${outputs.upper}"
 inputs = { text = "copy" }
 outputs = { upper = "upper.txt" }
 
 [stages.tagged]
-run = "echo tagged >> starts; echo ${word} ${times} | cat ${inputs.upper} - > ${outputs.tagged}"
+run = "echo tagged >> ~/starts; echo ${word} ${times} | cat ${inputs.upper} - > ${outputs.tagged}"
 inputs = { upper = "upper" }
 outputs = { tagged = "tagged.txt" }
 
 [stages.other]
-run = "echo other >> starts; wc -c < ${inputs.text} > ${outputs.count}"
+run = "echo other >> ~/starts; wc -c < ${inputs.text} > ${outputs.count}"
 inputs = { text = { path = "other.txt" } }
 outputs = { count = "count.txt" }
 "#;
@@ -367,7 +367,7 @@ outputs = { images = "images.npy" }
 
 #[test]
 fn two_stages_of_one_action_do_the_work_once() {
-    let twins = "[stages.a]\nrun = 'echo a >> starts; sleep 0.1; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }\n";
+    let twins = "[stages.a]\nrun = 'echo a >> ~/starts; sleep 0.1; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }\n";
     let twins = format!("{twins}{}", twins.replace("stages.a", "stages.b"));
     let test = Test::new()
         .workflow(&twins)
@@ -385,7 +385,7 @@ fn two_stages_of_one_action_do_the_work_once() {
 fn a_failed_stage_is_not_cached() {
     let test = pipeline()
         .edit("tr a-z A-Z <", "test -e mended; tr a-z A-Z <")
-        .edit("echo upper >> starts;", "set -e; echo upper >> starts;")
+        .edit("echo upper >> ~/starts;", "set -e; echo upper >> ~/starts;")
         .run("")
         .status(1)
         .cached("copy other")

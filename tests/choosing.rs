@@ -6,22 +6,22 @@ use flow_tests::{Test, store};
 /// `a` → `b` → `c`, and `d` beside them. Each notes its start.
 const CHAIN: &str = r#"
 [stages.a]
-run = "echo a >> starts; cat ${inputs.text} > ${outputs.o}"
+run = "echo a >> ~/starts; cat ${inputs.text} > ${outputs.o}"
 inputs = { text = { path = "text.txt" } }
 outputs = { o = "o.txt" }
 
 [stages.b]
-run = "echo b >> starts; cat ${inputs.a} ${inputs.a} > ${outputs.o}"
+run = "echo b >> ~/starts; cat ${inputs.a} ${inputs.a} > ${outputs.o}"
 inputs = { a = "a" }
 outputs = { o = "o.txt" }
 
 [stages.c]
-run = "echo c >> starts; cat ${inputs.b} ${inputs.b} > ${outputs.o}"
+run = "echo c >> ~/starts; cat ${inputs.b} ${inputs.b} > ${outputs.o}"
 inputs = { b = "b" }
 outputs = { o = "o.txt" }
 
 [stages.d]
-run = "echo d >> starts; echo d > ${outputs.o}"
+run = "echo d >> ~/starts; echo d > ${outputs.o}"
 outputs = { o = "o.txt" }
 "#;
 
@@ -138,7 +138,7 @@ fn status_tells_how_each_stage_stands() {
 
 #[test]
 fn a_failure_ends_the_run_and_keep_going_goes_on_with_the_rest() {
-    let failing = CHAIN.replace("echo b >> starts;", "echo b >> starts; exit 7;");
+    let failing = CHAIN.replace("echo b >> ~/starts;", "echo b >> ~/starts; exit 7;");
     let test = Test::new()
         .workflow(&failing)
         .file("text.txt", "x\n")
@@ -153,7 +153,7 @@ fn a_failure_ends_the_run_and_keep_going_goes_on_with_the_rest() {
     assert_eq!(message, "it ended with exit status 7");
     assert!(std::path::Path::new(&log).is_file(), "{log}");
     // Without it nothing new begins after the failure.
-    let slow = failing.replace("echo d >> starts;", "echo d >> starts; exit 1;");
+    let slow = failing.replace("echo d >> ~/starts;", "echo d >> ~/starts; exit 1;");
     let test = test.workflow(&slow).run("--jobs 1").status(1).cached("a");
     test.stages("failed", "b")
         .stages("skipped", "c")

@@ -8,12 +8,12 @@ use flow_tests::{Test, store};
 
 const TWO: &str = r#"
 [stages.a]
-run = "echo a >> starts; cat ${inputs.text} > ${outputs.o}"
+run = "echo a >> ~/starts; cat ${inputs.text} > ${outputs.o}"
 inputs = { text = { path = "text.txt" } }
 outputs = { o = "o.txt" }
 
 [stages.b]
-run = "echo b >> starts; tr a-z A-Z < ${inputs.a} > ${outputs.o}"
+run = "echo b >> ~/starts; tr a-z A-Z < ${inputs.a} > ${outputs.o}"
 inputs = { a = "a" }
 outputs = { o = "o.txt" }
 "#;
@@ -154,7 +154,7 @@ fn get_does_not_hand_out_damaged_content() {
 fn a_stage_that_writes_into_its_input_harms_nobody() {
     // Where the file system can't clone, inputs are hard links to blobs, and root may write read-only files.
     let looking = TWO.replace(
-        "echo b >> starts;",
+        "echo b >> ~/starts;",
         "ls -l ${inputs.a} | awk '{ print $2 }' > links;",
     );
     let test = Test::new()
@@ -163,7 +163,7 @@ fn a_stage_that_writes_into_its_input_harms_nobody() {
     let test = test.run("").ran("a b").check();
     let linked = test.read("links").trim() != "1";
     let writing = "chmod u+w ${inputs.a}; echo x >> ${inputs.a};";
-    let test = test.workflow(&TWO.replace("echo b >> starts;", writing));
+    let test = test.workflow(&TWO.replace("echo b >> ~/starts;", writing));
     if !linked {
         let test = test.run("").cached("a").ran("b").check();
         assert_eq!(test.output("a", "o"), b"some text\n");

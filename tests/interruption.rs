@@ -7,7 +7,7 @@ use flow_tests::{Signal, Test, is_alive, store};
 /// `quick` ends at once; `slow` says its process id and a child's, and goes on for a minute.
 const SLOW: &str = r#"
 [stages.quick]
-run = "echo quick >> starts; echo 1 > ${outputs.o}"
+run = "echo quick >> ~/starts; echo 1 > ${outputs.o}"
 outputs = { o = "o" }
 
 [stages.slow]
@@ -159,7 +159,7 @@ fn a_second_ctrl_c_does_not_wait() {
 fn nothing_is_started_after_ctrl_c() {
     let mut running = Test::new()
         .workflow(&format!(
-            "{SLOW}[stages.later]\nrun = 'echo later >> starts; echo 3 > ${{outputs.o}}'\n\
+            "{SLOW}[stages.later]\nrun = 'echo later >> ~/starts; echo 3 > ${{outputs.o}}'\n\
              inputs = {{ slow = 'slow' }}\noutputs = {{ o = 'o' }}\n"
         ))
         .run("")

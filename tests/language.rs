@@ -93,7 +93,7 @@ fn a_matrix_has_an_instance_for_each_combination_and_fans_out() {
 base = 10
 
 [stages.data]
-run = "echo data >> starts; echo ${base} > ${outputs.o}"
+run = "echo data >> ~/starts; echo ${base} > ${outputs.o}"
 outputs = { o = "o" }
 
 [stages.multi]
@@ -489,7 +489,7 @@ fn what_is_laid_over_wins_in_its_order() {
 
 #[test]
 fn a_stage_is_tried_again_as_often_as_it_says() {
-    let flaky = "[stages.a]\nrun = 'echo try >> starts; test $(wc -l < starts) -ge 3; echo $? > ${outputs.o}; \
+    let flaky = "[stages.a]\nrun = 'echo try >> ~/starts; test $(wc -l < starts) -ge 3; echo $? > ${outputs.o}; \
                  test $(wc -l < starts) -ge 3'\noutputs = { o = 'o' }\nretries = 2\n";
     let test = Test::new()
         .workflow(flaky)

@@ -13,21 +13,21 @@ keep = 0.9
 size = 100
 
 [stages.base]
-run = "echo base >> starts; echo base > ${outputs.o}"
+run = "echo base >> ~/starts; echo base > ${outputs.o}"
 outputs = { o = "o.txt" }
 
 [stages.mid]
-run = "echo mid >> starts; cat ${inputs.base} > ${outputs.o}; echo ${keep} >> ${outputs.o}"
+run = "echo mid >> ~/starts; cat ${inputs.base} > ${outputs.o}; echo ${keep} >> ${outputs.o}"
 inputs = { base = "base" }
 outputs = { o = "o.txt" }
 
 [stages.leaf]
-run = "echo leaf >> starts; cat ${inputs.mid} > ${outputs.o}; echo ${size} >> ${outputs.o}"
+run = "echo leaf >> ~/starts; cat ${inputs.mid} > ${outputs.o}; echo ${size} >> ${outputs.o}"
 inputs = { mid = "mid" }
 outputs = { o = "o.txt" }
 
 [variants.red.none]
-stages.mid = { run = "echo mid >> starts; echo none > ${outputs.o}" }
+stages.mid = { run = "echo mid >> ~/starts; echo none > ${outputs.o}" }
 "#;
 
 fn swept(sweep: &str) -> Test {
@@ -319,8 +319,8 @@ fn seeds_are_replicates_of_what_is_seeded() {
 #[test]
 fn a_point_that_fails_leaves_the_others_alone() {
     let failing = CHAIN.replace(
-        "echo leaf >> starts;",
-        "echo leaf >> starts; test ${size} != 2 || exit 3;",
+        "echo leaf >> ~/starts;",
+        "echo leaf >> ~/starts; test ${size} != 2 || exit 3;",
     );
     let sweep = "[sweep.axes]\nsize = [1, 2, 3]\n";
     let test = Test::new()
@@ -352,7 +352,10 @@ fn a_point_that_fails_leaves_the_others_alone() {
 
 #[test]
 fn a_killed_sweep_goes_on_where_it_was() {
-    let slow = CHAIN.replace("echo leaf >> starts;", "echo leaf >> starts; sleep 0.2;");
+    let slow = CHAIN.replace(
+        "echo leaf >> ~/starts;",
+        "echo leaf >> ~/starts; sleep 0.2;",
+    );
     let test = Test::new().workflow(&format!("{slow}[sweep.axes]\nsize = [1, 2, 3, 4, 5, 6]\n"));
     let mut running = test.run("--jobs 1").start();
     running.wait_for_stdout("\"event\":\"point\"");

@@ -157,7 +157,7 @@ impl Test {
     /// From now on calls a `flow` that stands alone with plugins that note each of their starts in the file `starts`.
     pub fn counting_plugins(mut self) -> Test {
         let folder = self.folder.project.with_file_name("bin");
-        self.program = binaries::counted(&folder, &self.path("starts"));
+        self.program = binaries::counted(&folder, &self.path("../starts"));
         self
     }
 
@@ -252,7 +252,7 @@ impl Test {
         self
     }
 
-    /// Expects the file `starts` to hold these lines after the call, in any order; none if the text is empty. The file
+    /// Expects the file `starts` in the home folder to hold these lines after the call, in any order; none if the text is empty. The file
     /// is removed before each call.
     #[must_use = "nothing is tested before `check`"]
     pub fn starts(mut self, lines: &str) -> Test {
@@ -285,7 +285,8 @@ impl Test {
 
     /// Starts flow and does not wait for it.
     pub fn start(self) -> Running {
-        let _ = fs::remove_file(self.path("starts"));
+        let home = self.folder.project.with_file_name("");
+        let _ = fs::remove_file(home.join("starts"));
         let number = self.folder.calls.fetch_add(1, Ordering::Relaxed);
         let printed = |stream: &str| {
             let name = format!("{stream}-{number}");
@@ -302,6 +303,7 @@ impl Test {
         command
             .args(&self.arguments)
             .current_dir(&self.folder.project)
+            .env("HOME", &home)
             .env("XDG_CACHE_HOME", binaries::cache_folder())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -463,7 +465,7 @@ impl Running {
         if let Some(supervisor) = self.supervisor.take() {
             outcome.injected = supervisor.report();
         }
-        let starts = fs::read_to_string(test.path("starts")).unwrap_or_default();
+        let starts = fs::read_to_string(test.path("../starts")).unwrap_or_default();
         let differences = test.expected.differences(&outcome, &starts);
         assert!(
             differences.is_empty(),

@@ -244,6 +244,9 @@ pub fn differences(then: &Manifest, now: &Manifest) -> Vec<Difference> {
         let text = |digest: Option<&Digest>| digest.map(Digest::to_string);
         add(format!("input `{role}`"), text(then), text(now));
     }
+    for (part, then, now) in changed(&then.surroundings, &now.surroundings) {
+        add(part.clone(), then.cloned(), now.cloned());
+    }
     for (name, then, now) in changed(&then.env, &now.env) {
         let text = |value: Option<&Option<String>>| {
             value.map(|value| match value {
@@ -306,6 +309,7 @@ mod tests {
             inputs: BTreeMap::from([("a".into(), Digest::of_bytes(b"1"))]),
             env: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            surroundings: BTreeMap::new(),
         }
     }
 
@@ -354,8 +358,11 @@ mod tests {
     #[test]
     fn two_keys_differ_where_something_is_told() {
         let base = manifest(json!({"a": {"b": 1}}));
-        let changes: [fn(&mut Manifest); 9] = [
+        let changes: [fn(&mut Manifest); 10] = [
             |m| m.format = 2,
+            |m| {
+                m.surroundings.insert("shell".into(), "[]".into());
+            },
             |m| m.kind = "x".into(),
             |m| m.version = "2".into(),
             |m| m.parameters["a"]["b"] = 2.into(),

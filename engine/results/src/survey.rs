@@ -130,17 +130,11 @@ impl Survey {
     ) -> Result<Survey, Error> {
         let mut standings: HashMap<NodeIndex, Standing> = HashMap::new();
         for &node in plan.order.iter().filter(|&&node| nodes(node)) {
-            let instance = &plan.graph[node];
-            let manifest =
-                Manifest::of(
-                    instance,
-                    catalogue,
-                    externals,
-                    |source, output| match standings.get(&source)? {
-                        Standing::UpToDate(record) => record.outputs.get(output).map(|o| o.digest),
-                        _ => None,
-                    },
-                );
+            let made = |source, output: &str| match standings.get(&source)? {
+                Standing::UpToDate(record) => record.outputs.get(output),
+                _ => None,
+            };
+            let manifest = Manifest::of(plan, node, catalogue, externals, made);
             let standing = match manifest {
                 None => Standing::MayRun,
                 Some(manifest) => stand(manifest, forced(node), store)?,

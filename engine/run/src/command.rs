@@ -1,20 +1,21 @@
-//! How a request's process is put together: its folders, its inputs in place, what it reads on stdin or its command line.
+//! How a request's process is put together: its folders, its inputs in place, what it reads on stdin or its command line. What
+//! a program works in is the room `folder`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use flow_cache::Record;
-use flow_plan::plan::{self, Variables, Wanted, plain_text};
-use flow_plan::workflow::Template;
+use flow_cache::{Lay, Record, Shared};
+use flow_plan::plan::{self, Variables, Wanted};
 use flow_stage::protocol::{self, PROTOCOL};
 use serde_json::Value;
 
-use super::request::{Input, Made, Request, Source, Task};
+use super::folder::{self, StageFolder};
+use super::request::{Input, Made, Source, Task};
 use super::site::Site;
-use crate::process::Launch;
 use crate::process::environment::{For, environment};
+use crate::process::{self, Confinement, Launch, Mount};
 
 /// A process ready to start.
 pub(super) struct Prepared {
@@ -23,23 +24,64 @@ pub(super) struct Prepared {
     pub program: String,
     /// What is written on its stdin; nothing for `run` stages.
     pub input: Option<Vec<u8>>,
-    /// Values that it gets and that nobody may read in what it prints.
+    /// What nobody may read in what it says.
     pub secrets: Vec<String>,
-    /// The folder that its outputs have to lie in.
-    pub outputs: PathBuf,
+    /// What it could write to of the store.
+    pub shared: Vec<Shared>,
+    /// The folder of a program.
+    pub folder: Option<StageFolder>,
 }
 
-/// Lays out `attempt`, with the inputs linked into it, and builds the command.
+/// Lays out `attempt`, with the inputs in it, and builds the command; the outputs belong to its folder `outputs`. None where the
+/// run was asked to end while this waited.
 pub(super) fn prepare(
+    site: &Site<'_>,
+    earlier: Option<&Record>,
+    work: &Path,
+    attempt: &Path,
+) -> Result<Option<Prepared>> {
+    make(&attempt.join("outputs"))?;
+    match &site.request.task {
+        Task::Kind { .. } => prepare_kind(site, earlier, work, attempt).map(Some),
+        Task::Command(program) => {
+            let Some((mut folder, launch)) = folder::prepare(site, program, work, attempt)? else {
+                return Ok(None);
+            };
+            let name = match &program.command {
+                plan::Command::Shell(_) => "the shell".into(),
+                plan::Command::Arguments(_) => launch.program.to_string_lossy().into_owned(),
+            };
+            Ok(Some(Prepared {
+                program: name,
+                launch,
+                input: None,
+                secrets: secrets(&site.request.variables),
+                shared: std::mem::take(&mut folder.shared),
+                folder: Some(folder),
+            }))
+        }
+    }
+}
+
+fn prepare_kind(
     site: &Site<'_>,
     earlier: Option<&Record>,
     work: &Path,
     attempt: &Path,
 ) -> Result<Prepared> {
     let (request, share) = (site.request, site.share);
+    let Task::Kind {
+        kind,
+        program,
+        parameters,
+        ..
+    } = &request.task
+    else {
+        unreachable!("programs have a folder of their own")
+    };
     let outputs = attempt.join("outputs");
     let scratch = work.join("scratch");
-    for folder in [&outputs, &scratch, &attempt.join("inputs")] {
+    for folder in [&scratch, &attempt.join("inputs")] {
         make(folder)?;
     }
     for output in &request.outputs {
@@ -47,100 +89,82 @@ pub(super) fn prepare(
             make(parent)?;
         }
     }
+    let mut placing = Placing {
+        site,
+        attempt,
+        mount: process::isolation().is_ok(),
+        shared: Vec::new(),
+    };
     let mut inputs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for input in &request.inputs {
-        inputs.insert(input.role.clone(), locate(site, input, attempt)?);
+        inputs.insert(input.role.clone(), placing.locate(input)?);
     }
-    let (program, mut launch, input) = match &request.task {
-        Task::Kind {
-            kind,
-            program,
-            parameters,
+    let mut parameters = Value::Object(parameters.clone());
+    for input in &request.inputs {
+        if let Source::Path {
+            parameter: Some(pointer),
+            files,
             ..
-        } => {
-            let mut parameters = Value::Object(parameters.clone());
-            for input in &request.inputs {
-                if let Source::Path {
-                    parameter: Some(pointer),
-                    files,
-                    ..
-                } = &input.source
-                    && let Some(paths) = inputs.remove(&input.role)
-                    && let Some(value) = parameters.pointer_mut(pointer)
-                {
-                    let mut paths = paths.iter().map(|path| text(path).map(Value::from));
-                    *value = match files.wanted {
-                        Wanted::Many => paths.collect::<Result<_>>()?,
-                        _ => paths.next().context("a path is found before the run")??,
-                    };
-                }
-            }
-            let Value::Object(parameters) = parameters else {
-                unreachable!("parameters are an object")
+        } = &input.source
+            && let Some(paths) = inputs.remove(&input.role)
+            && let Some(value) = parameters.pointer_mut(pointer)
+        {
+            let mut paths = paths.iter().map(|path| text(path).map(Value::from));
+            *value = match files.wanted {
+                Wanted::Many => paths.collect::<Result<_>>()?,
+                _ => paths.next().context("a path is found before the run")??,
             };
-            let asked = protocol::Request {
-                protocol: PROTOCOL,
-                kind: kind.clone(),
-                stage: request.label.clone(),
-                parameters,
-                inputs: request
-                    .inputs
-                    .iter()
-                    .filter_map(|input| {
-                        let path = inputs.get(&input.role)?.first()?;
-                        // Several files are given as the folder that they lie in.
-                        let path = match input.source {
-                            Source::Collected(_) => path.parent()?,
-                            _ => path,
-                        };
-                        Some((input.role.clone(), path.to_path_buf()))
-                    })
-                    .collect(),
-                outputs: request
-                    .outputs
-                    .iter()
-                    .map(|output| (output.role.clone(), outputs.join(&output.file)))
-                    .collect(),
-                earlier: match earlier {
-                    Some(record) => lay_out(site, record, &attempt.join("earlier"))?,
-                    None => BTreeMap::new(),
-                },
-                work: scratch.clone(),
-                seed: request.manifest.seed.unwrap_or(0),
-                threads: share.threads,
-                device: share.device().into(),
-            };
-            let mut launch = Launch::new(program);
-            launch.arguments = vec!["run".into(), kind.into()];
-            launch.folder = scratch.clone();
-            let mut line = serde_json::to_vec(&asked).context("a path is not valid UTF-8")?;
-            line.push(b'\n');
-            (program.display().to_string(), launch, Some(line))
         }
-        Task::Command(task) => {
-            let names = Names {
-                request,
-                inputs: &inputs,
-                outputs: &outputs,
-                scratch: &scratch,
-                values: &task.values,
-            };
-            let (program, mut launch) = names.command(&task.command)?;
-            launch.folder = request.folder.clone();
-            (program, launch, None)
-        }
+    }
+    let Value::Object(parameters) = parameters else {
+        unreachable!("parameters are an object")
     };
-    let whose = match request.task {
-        Task::Kind { .. } => For::Plugin,
-        Task::Command(_) => For::Program { ceiling: None },
+    let asked = protocol::Request {
+        protocol: PROTOCOL,
+        kind: kind.clone(),
+        stage: request.label.clone(),
+        parameters,
+        inputs: request
+            .inputs
+            .iter()
+            .filter_map(|input| {
+                let path = inputs.get(&input.role)?.first()?;
+                // Several files are given as the folder that they lie in.
+                let path = match input.source {
+                    Source::Collected(_) => path.parent()?,
+                    _ => path,
+                };
+                Some((input.role.clone(), path.to_path_buf()))
+            })
+            .collect(),
+        outputs: request
+            .outputs
+            .iter()
+            .map(|output| (output.role.clone(), outputs.join(&output.file)))
+            .collect(),
+        earlier: match earlier {
+            Some(record) => lay_out(site, record, &attempt.join("earlier"))?,
+            None => BTreeMap::new(),
+        },
+        work: scratch.clone(),
+        seed: request.manifest.seed.unwrap_or(0),
+        threads: share.threads,
+        device: share.device().into(),
     };
-    launch.environment = environment(whose, &request.variables, share.threads, &share.gpus);
+    let mut launch = Launch::new(program);
+    launch.arguments = vec!["run".into(), kind.into()];
+    launch.folder = scratch;
+    launch.environment = environment(For::Plugin, &request.variables, share.threads, &share.gpus);
+    launch.confinement = placing.confinement();
+    let mut line = serde_json::to_vec(&asked).context("a path is not valid UTF-8")?;
+    line.push(b'\n');
     Ok(Prepared {
         launch,
-        program,
-        input,
+        program: program.display().to_string(),
+        input: Some(line),
         secrets: secrets(&request.variables),
-        outputs,
+        shared: placing.shared,
+        folder: None,
     })
 }
 
@@ -166,102 +190,73 @@ fn lay_out(site: &Site<'_>, record: &Record, folder: &Path) -> Result<BTreeMap<S
     Ok(paths)
 }
 
-/// Where an input's files are: the user's own, or linked out of the store.
-fn locate(site: &Site<'_>, input: &Input, attempt: &Path) -> Result<Vec<PathBuf>> {
-    match &input.source {
-        Source::Path { paths, .. } => Ok(paths.clone()),
-        Source::Result(made) => {
-            let path = attempt.join("inputs").join(&input.role);
-            Ok(vec![place(site, made, path)?])
-        }
-        Source::Collected(all) => {
-            let folder = attempt.join("inputs").join(&input.role);
-            make(&folder)?;
-            all.iter()
-                .enumerate()
-                .map(|(i, made)| place(site, made, folder.join(format!("{i:06}"))))
-                .collect()
-        }
-    }
+/// Puts a kind's inputs in their places: the user's own where they are, the rest out of the store.
+struct Placing<'a> {
+    site: &'a Site<'a>,
+    attempt: &'a Path,
+    /// Whether the process gets mounts of its own.
+    mount: bool,
+    shared: Vec<Shared>,
 }
 
-/// Links an output of another instance to `path`, which takes the output's file name ending.
-fn place(site: &Site<'_>, made: &Made, mut path: PathBuf) -> Result<PathBuf> {
-    if let Some(extension) = Path::new(&made.file).extension() {
-        path.set_extension(extension);
-    }
-    site.inputs.materialise(&made.stored, &path)?;
-    Ok(path)
-}
-
-/// What the names in a command stand for.
-struct Names<'a> {
-    request: &'a Request,
-    inputs: &'a BTreeMap<String, Vec<PathBuf>>,
-    outputs: &'a Path,
-    scratch: &'a Path,
-    values: &'a BTreeMap<String, Value>,
-}
-
-impl Names<'_> {
-    /// What is started, as it is called, and the command.
-    fn command(&self, command: &plan::Command) -> Result<(String, Launch)> {
-        match command {
-            plan::Command::Shell(line) => {
-                let line = line.render(|name| {
-                    let quoted: Vec<_> = self
-                        .words(name)?
-                        .iter()
-                        .map(|word| shlex::try_quote(word).map(|q| q.into_owned()))
-                        .collect::<Result<_, _>>()
-                        .with_context(|| format!("${{{name}}} can't be quoted for the shell"))?;
-                    anyhow::Ok(quoted.join(" "))
-                })?;
-                let mut launch = Launch::new("sh");
-                launch.arguments = vec!["-c".into(), line.into()];
-                Ok(("sh".into(), launch))
+impl Placing<'_> {
+    /// Where an input's files are.
+    fn locate(&mut self, input: &Input) -> Result<Vec<PathBuf>> {
+        match &input.source {
+            Source::Path { paths, .. } => Ok(paths.clone()),
+            Source::Result(made) => {
+                let path = self.attempt.join("inputs").join(&input.role);
+                Ok(vec![self.place(made, path)?])
             }
-            plan::Command::Arguments(templates) => {
-                let mut arguments = Vec::new();
-                for template in templates {
-                    arguments.extend(self.arguments(template)?);
-                }
-                let mut arguments = arguments.into_iter();
-                let program = arguments.next().context("the command is empty")?;
-                let mut launch = Launch::new(&program);
-                launch.arguments = arguments.map(Into::into).collect();
-                Ok((program, launch))
+            Source::Collected(all) => {
+                let folder = self.attempt.join("inputs").join(&input.role);
+                make(&folder)?;
+                all.iter()
+                    .enumerate()
+                    .map(|(i, made)| self.place(made, folder.join(format!("{i:06}"))))
+                    .collect()
             }
         }
     }
 
-    /// An argument that is nothing but one name becomes as many arguments as the name has files.
-    fn arguments(&self, template: &Template) -> Result<Vec<String>> {
-        if let [flow_plan::workflow::template::Piece::Name(name)] = &template.pieces[..] {
-            return self.words(name);
+    /// Lays an output of another instance out at `path`, which takes the output's file name ending.
+    fn place(&mut self, made: &Made, mut path: PathBuf) -> Result<PathBuf> {
+        if let Some(extension) = Path::new(&made.file).extension() {
+            path.set_extension(extension);
         }
-        let text = template.render(|name| anyhow::Ok(self.words(name)?.join(" ")))?;
-        Ok(vec![text])
+        let lay = Lay {
+            copy_below: 0,
+            writable: false,
+            mount: self.mount,
+        };
+        let shared = self.site.inputs.lay_out(&made.stored, &path, lay)?;
+        self.shared.extend(shared);
+        Ok(path)
     }
 
-    fn words(&self, name: &str) -> Result<Vec<String>> {
-        if let Some(value) = self.values.get(name) {
-            return Ok(vec![plain_text(value)]);
+    /// What the process sees of its inputs: nothing that it can write to.
+    fn confinement(&mut self) -> Option<Confinement> {
+        if !self.mount {
+            return None;
         }
-        if name == "work" {
-            return Ok(vec![text(self.scratch)?]);
-        }
-        if let Some(paths) = name
-            .strip_prefix("inputs.")
-            .and_then(|role| self.inputs.get(role))
-        {
-            return paths.iter().map(|path| text(path)).collect();
-        }
-        let output = name
-            .strip_prefix("outputs.")
-            .and_then(|role| self.request.outputs.iter().find(|o| o.role == role))
-            .with_context(|| format!("${{{name}}} is unknown"))?;
-        Ok(vec![text(&self.outputs.join(&output.file))?])
+        let bind = |from: &Path, to: &Path| Mount::Bind {
+            from: from.to_path_buf(),
+            to: to.to_path_buf(),
+            read_only: true,
+        };
+        let inputs = self.attempt.join("inputs");
+        let blobs = self
+            .shared
+            .iter()
+            .filter_map(|shared| Some(bind(shared.mount.as_ref()?, &shared.path)));
+        let mut mounts = vec![bind(&inputs, &inputs)];
+        mounts.extend(blobs);
+        // The kernel holds links read-only; nobody has to look whether they were written to.
+        self.shared.retain(|shared| shared.mount.is_some());
+        Some(Confinement {
+            mounts,
+            network: true,
+        })
     }
 }
 

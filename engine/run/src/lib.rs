@@ -3,7 +3,7 @@
 //! - [`budget`]: what the machine has, and what of it stages hold.
 //! - [`request`]: what one stage's execution needs, written down.
 //! - [`perform`]: a request carried out, from lease to commit; `command` is how its process is put together, `watch` hears what
-//!   it says and how it ends, `outputs` checks what it made, `earlier` finds what it may go on from.
+//!   it says and how it ends, [`folder`] is where a program works, `outputs` checks what it made, `earlier` finds what it may go on from.
 //! - `executor`: the seam to where requests are carried out, and the loop over it; `local` is this machine.
 //! - [`runner`]: a run; `state` is where each of its instances stands, and what starts next.
 //! - `points`: which points of a sweep are done.
@@ -19,6 +19,7 @@ mod command;
 pub mod compare;
 mod earlier;
 mod executor;
+pub mod folder;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod local;

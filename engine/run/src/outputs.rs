@@ -12,6 +12,7 @@ use flow_stage::ArtifactType;
 use flow_stage::view::{self, Coordinates, Item, View};
 use serde_json::{Map, Value};
 
+use super::folder;
 use super::request::{Request, Task};
 use crate::record::event::Event;
 use crate::record::figures;
@@ -19,14 +20,14 @@ use crate::record::figures;
 /// Checks the declared outputs and reads the figures out of the metrics among them.
 pub(super) fn collect(
     request: &Request,
-    folder: &Path,
+    at: &Path,
     tell: &impl Fn(Event),
 ) -> Result<(BTreeMap<String, DraftOutput>, Map<String, Value>)> {
     let mut kept = BTreeMap::new();
     let mut metrics = Map::new();
     let of_kind = matches!(request.task, Task::Kind { .. });
     for output in &request.outputs {
-        let path = folder.join(&output.file);
+        let path = at.join(folder::output_place(output));
         check(output, &path, of_kind)?;
         if output.artifact == ArtifactType::Metrics {
             let (figures, others) = figures::read(json(&output.role, &path)?);
@@ -58,7 +59,9 @@ pub(super) fn collect(
                 .is_some_and(|c| c.as_os_str() == name)
         })
     };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    let left = fs::read_dir(at).into_iter().flatten().flatten();
+    // Of a program only outputs come here.
+    for entry in left.filter(|_| of_kind) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !declared(&name) {
             let message =

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use flow_cache::{Acquired, Draft, Holder, Lease, Record, Store};
+use flow_cache::{Acquired, Draft, Holder, Lease, Record, Shared, Store};
+use flow_plan::plan::Folder;
 use serde_json::{Value, json};
 
 use super::budget::Share;
@@ -18,7 +19,7 @@ use super::request::{Made, Request, Source, Task};
 use super::site::Site;
 use super::watch::{Watched, watch};
 use crate::record::event::{Event, Failure};
-use crate::record::external;
+use crate::record::external::{self, External, Reader};
 use crate::record::journal;
 use crate::record::log;
 
@@ -118,13 +119,10 @@ impl Site<'_> {
             Acquired::GaveUp => return Ok(Outcome::Cancelled { checkpoint: false }),
             Acquired::Lease(lease) => lease,
         };
-        let checkpoints = matches!(
-            request.task,
-            Task::Kind {
-                checkpoints: true,
-                ..
-            }
-        );
+        let (checkpoints, is_program) = match &request.task {
+            Task::Kind { checkpoints, .. } => (*checkpoints, false),
+            Task::Command(program) => (program.checkpoints.is_some(), true),
+        };
         if checkpoints && !request.forced {
             remove_attempts(lease.work());
         } else {
@@ -144,14 +142,16 @@ impl Site<'_> {
             }
             Ok(None) => {
                 let _ = fs::remove_dir_all(&attempt);
-                let scratch = fs::read_dir(lease.work().join("scratch"));
+                let kept = if is_program { "checkpoints" } else { "scratch" };
+                let scratch = fs::read_dir(lease.work().join(kept));
                 let checkpoint = checkpoints && scratch.is_ok_and(|mut left| left.next().is_some());
                 lease.abandon(checkpoints);
                 Ok(Outcome::Cancelled { checkpoint })
             }
             Err(error) => {
                 let _ = fs::remove_dir_all(&attempt);
-                lease.abandon(checkpoints);
+                // A program's folder is kept, to be looked at.
+                lease.abandon(checkpoints || is_program);
                 Err(error)
             }
         }
@@ -172,8 +172,13 @@ impl Site<'_> {
             _ => None,
         };
         let continued = earlier.as_ref().map(|(record, _)| record);
-        let prepared = command::prepare(self, continued, lease.work(), attempt)?;
-        let folder = prepared.outputs.clone();
+        let Some(mut prepared) = command::prepare(self, continued, lease.work(), attempt)? else {
+            return Ok(None);
+        };
+        let shared = std::mem::take(&mut prepared.shared);
+        let folder = prepared.folder.take();
+        let launch = prepared.launch.clone();
+        let outputs = attempt.join("outputs");
         tell(Event::Execute {
             label: request.label.clone(),
             threads: share.threads,
@@ -187,11 +192,34 @@ impl Site<'_> {
         }
         let started = Instant::now();
         let begun = jiff::Timestamp::now();
-        let Some(Watched { facts, used }) = watch(self, prepared, tell)? else {
-            return Ok(None);
-        };
+        let watched = watch(self, prepared, tell);
         let seconds = started.elapsed().as_secs_f64();
-        let (kept, metrics) = outputs::collect(request, &folder, tell)?;
+        let program = match &request.task {
+            Task::Command(program) => folder.as_ref().map(|folder| (folder, program)),
+            Task::Kind { .. } => None,
+        };
+        if let Some((folder, program)) = program
+            && !matches!(watched, Ok(Some(_)))
+        {
+            folder.keep_checkpoints(program, lease.work())?;
+        }
+        let taken = watched.and_then(|watched| {
+            if let (Some((folder, _)), Some(_)) = (program, &watched) {
+                folder.take_outputs(self, &outputs)?;
+            }
+            Ok(watched)
+        });
+        let Watched { facts, used } = match (taken, program) {
+            (Ok(Some(watched)), _) => watched,
+            (Ok(None), _) => return Ok(None),
+            (Err(error), None) => return Err(error),
+            (Err(error), Some((folder, _))) => {
+                self.check_shared(&shared)?;
+                return Err(folder.failure(self, error, &launch, lease.work()));
+            }
+        };
+        let (kept, metrics) = outputs::collect(request, &outputs, tell)?;
+        self.check_shared(&shared)?;
         self.check_inputs()?;
         for stored in continued.iter().flat_map(|record| record.outputs.values()) {
             self.results
@@ -202,7 +230,7 @@ impl Site<'_> {
             Task::Kind { plugin, digest, .. } => (Some(plugin), Some(digest)),
             Task::Command(_) => (None, None),
         };
-        let provenance = json!({
+        let mut provenance = json!({
             "stage": request.stage,
             "label": request.label,
             "run": request.run,
@@ -220,6 +248,11 @@ impl Site<'_> {
             "continues": continued.map(|record| record.key),
             "started": begun.to_string(),
         });
+        if let Some((folder, _)) = program
+            && let Some(why) = &folder.why_not
+        {
+            provenance["not_isolated"] = why.as_str().into();
+        }
         Ok(Some(Draft {
             manifest: serde_json::to_value(&request.manifest)?,
             outputs: kept,
@@ -227,6 +260,21 @@ impl Site<'_> {
             metrics,
             seconds,
         }))
+    }
+
+    /// What a stage wrote to in place of reading it makes no result; and what was damaged by that is gone from the store.
+    fn check_shared(&self, shared: &[Shared]) -> Result<()> {
+        let mut checked = shared.iter().map(|shared| {
+            self.inputs.check_shared(shared).with_context(|| {
+                let name = shared.path.file_name().unwrap_or_default().to_string_lossy();
+                format!(
+                    "it wrote to its input `{name}`; a stage may only read its inputs, or asks for a copy with `writable = true`"
+                )
+            })
+        });
+        // All of them, so that none stays damaged.
+        let all: Vec<Result<()>> = checked.by_ref().collect();
+        all.into_iter().collect()
     }
 
     /// Inputs that changed while the stage ran make a result that belongs to no key.
@@ -240,11 +288,35 @@ impl Site<'_> {
             match &input.source {
                 Source::Result(made) => check(made)?,
                 Source::Collected(all) => all.iter().try_for_each(check)?,
-                Source::Path { files, digest, .. } => {
-                    // The memo of what was hashed makes this cheap.
-                    let now = external::find(files, &self.request.folder, self.inputs);
+                Source::Path {
+                    files,
+                    digest,
+                    paths,
+                    contents,
+                    ..
+                } => {
+                    let folder = &self.request.folder;
+                    let same = match &self.request.task {
+                        // What was small it read from a copy.
+                        Task::Command(program) if program.folder == Folder::Own => {
+                            let mut found = paths.iter().zip(contents);
+                            found.all(|(path, content)| {
+                                External::is_small(content)
+                                    || external::is_still(files, path, content, folder, self.inputs)
+                            })
+                        }
+                        task => {
+                            let reader = match task {
+                                Task::Kind { .. } => Reader::Kind,
+                                Task::Command(_) => Reader::Program,
+                            };
+                            // The memo of what was hashed makes this cheap.
+                            let now = external::find(files, reader, folder, self.inputs);
+                            now.is_ok_and(|now| now.digest == *digest)
+                        }
+                    };
                     ensure!(
-                        now.is_ok_and(|now| now.digest == *digest),
+                        same,
                         "its input {} changed while it ran, so the result belongs to neither content; run again",
                         files.text()
                     );
@@ -259,7 +331,8 @@ impl Site<'_> {
 /// removed is only in the way of disk space.
 fn remove_attempts(work: &Path) {
     for entry in fs::read_dir(work).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("attempt-") {
+        let name = entry.file_name();
+        if name == "failed" || name.to_string_lossy().starts_with("attempt-") {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

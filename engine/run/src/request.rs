@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use flow_cache::{Digest, Key, Record};
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::plan::{self, Files, Origin, Output, Plan, Program, Resources, Variables};
+use flow_plan::plan::{self, Files, Origin, Output, Plan, Program, Resources, Variables, layout};
 use petgraph::graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::record::external::Externals;
+use crate::record::external::{Externals, Reader};
 use crate::record::key::Manifest;
 
 /// One stage instance to execute. As JSON it is complete: what it does not say is the store's, or the machine's
@@ -43,7 +43,7 @@ pub struct Request {
     pub retries: u32,
     /// Execute although the result is in the store, and go on from nothing.
     pub forced: bool,
-    /// The workflow's folder, absolute: commands run there.
+    /// The workflow's root, absolute: paths begin there.
     pub folder: PathBuf,
     /// The root of a store of its own for the result; without one it goes where the inputs come from.
     pub results: Option<PathBuf>,
@@ -107,6 +107,8 @@ pub enum Source {
         parameter: Option<String>,
         /// The files that were found there, absolute.
         paths: Vec<PathBuf>,
+        /// What each of them is, for a program.
+        contents: Vec<flow_cache::Output>,
         /// The digest of what was found.
         digest: Digest,
     },
@@ -121,6 +123,10 @@ pub struct Made {
     pub output: String,
     /// The file name that its output has there.
     pub file: String,
+    /// What it is called in the folder of a program that reads it.
+    pub name: String,
+    /// The matrix point of its instance, or its stage's name: what tells it from others that are read together.
+    pub point: String,
     /// The key of its result.
     pub key: Key,
     /// What the store holds.
@@ -178,10 +184,11 @@ impl Requests<'_> {
             }
             plan::Task::Command(program) => Task::Command(program.clone()),
         };
+        let reader = Reader::of(&instance.task);
         let inputs = instance.inputs.iter().map(|input| {
             Some(Input {
                 role: input.role.clone(),
-                source: self.source(&input.origin, records)?,
+                source: self.source(&input.origin, reader, records)?,
                 place: input.place.clone(),
                 writable: input.writable,
             })
@@ -206,8 +213,13 @@ impl Requests<'_> {
         })
     }
 
-    fn source(&self, origin: &Origin, records: &HashMap<NodeIndex, Record>) -> Option<Source> {
-        let made = |node: NodeIndex, output: &str| {
+    fn source(
+        &self,
+        origin: &Origin,
+        reader: Reader,
+        records: &HashMap<NodeIndex, Record>,
+    ) -> Option<Source> {
+        let made = |node: NodeIndex, point: &str, output: &str| {
             let instance = &self.plan.graph[node];
             let declared = instance.outputs.iter().find(|o| o.role == output)?;
             let record = records.get(&node)?;
@@ -215,24 +227,30 @@ impl Requests<'_> {
                 stage: instance.label.clone(),
                 output: output.into(),
                 file: declared.file.clone(),
+                name: layout::own_name(declared),
+                point: match point {
+                    "" => instance.stage.clone(),
+                    point => point.into(),
+                },
                 key: record.key,
                 stored: record.outputs.get(output)?.clone(),
             })
         };
         Some(match origin {
-            Origin::Instance { node, output } => Source::Result(made(*node, output)?),
+            Origin::Instance { node, output } => Source::Result(made(*node, "", output)?),
             Origin::Collected { nodes, output } => {
-                let all = nodes.iter().map(|(_, node)| made(*node, output));
+                let all = nodes.iter().map(|(point, node)| made(*node, point, output));
                 Source::Collected(all.collect::<Option<_>>()?)
             }
             Origin::Path {
                 files, parameter, ..
             } => {
-                let found = self.externals.get(files)?;
+                let found = self.externals.get(files, reader)?;
                 Source::Path {
                     files: files.clone(),
                     parameter: parameter.clone(),
                     paths: found.paths.clone(),
+                    contents: found.contents.clone(),
                     digest: found.digest,
                 }
             }

@@ -64,12 +64,12 @@ fn key_of(
     records: &HashMap<NodeIndex, Record>,
     node: NodeIndex,
 ) -> Option<(Manifest, Key)> {
-    let digest = |source, output: &str| {
+    let made = |source, output: &str| {
         let record: &Record = records.get(&source)?;
-        Some(record.outputs.get(output)?.digest)
+        record.outputs.get(output)
     };
-    let instance = &requests.plan.graph[node];
-    let manifest = Manifest::of(instance, requests.catalogue, requests.externals, digest)?;
+    let (plan, catalogue) = (requests.plan, requests.catalogue);
+    let manifest = Manifest::of(plan, node, catalogue, requests.externals, made)?;
     let key = manifest.key();
     Some((manifest, key))
 }
@@ -97,6 +97,8 @@ pub(super) struct State<'a, 'b> {
     durations: Option<Durations>,
     /// The points of a sweep.
     points: Points,
+    /// Whether the user's small files were taken in, before the first stage starts.
+    taken_in: bool,
     /// Waiting: how many instances each still waits for.
     waits: HashMap<NodeIndex, usize>,
     /// Ready: to be looked up.
@@ -153,6 +155,7 @@ impl<'a, 'b> State<'a, 'b> {
         State {
             points: Points::of(plan, &options.wanted),
             requests,
+            taken_in: false,
             store,
             stop,
             options,
@@ -312,6 +315,16 @@ impl<'a, 'b> State<'a, 'b> {
                 self.look_up()?;
                 self.put_in_order();
                 continue;
+            }
+            if !self.taken_in {
+                let Requests {
+                    externals,
+                    folder,
+                    run,
+                    ..
+                } = self.requests;
+                externals.take_in(folder, self.store, run)?;
+                self.taken_in = true;
             }
             let log = self.journal.log(&self.plan().graph[node].label);
             let request = self.requests.of(node, key, manifest, &self.records, log);

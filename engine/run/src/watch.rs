@@ -115,6 +115,11 @@ fn how_it_ended(status: ExitStatus, plugin: Option<&str>) -> String {
             crash(code - 128).unwrap_or_default(),
             processor()
         ),
+        // By a shell with pipefail; SIGPIPE is no fault.
+        (Some(141), _) if plugin.is_none() => "it ended with exit status 141: a program was cut off by the one behind it, which had \
+             read enough (such as `head`). Where that is right, allow it: `… || test $? = 141` behind the line, or a `shell` without \
+             pipefail"
+            .into(),
         (Some(code), _) => format!("it ended with exit status {code}"),
         (None, Some(9)) => {
             "it was killed (signal 9): by someone, or by the system when memory ran out".into()

@@ -165,10 +165,10 @@ impl World {
         };
         let mut records: HashMap<_, Record> = HashMap::new();
         for &node in &self.plan.order {
-            let digest = |source, output: &str| Some(records.get(&source)?.outputs[output].digest);
-            let instance = &self.plan.graph[node];
-            let manifest =
-                Manifest::of(instance, &self.catalogue, &self.externals, digest).unwrap();
+            let made = |source, output: &str| records.get(&source)?.outputs.get(output);
+            let (plan, catalogue) = (&self.plan, &self.catalogue);
+            let instance = &plan.graph[node];
+            let manifest = Manifest::of(plan, node, catalogue, &self.externals, made).unwrap();
             let log = self.folder.path().join("logs").join(&instance.label);
             let key = manifest.key();
             let request = requests.of(node, key, manifest, &records, log).unwrap();

@@ -12,7 +12,7 @@ use clap::Args;
 use flow_cache::{Digest, Key, Output, Store};
 use flow_plan::plan::{Files, Wanted};
 use flow_run::record::event::{StageEnd, Status};
-use flow_run::record::external;
+use flow_run::record::external::{self, Reader};
 use flow_run::record::past::{PastRun, State};
 use flow_run::record::provenance::{self, Action, Source};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -327,8 +327,9 @@ impl Writer<'_> {
         // A pattern that matches one file may have been meant as that file, or as a list of one.
         let found = [Wanted::Many, Wanted::Either]
             .into_iter()
-            .filter_map(|wanted| {
-                external::find(&Files::one(pattern, wanted), base, self.store).ok()
+            .flat_map(|wanted| [(wanted, Reader::Kind), (wanted, Reader::Program)])
+            .filter_map(|(wanted, reader)| {
+                external::find(&Files::one(pattern, wanted), reader, base, self.store).ok()
             })
             .find(|external| external.digest == digest);
         let mut places = Vec::new();

@@ -84,6 +84,7 @@ fn manifest(document: &Document) -> Manifest {
             .collect(),
         env: BTreeMap::new(),
         outputs: BTreeMap::from([(ROLE.into(), "report.html".into())]),
+        surroundings: BTreeMap::new(),
     }
 }
 

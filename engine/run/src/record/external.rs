@@ -1,28 +1,87 @@
-//! The user's files that stages read: found, hashed and complained about before anything runs.
+//! The user's files that stages read: found, hashed and complained about before anything runs. What is small of a program's is
+//! taken into the store before the first stage starts, so that the stages read the bytes that were hashed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use flow_cache::{Digest, Store};
-use flow_plan::plan::{Files, Origin, Plan, Wanted, is_glob};
+use flow_cache::{Bound, Digest, Error, Own, Snapshot, Store};
+use flow_plan::plan::{Files, Origin, Plan, Task, Wanted, is_glob};
 use flow_plan::workflow::Span;
 use flow_plan::workflow::problem::{Problem, Problems};
+use glob::Pattern;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// What tools leave in folders, and what nobody wants to hand on: no part of a folder that a program reads.
+const LEFT_OUT: [&str; 12] = [
+    "__pycache__",
+    "*.pyc",
+    ".git",
+    ".flow",
+    ".ipynb_checkpoints",
+    ".DS_Store",
+    ".env",
+    "id_rsa*",
+    "id_ed25519*",
+    "id_ecdsa*",
+    "*.pem",
+    "*.key",
+];
+
+/// What is small enough to be taken in, in bytes: code, settings, tables. What is larger is not copied.
+const SMALL: Bound = Bound {
+    file: 8 << 20,
+    folder: 64 << 20,
+};
+
+/// Who reads files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reader {
+    /// A stage kind: all that is there counts, as content alone.
+    Kind,
+    /// A program: execute bits count, and what tools leave behind does not.
+    Program,
+}
+
+impl Reader {
+    /// Who carries a task out.
+    pub fn of(task: &Task) -> Reader {
+        match task {
+            Task::Kind { .. } => Reader::Kind,
+            Task::Command(_) => Reader::Program,
+        }
+    }
+}
 
 /// Files or a folder that an input names.
 #[derive(Debug, Clone)]
 pub struct External {
     /// Of the content; for a glob also of the names, relative to the workflow's folder.
     pub digest: Digest,
-    /// Absolute paths: one, or what a glob matches, in order.
+    /// Absolute paths: one, or what lists and globs name, in order.
     pub paths: Vec<PathBuf>,
+    /// What is at each of these paths, for a program.
+    pub contents: Vec<flow_cache::Output>,
+}
+
+impl External {
+    /// Whether a content is small enough to be taken in.
+    pub fn is_small(content: &flow_cache::Output) -> bool {
+        let bound = if content.folder {
+            SMALL.folder
+        } else {
+            SMALL.file
+        };
+        content.size <= bound
+    }
 }
 
 /// What every path in a workflow stands for.
 #[derive(Debug, Default)]
 pub struct Externals {
-    found: HashMap<Files, External>,
+    found: HashMap<(Files, Reader), External>,
 }
 
 impl Externals {
@@ -34,17 +93,18 @@ impl Externals {
         store: &Store,
         problems: &mut Problems,
     ) -> Externals {
-        let mut named: BTreeMap<Files, Span> = BTreeMap::new();
+        let mut named: BTreeMap<(Files, Reader), Span> = BTreeMap::new();
         for node in nodes {
+            let reader = Reader::of(&plan.graph[node].task);
             for input in &plan.graph[node].inputs {
                 if let Origin::Path { files, span, .. } = &input.origin {
-                    named.entry(files.clone()).or_insert(*span);
+                    named.entry((files.clone(), reader)).or_insert(*span);
                 }
             }
         }
-        let find = |(files, span): (Files, Span)| {
-            let result = find(&files, folder, store);
-            (files, span, result)
+        let find = |((files, reader), span): ((Files, Reader), Span)| {
+            let result = find(&files, reader, folder, store);
+            ((files, reader), span, result)
         };
         // One file may be large; a few take less time than threads take to start.
         const FEW: usize = 8;
@@ -66,13 +126,101 @@ impl Externals {
     }
 
     /// What a path stands for.
-    pub fn get(&self, files: &Files) -> Option<&External> {
-        self.found.get(files)
+    pub fn get(&self, files: &Files, reader: Reader) -> Option<&External> {
+        self.found.get(&(files.clone(), reader))
     }
 
-    /// All of them: what is named, and what is found.
-    pub fn iter(&self) -> impl Iterator<Item = (&Files, &External)> {
-        self.found.iter()
+    /// All of them: what is named, by whom, and what is found.
+    pub fn iter(&self) -> impl Iterator<Item = (&Files, Reader, &External)> {
+        let found = self.found.iter();
+        found.map(|((files, reader), external)| (files, *reader, external))
+    }
+
+    /// Takes what is small of the files that programs read into the store, and keeps it as what the run took in.
+    ///
+    /// # Errors
+    /// Where one of them is no longer what it was when it was found, or the store can't be written.
+    pub fn take_in(&self, folder: &Path, store: &Store, run: &str) -> Result<(), Error> {
+        let mut snapshot = Snapshot::new();
+        for (files, reader, external) in self.iter() {
+            if reader == Reader::Kind {
+                continue;
+            }
+            let found = external.paths.iter().zip(&external.contents);
+            for (path, content) in found.filter(|(_, content)| External::is_small(content)) {
+                take_in(files, path, content, folder, store)?;
+                let name = path.strip_prefix(folder).unwrap_or(path);
+                snapshot.insert(name.display().to_string(), content.clone());
+            }
+        }
+        if snapshot.is_empty() {
+            return Ok(());
+        }
+        store.keep_snapshot(run, &snapshot)
+    }
+}
+
+/// Takes in what a program reads at one path, and was `content` when it was found.
+///
+/// # Errors
+/// Where it is no longer that, or the store can't be written.
+pub fn take_in(
+    files: &Files,
+    path: &Path,
+    content: &flow_cache::Output,
+    folder: &Path,
+    store: &Store,
+) -> Result<(), Error> {
+    // Any other process has it taken in too; which of the two puts it there is the same.
+    let leave_out = leave_out(files);
+    let own = Own {
+        root: folder,
+        leave_out: &leave_out,
+    };
+    let taken = store.take_in(&[(path, own)], SMALL)?;
+    if taken
+        .first()
+        .is_some_and(|taken| taken.as_ref() == Some(content))
+    {
+        return Ok(());
+    }
+    Err(Error::BadInput {
+        path: path.to_path_buf(),
+        why: "it changed after it was hashed and before its stage began; run again".into(),
+    })
+}
+
+/// Whether what a program reads at one path is still what it was.
+pub fn is_still(
+    files: &Files,
+    path: &Path,
+    content: &flow_cache::Output,
+    folder: &Path,
+    store: &Store,
+) -> bool {
+    let leave_out = leave_out(files);
+    let own = Own {
+        root: folder,
+        leave_out: &leave_out,
+    };
+    store
+        .digest_own(path, &own)
+        .is_ok_and(|now| now == *content)
+}
+
+/// Whether a program's folder goes without something in it.
+pub fn leave_out(files: &Files) -> impl Fn(&str, bool) -> bool + Sync + use<> {
+    let pattern = |text: &str| Pattern::new(text.trim_end_matches('/')).ok();
+    let always: Vec<Pattern> = LEFT_OUT.iter().copied().filter_map(pattern).collect();
+    let excluded: Vec<Pattern> = files
+        .exclude
+        .iter()
+        .filter_map(|text| pattern(text))
+        .collect();
+    move |path, _| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        always.iter().any(|pattern| pattern.matches(name))
+            || excluded.iter().any(|pattern| pattern.matches(path))
     }
 }
 
@@ -80,96 +228,162 @@ impl Externals {
 ///
 /// # Errors
 /// What is wrong with it, or with what is there.
-pub fn find(files: &Files, folder: &Path, store: &Store) -> Result<External, Problem> {
-    let mut found = files
-        .patterns
-        .iter()
-        .map(|pattern| one(pattern, files.wanted, folder, store));
-    match found.next() {
-        Some(first) => first,
-        None => Ok(External {
-            digest: Digest::of_bytes(&[]),
-            paths: Vec::new(),
-        }),
-    }
-}
-
-fn one(pattern: &str, wanted: Wanted, folder: &Path, store: &Store) -> Result<External, Problem> {
-    let path = folder.join(pattern);
-    if !is_glob(pattern) || path.exists() {
-        let wrong = match wanted {
-            Wanted::File => path.is_dir(),
-            Wanted::Folder => path.is_file(),
-            Wanted::Either | Wanted::Many => false,
-        };
-        if wrong {
-            return Err(Problem::WrongPath {
-                path: pattern.into(),
-                wanted: if wanted == Wanted::File {
-                    "a file"
-                } else {
-                    "a folder"
-                },
-            });
-        }
-        let digest = digest(&path, pattern, store)?;
-        return Ok(External {
-            digest,
-            paths: vec![path],
-        });
-    }
-    let bad_glob = |cause: String| Problem::BadGlob {
-        pattern: pattern.into(),
-        cause,
+pub fn find(
+    files: &Files,
+    reader: Reader,
+    folder: &Path,
+    store: &Store,
+) -> Result<External, Problem> {
+    let finder = Finder {
+        files,
+        reader,
+        folder,
+        store,
     };
-    // By itself first, so that the message counts from its own beginning.
-    glob::Pattern::new(pattern).map_err(|e| bad_glob(e.to_string()))?;
-    let escaped = if Path::new(pattern).is_absolute() {
-        pattern.to_string()
-    } else {
-        let folder = glob::Pattern::escape(&folder.to_string_lossy());
-        format!("{folder}/{pattern}")
-    };
+    if let [pattern] = &files.patterns[..] {
+        return finder.one(pattern);
+    }
     let mut paths = Vec::new();
-    for path in glob::glob(&escaped).map_err(|e| bad_glob(e.to_string()))? {
-        paths.push(path.map_err(|e| bad_glob(e.to_string()))?);
+    for pattern in &files.patterns {
+        match finder.matches(pattern)? {
+            Some(found) => paths.extend(found),
+            None => paths.push(folder.join(pattern)),
+        }
     }
     paths.sort();
-    match (wanted, paths.len()) {
-        (_, 0) => Err(Problem::EmptyGlob {
-            pattern: pattern.into(),
-        }),
-        (Wanted::Many, _) => {
-            let mut hasher = blake3::Hasher::new();
-            for path in &paths {
-                let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
-                hasher.update(&(name.len() as u64).to_le_bytes());
-                hasher.update(name.as_bytes());
-                hasher.update(digest(path, &name, store)?.as_bytes());
-            }
-            let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
-            Ok(External { digest, paths })
-        }
-        (_, 1) => {
-            let digest = digest(&paths[0], pattern, store)?;
-            Ok(External { digest, paths })
-        }
-        (_, count) => Err(Problem::ManyFiles {
-            pattern: pattern.into(),
-            count,
-        }),
-    }
+    paths.dedup();
+    finder.several(paths)
 }
 
-fn digest(path: &Path, written: &str, store: &Store) -> Result<Digest, Problem> {
-    let found = store.digest_path(path);
-    found.map_err(|error| match path.try_exists() {
-        Ok(false) => Problem::MissingFile {
-            path: written.into(),
-        },
-        _ => Problem::UnreadableFile {
-            path: written.into(),
-            cause: error.to_string(),
-        },
-    })
+struct Finder<'a> {
+    files: &'a Files,
+    reader: Reader,
+    folder: &'a Path,
+    store: &'a Store,
+}
+
+impl Finder<'_> {
+    fn one(&self, pattern: &str) -> Result<External, Problem> {
+        let wanted = self.files.wanted;
+        let Some(mut paths) = self.matches(pattern)? else {
+            let path = self.folder.join(pattern);
+            let wrong = match wanted {
+                Wanted::File => path.is_dir(),
+                Wanted::Folder => path.is_file(),
+                Wanted::Either | Wanted::Many => false,
+            };
+            if wrong {
+                return Err(Problem::WrongPath {
+                    path: pattern.into(),
+                    wanted: if wanted == Wanted::File {
+                        "a file"
+                    } else {
+                        "a folder"
+                    },
+                });
+            }
+            return self.single(path, pattern);
+        };
+        match (wanted, paths.len()) {
+            (Wanted::Many, _) => self.several(paths),
+            (_, 1) => self.single(paths.remove(0), pattern),
+            (_, count) => Err(Problem::ManyFiles {
+                pattern: pattern.into(),
+                count,
+            }),
+        }
+    }
+
+    /// What a glob matches, in order; none for a path.
+    fn matches(&self, pattern: &str) -> Result<Option<Vec<PathBuf>>, Problem> {
+        if !is_glob(pattern) || self.folder.join(pattern).exists() {
+            return Ok(None);
+        }
+        let bad_glob = |cause: String| Problem::BadGlob {
+            pattern: pattern.into(),
+            cause,
+        };
+        // By itself first, so that the message counts from its own beginning.
+        Pattern::new(pattern).map_err(|e| bad_glob(e.to_string()))?;
+        let escaped = if Path::new(pattern).is_absolute() {
+            pattern.to_string()
+        } else {
+            let folder = Pattern::escape(&self.folder.to_string_lossy());
+            format!("{folder}/{pattern}")
+        };
+        let mut paths = Vec::new();
+        for path in glob::glob(&escaped).map_err(|e| bad_glob(e.to_string()))? {
+            paths.push(path.map_err(|e| bad_glob(e.to_string()))?);
+        }
+        if self.reader == Reader::Program {
+            let leave_out = leave_out(self.files);
+            paths.retain(|path| {
+                let below = path.strip_prefix(self.folder).unwrap_or(path);
+                !leave_out(&below.to_string_lossy(), path.is_dir())
+            });
+        }
+        paths.sort();
+        if paths.is_empty() {
+            return Err(Problem::EmptyGlob {
+                pattern: pattern.into(),
+            });
+        }
+        Ok(Some(paths))
+    }
+
+    fn single(&self, path: PathBuf, written: &str) -> Result<External, Problem> {
+        let (digest, content) = self.content(&path, written)?;
+        Ok(External {
+            digest,
+            paths: vec![path],
+            contents: content.into_iter().collect(),
+        })
+    }
+
+    fn several(&self, paths: Vec<PathBuf>) -> Result<External, Problem> {
+        let mut hasher = blake3::Hasher::new();
+        let mut contents = Vec::new();
+        for path in &paths {
+            let name = path.strip_prefix(self.folder).unwrap_or(path);
+            let name = name.to_string_lossy();
+            let (digest, content) = self.content(path, &name)?;
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(digest.as_bytes());
+            contents.extend(content);
+        }
+        Ok(External {
+            digest: Digest::from_bytes(*hasher.finalize().as_bytes()),
+            paths,
+            contents,
+        })
+    }
+
+    fn content(
+        &self,
+        path: &Path,
+        written: &str,
+    ) -> Result<(Digest, Option<flow_cache::Output>), Problem> {
+        let found = match self.reader {
+            Reader::Kind => self.store.digest_path(path).map(|digest| (digest, None)),
+            Reader::Program => {
+                let leave_out = leave_out(self.files);
+                let own = Own {
+                    root: self.folder,
+                    leave_out: &leave_out,
+                };
+                let content = self.store.digest_own(path, &own);
+                content.map(|content| (content.identity(), Some(content)))
+            }
+        };
+        found.map_err(|error| match path.try_exists() {
+            Ok(false) => Problem::MissingFile {
+                path: written.into(),
+            },
+            _ => Problem::UnreadableFile {
+                path: written.into(),
+                cause: error.to_string(),
+            },
+        })
+    }
 }

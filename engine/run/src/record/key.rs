@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use flow_cache::{Digest, Key};
+use flow_cache::{Digest, Key, Output};
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::plan::{Command, Instance, Origin, Task};
+use flow_plan::plan::{Command, Folder, Input, Instance, Origin, Plan, Program, Task, is_glob};
+use petgraph::graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::external::Externals;
+use super::external::{Externals, Reader};
 
 /// Separates these keys from any other use of blake3.
 const DOMAIN: &str = "flow action key";
@@ -37,16 +38,34 @@ pub struct Manifest {
     pub env: BTreeMap<String, Option<String>>,
     /// Output roles and the file names that the stage sees.
     pub outputs: BTreeMap<String, String>,
+    /// What else decides what a program makes, each part with a name: where its inputs lie, files that are written for it, its
+    /// shell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub surroundings: BTreeMap<String, String>,
 }
 
+/// The version of how programs are run. 2: in a folder of their own, by bash.
+const RUN: &str = "2";
+
 impl Manifest {
-    /// The manifest of an instance whose inputs' digests are known; `made` gives those of other instances' outputs.
-    pub fn of(
-        instance: &Instance,
+    /// The manifest of an instance whose inputs are known; `made` gives other instances' outputs.
+    pub fn of<'r>(
+        plan: &Plan,
+        node: NodeIndex,
         catalogue: &Catalogue,
         externals: &Externals,
-        mut made: impl FnMut(petgraph::graph::NodeIndex, &str) -> Option<Digest>,
+        made: impl Fn(NodeIndex, &str) -> Option<&'r Output>,
     ) -> Option<Manifest> {
+        let instance = &plan.graph[node];
+        let reader = Reader::of(&instance.task);
+        // Execute bits mean something to programs alone.
+        let made = |node, output: &str| {
+            let output = made(node, output)?;
+            Some(match reader {
+                Reader::Kind => output.digest,
+                Reader::Program => output.identity(),
+            })
+        };
         let mut inputs = BTreeMap::new();
         for input in &instance.inputs {
             let digest = match &input.origin {
@@ -61,7 +80,7 @@ impl Manifest {
                     }
                     Digest::from_bytes(*hasher.finalize().as_bytes())
                 }
-                Origin::Path { files, .. } => externals.get(files)?.digest,
+                Origin::Path { files, .. } => externals.get(files, reader)?.digest,
             };
             inputs.insert(input.role.clone(), digest);
         }
@@ -87,9 +106,13 @@ impl Manifest {
             }
             Task::Command(program) => {
                 let parameters = command_parameters(&program.command, &program.values);
-                ("run".into(), "1".into(), parameters)
+                ("run".into(), RUN.into(), parameters)
             }
         };
+        let set = &instance.env.set;
+        let set = set
+            .iter()
+            .map(|(name, value)| (name.clone(), Some(value.clone())));
         Some(Manifest {
             format: FORMAT,
             kind,
@@ -105,7 +128,12 @@ impl Manifest {
                     let value = std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
                     (name.clone(), value)
                 })
+                .chain(set)
                 .collect(),
+            surroundings: match &instance.task {
+                Task::Kind { .. } => BTreeMap::new(),
+                Task::Command(program) => surroundings(plan, instance, program),
+            },
             outputs: instance
                 .outputs
                 .iter()
@@ -139,6 +167,7 @@ impl Manifest {
         for (role, file) in &self.outputs {
             parts.push((format!("output `{role}`"), file.clone()));
         }
+        parts.extend(self.surroundings.clone());
         parts
     }
 
@@ -155,6 +184,53 @@ impl Manifest {
             field(&value);
         }
         Key(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    }
+}
+
+/// What decides what a program makes, beside its command, its inputs' content and its outputs' names.
+fn surroundings(plan: &Plan, instance: &Instance, program: &Program) -> BTreeMap<String, String> {
+    let mut parts = BTreeMap::new();
+    for input in &instance.inputs {
+        parts.insert(format!("place `{}`", input.role), place(plan, input));
+    }
+    for (path, text) in &program.files {
+        let digest = Digest::of_bytes(text.as_bytes());
+        parts.insert(format!("file `{path}`"), digest.to_string());
+    }
+    if let (Command::Shell(_), Some(shell)) = (&program.command, &program.shell) {
+        parts.insert("shell".into(), canonical(&Value::from(shell.clone())));
+    }
+    if program.folder == Folder::Project {
+        parts.insert("folder".into(), "project".into());
+    }
+    parts
+}
+
+/// Where an input lies in a program's folder, and by which names: as `as` says, below the root, or by rule. What a glob or
+/// a gather stands for is in the input's digest, with its names.
+fn place(plan: &Plan, input: &Input) -> String {
+    let own_name = |node: &NodeIndex, role: &str| {
+        let outputs = &plan.graph[*node].outputs;
+        let file = outputs.iter().find(|output| output.role == role);
+        let file = file.map_or("", |output| output.file.as_str());
+        match file.rsplit('/').next() {
+            Some(name) if !is_glob(file) => name.to_string(),
+            _ => role.to_string(),
+        }
+    };
+    let mut names = match &input.origin {
+        Origin::Path { files, .. } => files.patterns.clone(),
+        Origin::Instance { node, output } => vec![own_name(node, output)],
+        Origin::Collected { nodes, output } => {
+            let names = nodes.iter().map(|(_, node)| own_name(node, output));
+            names.collect()
+        }
+    };
+    // Most gathers are of files with one name.
+    names.dedup();
+    match &input.place {
+        Some(place) => format!("{} in {place}", names.join(", ")),
+        None => names.join(", "),
     }
 }
 
@@ -218,13 +294,14 @@ mod tests {
             ]),
             env: BTreeMap::from([("HOME".into(), None)]),
             outputs: BTreeMap::from([("embedding".into(), "embedding.npy".into())]),
+            surroundings: BTreeMap::new(),
         }
     }
 
     #[test]
     fn every_part_changes_the_key() {
         let base = manifest().key();
-        let changes: [fn(&mut Manifest); 10] = [
+        let changes: [fn(&mut Manifest); 11] = [
             |m| m.kind = "pca".into(),
             |m| m.version = "2".into(),
             |m| m.parameters["n_neighbors"] = 31.into(),
@@ -244,6 +321,9 @@ mod tests {
                 m.outputs.insert("embedding".into(), "x.npy".into());
             },
             |m| m.format = 2,
+            |m| {
+                m.surroundings.insert("shell".into(), "[]".into());
+            },
         ];
         for (i, change) in changes.iter().enumerate() {
             let mut changed = manifest();

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Ending, Event, RunEnd};
-use super::external::{self, Externals};
+use super::external::{self, Externals, Reader};
 use super::key::FORMAT;
 use crate::plugin;
 
@@ -41,7 +41,7 @@ pub struct Settled {
     /// Declared environment variables, and digests of their values.
     env: BTreeMap<String, Option<Digest>>,
     /// The user's files.
-    files: Vec<(Files, Digest)>,
+    files: Vec<(Files, Reader, Digest)>,
     /// The results: key, when the record was touched, outputs.
     results: Vec<(Key, i64, Vec<Output>)>,
 }
@@ -95,7 +95,7 @@ impl Settled {
                 .collect(),
             files: externals
                 .iter()
-                .map(|(files, external)| (files.clone(), external.digest))
+                .map(|(files, reader, external)| (files.clone(), reader, external.digest))
                 .collect(),
             results: plan
                 .order
@@ -135,8 +135,8 @@ impl Settled {
             fs::read(path).is_ok_and(|bytes| Digest::of_bytes(&bytes) == *digest)
         };
         let same_variable = |(name, digest): (&String, &Option<Digest>)| variable(name) == *digest;
-        let same_file = |(files, digest): &(Files, Digest)| {
-            external::find(files, folder, store).is_ok_and(|found| found.digest == *digest)
+        let same_file = |(files, reader, digest): &(Files, Reader, Digest)| {
+            external::find(files, *reader, folder, store).is_ok_and(|found| found.digest == *digest)
         };
         let same_result = |(key, touched, outputs): &(Key, i64, Vec<Output>)| {
             store.is_untouched(key, *touched, outputs)

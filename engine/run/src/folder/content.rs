@@ -1,0 +1,171 @@
+//! What a program's inputs stand for, and where their content is taken from.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flow_cache::Output;
+use flow_plan::plan::Files;
+use flow_plan::plan::layout::{self, Form, Found, Given};
+
+use crate::record::external::{External, take_in};
+use crate::request::{Request, Source};
+use crate::site::Site;
+
+/// One file or folder that an input stands for.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// In the store.
+    Stored(Output),
+    /// The user's own, too large to be taken in.
+    Own {
+        /// Where it is.
+        path: PathBuf,
+        /// What it was when it was found.
+        content: Output,
+        /// How it was named.
+        files: Files,
+    },
+}
+
+/// What each input stands for. Small files of the user's are taken into the store, where nobody did that before.
+///
+/// # Errors
+/// Where one of them changed since it was found.
+pub fn of(site: &Site<'_>) -> Result<BTreeMap<String, Vec<Content>>> {
+    let mut all = BTreeMap::new();
+    for input in &site.request.inputs {
+        let contents = match &input.source {
+            Source::Result(made) => vec![Content::Stored(made.stored.clone())],
+            Source::Collected(all) => {
+                let stored = all.iter().map(|made| made.stored.clone());
+                stored.map(Content::Stored).collect()
+            }
+            Source::Path {
+                files,
+                paths,
+                contents,
+                ..
+            } => {
+                let found = paths.iter().zip(contents);
+                let found = found.map(|(path, content)| own(site, files, path, content));
+                found.collect::<Result<_>>()?
+            }
+        };
+        all.insert(input.role.clone(), contents);
+    }
+    Ok(all)
+}
+
+fn own(site: &Site<'_>, files: &Files, path: &Path, content: &Output) -> Result<Content> {
+    if !External::is_small(content) {
+        return Ok(Content::Own {
+            path: path.to_path_buf(),
+            content: content.clone(),
+            files: files.clone(),
+        });
+    }
+    if site.inputs.check(content).is_err() {
+        take_in(files, path, content, &site.request.folder, site.inputs)?;
+    }
+    Ok(Content::Stored(content.clone()))
+}
+
+/// The same, as the layout takes it.
+///
+/// # Errors
+/// Where a folder can't be listed.
+pub fn given<'a>(
+    site: &Site<'a>,
+    contents: &BTreeMap<String, Vec<Content>>,
+) -> Result<Vec<Given<'a>>> {
+    let request = site.request;
+    let given = request.inputs.iter().map(|input| {
+        let contents = contents.get(&input.role).map_or(&[][..], Vec::as_slice);
+        let form = |i: usize| form(site, contents.get(i), input.place.as_deref() == Some("."));
+        let content = match &input.source {
+            Source::Path { files, paths, .. } => {
+                let found = paths.iter().enumerate().map(|(i, path)| {
+                    let path = named(request, path)?;
+                    let form = match path.is_empty() {
+                        true => names(site, contents.get(i))?,
+                        false => form(i)?,
+                    };
+                    Ok(Found { path, form })
+                });
+                layout::Content::Paths {
+                    found: found.collect::<Result<_>>()?,
+                    several: files.is_several(),
+                }
+            }
+            Source::Result(made) => layout::Content::Output(Found {
+                path: made.name.clone(),
+                form: form(0)?,
+            }),
+            Source::Collected(all) => {
+                let found = all.iter().enumerate().map(|(i, made)| {
+                    let found = Found {
+                        path: made.name.clone(),
+                        form: form(i)?,
+                    };
+                    Ok((made.point.clone(), found))
+                });
+                layout::Content::Gathered(found.collect::<Result<_>>()?)
+            }
+        };
+        Ok(Given {
+            role: &input.role,
+            place: input.place.as_deref(),
+            writable: input.writable,
+            content,
+        })
+    });
+    given.collect()
+}
+
+/// A path as the layout wants it: relative to the root, or absolute.
+fn named(request: &Request, path: &Path) -> Result<String> {
+    let below = path.strip_prefix(&request.folder).unwrap_or(path);
+    let text = below.to_str();
+    let text = text.with_context(|| format!("{} is not valid UTF-8", path.display()))?;
+    Ok(text.trim_end_matches('/').to_string())
+}
+
+/// What is known of a content. What lies in a folder is asked for only where that decides places.
+fn form(site: &Site<'_>, content: Option<&Content>, inside: bool) -> Result<Form> {
+    let stored = match content {
+        Some(
+            Content::Stored(stored)
+            | Content::Own {
+                content: stored, ..
+            },
+        ) => stored,
+        None => return Ok(Form::Unknown),
+    };
+    match (stored.folder, inside) {
+        (false, _) => Ok(Form::File),
+        (true, false) => Ok(Form::Folder(Vec::new())),
+        (true, true) => names(site, content),
+    }
+}
+
+fn names(site: &Site<'_>, content: Option<&Content>) -> Result<Form> {
+    Ok(match content {
+        Some(Content::Stored(stored)) => Form::Folder(site.inputs.names(stored)?),
+        Some(Content::Own { path, files, .. }) => {
+            let leave_out = crate::record::external::leave_out(files);
+            let mut names = Vec::new();
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if !leave_out(&name, entry.path().is_dir()) {
+                    names.push(name);
+                }
+            }
+            names.sort();
+            Form::Folder(names)
+        }
+        None => Form::Unknown,
+    })
+}

@@ -1,0 +1,141 @@
+//! What is left of an attempt that failed, and what its log says that it missed.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flow_cache::{Key, Store};
+
+use super::StageFolder;
+use super::outputs::is_inside;
+use crate::process::Launch;
+use crate::request::{Request, Source};
+
+/// A folder with more bytes of its own is not kept.
+const KEPT: u64 = 256 << 20;
+
+/// The last attempt of a key that failed.
+#[derive(Debug)]
+pub struct FailedAttempt {
+    /// The folder that the program worked in, as it left it.
+    pub folder: PathBuf,
+    /// What was asked for; no secret stands in it.
+    pub request: Request,
+    /// The command that was started.
+    pub command: Vec<String>,
+}
+
+/// The last attempt of a key that failed; none where it did not fail, its folder was too large, or a later one ended well.
+pub fn failed(store: &Store, key: &Key) -> Option<FailedAttempt> {
+    let kept = store.work_folder(key).join("failed");
+    let read = |name: &str| fs::read(kept.join(name)).ok();
+    Some(FailedAttempt {
+        folder: kept.join("folder"),
+        request: serde_json::from_slice(&read("request.json")?).ok()?,
+        command: serde_json::from_slice(&read("command.json")?).ok()?,
+    })
+}
+
+/// Keeps an attempt that failed in `work`, in the place of the one before; gives its folder. None where it is too large.
+///
+/// # Errors
+/// Where it can't be moved or written.
+pub(super) fn keep(
+    folder: &StageFolder,
+    request: &Request,
+    launch: &Launch,
+    work: &Path,
+) -> Result<Option<PathBuf>> {
+    let kept = work.join("failed");
+    let _ = fs::remove_dir_all(&kept);
+    if own_bytes(&folder.path) > KEPT {
+        return Ok(None);
+    }
+    super::make(&kept)?;
+    super::move_to(&folder.path, &kept.join("folder"))?;
+    let words = std::iter::once(&launch.program).chain(&launch.arguments);
+    let command: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    for (name, text) in [
+        ("request.json", serde_json::to_vec_pretty(request)?),
+        ("command.json", serde_json::to_vec_pretty(&command)?),
+    ] {
+        let path = kept.join(name);
+        fs::write(&path, text).with_context(|| format!("{} can't be written", path.display()))?;
+    }
+    Ok(Some(kept.join("folder")))
+}
+
+/// What lies in a folder and nowhere else, in bytes.
+fn own_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match fs::symlink_metadata(entry.path()) {
+        Ok(stat) if stat.is_dir() => own_bytes(&entry.path()),
+        Ok(stat) if stat.nlink() == 1 => stat.len(),
+        _ => 0,
+    });
+    sizes.sum()
+}
+
+/// A file that the last lines of a log name, which the project has and the stage did not declare: said with the line that
+/// declares it.
+pub(super) fn missed(request: &Request, tail: &[String]) -> Option<String> {
+    let declared = |path: &Path| {
+        request.inputs.iter().any(|input| match &input.source {
+            Source::Path { paths, .. } => paths.iter().any(|found| path.starts_with(found)),
+            _ => false,
+        })
+    };
+    let is_text =
+        |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '(' | ')' | ',' | '‘' | '’');
+    for line in tail.iter().rev() {
+        let mut names: Vec<String> = line
+            .split(is_text)
+            .map(|word| word.trim_matches([':', ';', '.', '[', ']']).to_string())
+            .collect();
+        // Python says which module it did not find, not which file.
+        if let Some((_, rest)) = line.split_once("No module named '") {
+            let module = rest
+                .split('\'')
+                .next()
+                .unwrap_or_default()
+                .replace('.', "/");
+            let top = module.split('/').next().unwrap_or_default().to_string();
+            names = vec![format!("{module}.py"), module, format!("{top}.py"), top];
+            let beside = request.inputs.iter().flat_map(|input| match &input.source {
+                Source::Path { paths, .. } => paths.clone(),
+                _ => Vec::new(),
+            });
+            let beside: Vec<PathBuf> = beside
+                .filter_map(|path| Some(path.parent()?.into()))
+                .collect();
+            let named = names.clone();
+            names.extend(beside.iter().flat_map(|folder| {
+                let inside = folder.strip_prefix(&request.folder).unwrap_or(folder);
+                named
+                    .iter()
+                    .map(move |name| inside.join(name).display().to_string())
+            }));
+        }
+        for name in names.iter().filter(|name| name.len() > 1) {
+            let inside = Path::new(name.as_str());
+            let inside = inside
+                .strip_prefix(crate::process::stage_folder())
+                .unwrap_or(inside);
+            let path = request.folder.join(inside);
+            let mut outputs = request.outputs.iter();
+            if is_inside(inside)
+                && path.exists()
+                && !declared(&path)
+                && !outputs.any(|output| Path::new(&output.file) == inside)
+            {
+                let name = inside.display();
+                return Some(format!(
+                    "the project has `{name}`, and the stage does not declare it: inputs = {{ NAME = {{ path = \"{name}\" }} }} lays it \
+                     into its folder"
+                ));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,129 @@
+//! What the names in a program's command stand for, and the command that is started.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flow_plan::plan::layout::WORK;
+use flow_plan::plan::words::{self, Words};
+use flow_plan::plan::{Command, Folder, Program};
+
+use super::{SCRIPT, StageFolder};
+use crate::process::Launch;
+use crate::process::environment::{For, environment};
+use crate::site::Site;
+
+/// What runs the lines of a command: what fails in them fails the stage, also in front of a pipe, and an unset variable is a
+/// mistake.
+const STRICT: [&str; 4] = ["bash", "-euo", "pipefail", "--"];
+
+/// The process of a program: its command rendered, its environment.
+///
+/// # Errors
+/// Where a path is not UTF-8, or the lines can't be written.
+pub fn launch(site: &Site<'_>, program: &Program, folder: &StageFolder) -> Result<Launch> {
+    let names = Names {
+        site,
+        program,
+        folder,
+    };
+    let mut arguments: Vec<OsString> = Vec::new();
+    match &program.command {
+        Command::Arguments(templates) => {
+            for template in templates {
+                let words = words::arguments(template, |name| names.words(name))?;
+                arguments.extend(words.into_iter().map(OsString::from));
+            }
+        }
+        Command::Shell(template) => {
+            let quote = |word: &str| {
+                let quoted = shlex::try_quote(word).map(|quoted| quoted.into_owned());
+                quoted.with_context(|| format!("{word:?} can't be quoted for the shell"))
+            };
+            let line = words::line(template, |name| names.words(name), quote)?;
+            let script = folder.path.join(WORK).join(SCRIPT);
+            fs::write(&script, line + "\n")
+                .with_context(|| format!("{} can't be written", script.display()))?;
+            match &program.shell {
+                Some(shell) => arguments.extend(shell.iter().map(OsString::from)),
+                None => arguments.extend(STRICT.map(OsString::from)),
+            }
+            arguments.push(match folder.project {
+                Some(_) => script.into(),
+                None => format!("{WORK}/{SCRIPT}").into(),
+            });
+        }
+    }
+    let mut arguments = arguments.into_iter();
+    let mut launch = Launch::new(arguments.next().context("the command is empty")?);
+    launch.arguments = arguments.collect();
+    let mut variables = site.request.variables.clone();
+    variables.set = variables.values(|name| names.text(name))?;
+    let ceiling = folder.seen.parent().filter(|_| folder.project.is_none());
+    let whose = For::Program { ceiling };
+    launch.environment = environment(whose, &variables, site.share.threads, &site.share.gpus);
+    let work = folder.seen.join(WORK);
+    launch.environment.push(("FLOW_WORK".into(), work.into()));
+    Ok(launch)
+}
+
+struct Names<'a> {
+    site: &'a Site<'a>,
+    program: &'a Program,
+    folder: &'a StageFolder,
+}
+
+impl Names<'_> {
+    fn text(&self, name: &str) -> Result<String> {
+        let words = self.words(name)?;
+        Ok(words.glued.unwrap_or_else(|| words.words.join(" ")))
+    }
+
+    fn words(&self, name: &str) -> Result<Words> {
+        if let Some(value) = self.program.values.get(name) {
+            return Ok(Words::of(value));
+        }
+        let request = self.site.request;
+        match name {
+            "work" => return Ok(Words::one(self.path(WORK, false)?)),
+            "cpus" => return Ok(Words::one(self.site.share.threads.to_string())),
+            "memory" => return Ok(Words::one(request.resources.memory.to_string())),
+            _ => {}
+        }
+        let (name, absolute) = match name.strip_suffix(".absolute") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        if let Some(places) = name
+            .strip_prefix("inputs.")
+            .and_then(|role| self.folder.layout.get(role))
+        {
+            let paths = places.iter().map(|place| self.path(&place.path, absolute));
+            return Ok(Words::several(paths.collect::<Result<_>>()?));
+        }
+        let output = name
+            .strip_prefix("outputs.")
+            .and_then(|role| request.outputs.iter().find(|o| o.role == role))
+            .with_context(|| format!("${{{name}}} is unknown"))?;
+        let written = match &self.folder.project {
+            Some(_) if absolute => text(&request.folder.join(&output.file))?,
+            Some(_) => output.file.clone(),
+            None => self.path(&output.file, absolute)?,
+        };
+        Ok(Words::one(written))
+    }
+
+    /// A path in the folder, as the program is told it. One that works in the project finds nothing there by relative paths.
+    fn path(&self, inside: &str, absolute: bool) -> Result<String> {
+        if absolute || self.program.folder == Folder::Project {
+            return text(&self.folder.seen.join(inside));
+        }
+        Ok(inside.to_string())
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path.to_str().map(str::to_string);
+    text.with_context(|| format!("{} is not valid UTF-8", PathBuf::from(path).display()))
+}

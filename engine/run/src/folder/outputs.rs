@@ -1,0 +1,323 @@
+//! Outputs, found where the program wrote them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use flow_plan::plan::layout::{Place, WORK};
+use flow_plan::plan::{Output, is_glob};
+use glob::{MatchOptions, Pattern};
+
+use super::content::Content;
+use super::{StageFolder, copy_all, make, move_to};
+use crate::process;
+use crate::site::Site;
+
+/// How names are matched: a star crosses no slash, and takes no leading dot.
+const AS_A_SHELL: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// What a message names of what was found in its place.
+const NAMED: usize = 10;
+
+/// A chain of more links than this is a circle.
+const LINKS: usize = 40;
+
+/// Where an output lies once it was taken, below the folder for all: at its path; what a glob matches, in a folder that is
+/// called after the role.
+pub fn place(output: &Output) -> PathBuf {
+    if is_glob(&output.file) {
+        Path::new(".globs").join(&output.role)
+    } else {
+        PathBuf::from(&output.file)
+    }
+}
+
+/// The part of an output's path in front of its first pattern; all of a path without one.
+pub fn fixed_part(file: &str) -> &str {
+    if !is_glob(file) {
+        return file;
+    }
+    let pattern = file.find(['*', '?', '[']).unwrap_or(file.len());
+    file[..pattern]
+        .rfind('/')
+        .map_or("", |slash| &file[..=slash])
+}
+
+/// Moves all outputs to their places below `to`.
+///
+/// # Errors
+/// Where one is missing or has a link that leads out of the folder.
+pub fn take(folder: &StageFolder, site: &Site<'_>, to: &Path) -> Result<()> {
+    for output in &site.request.outputs {
+        let target = to.join(place(output));
+        make(target.parent().unwrap_or(&target))?;
+        let taken = if is_glob(&output.file) {
+            take_glob(folder, site, &output.file, &target)
+        } else {
+            take_path(folder, site, output, &target)
+        };
+        taken.with_context(|| format!("its output `{}`", output.role))?;
+    }
+    Ok(())
+}
+
+fn take_path(folder: &StageFolder, site: &Site<'_>, output: &Output, to: &Path) -> Result<()> {
+    if let Some(project) = &folder.project {
+        return project.take(&output.file, to);
+    }
+    let from = folder.path.join(&output.file);
+    if fs::symlink_metadata(&from).is_err() {
+        bail!("{}", missing(folder, site, &output.file));
+    }
+    Resolver { folder }.settle(&from)?;
+    move_to(&from, to)
+}
+
+fn take_glob(folder: &StageFolder, site: &Site<'_>, pattern: &str, to: &Path) -> Result<()> {
+    let base = match &folder.project {
+        Some(_) => &site.request.folder,
+        None => &folder.path,
+    };
+    let escaped = format!("{}/{pattern}", Pattern::escape(&base.to_string_lossy()));
+    let mut matches = Vec::new();
+    for path in glob::glob_with(&escaped, AS_A_SHELL)? {
+        matches.push(path?);
+    }
+    ensure!(!matches.is_empty(), "{}", missing(folder, site, pattern));
+    make(to)?;
+    let inputs = inputs(folder);
+    let fixed = base.join(fixed_part(pattern));
+    for path in matches {
+        let inside = path.strip_prefix(&fixed).unwrap_or(&path);
+        let to = to.join(inside);
+        make(to.parent().unwrap_or(&to))?;
+        let named = path.strip_prefix(base).ok().and_then(Path::to_str);
+        match named.and_then(|path| inputs.get(path)) {
+            // Over a large one something was mounted, which is gone now.
+            Some((Content::Stored(stored), place)) if place.entry.is_none() => {
+                site.inputs.materialise(stored, &to)?;
+            }
+            Some((Content::Own { path, .. }, place)) if place.entry.is_none() => {
+                copy_all(path, &to)?;
+            }
+            _ if folder.project.is_some() => copy_all(&path, &to)?,
+            other => {
+                Resolver { folder }.settle(&path)?;
+                match other {
+                    // Another glob may match it too.
+                    Some(_) => copy_all(&path, &to)?,
+                    None => move_to(&path, &to)?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Inputs by their places.
+fn inputs(folder: &StageFolder) -> BTreeMap<&str, (&Content, &Place)> {
+    let mut inputs = BTreeMap::new();
+    for (role, places) in &folder.layout {
+        let contents = folder.contents.get(role).map_or(&[][..], Vec::as_slice);
+        for place in places {
+            if let Some(content) = contents.get(place.source) {
+                inputs.insert(place.path.as_str(), (content, place));
+            }
+        }
+    }
+    inputs
+}
+
+/// Puts what links stand for in their places.
+struct Resolver<'a> {
+    folder: &'a StageFolder,
+}
+
+impl Resolver<'_> {
+    /// Makes a file or folder one without links, all of whose content lies in the stage's folder.
+    fn settle(&self, path: &Path) -> Result<()> {
+        let stat = fs::symlink_metadata(path)
+            .with_context(|| format!("{} can't be read", self.name(path)))?;
+        if stat.is_symlink() {
+            let target = self.target(path)?;
+            let aside = path.with_file_name(".settled");
+            fs::remove_file(path).with_context(|| self.name(path))?;
+            self.copy(&target, &aside, 0)?;
+            return fs::rename(&aside, path).with_context(|| self.name(path));
+        }
+        if stat.is_dir() {
+            for entry in fs::read_dir(path).with_context(|| self.unreadable(path))? {
+                self.settle(&entry?.path())?;
+            }
+            return Ok(());
+        }
+        ensure!(
+            stat.is_file(),
+            "{} is a special file (a pipe, socket or device)",
+            self.name(path)
+        );
+        File::open(path)
+            .map(drop)
+            .or_else(|error| {
+                // A program may have made its own file unreadable; one of another user is not ours to read.
+                use std::os::unix::fs::PermissionsExt;
+                fs::set_permissions(path, fs::Permissions::from_mode(0o444)).map_err(|_| error)
+            })
+            .with_context(|| self.unreadable(path))
+    }
+
+    fn unreadable(&self, path: &Path) -> String {
+        format!(
+            "{} can't be read: it belongs to another user, such as that of a container",
+            self.name(path)
+        )
+    }
+
+    /// Copies what links lead to, each link as its content. A second name of a file will do: the store takes a copy of such.
+    fn copy(&self, from: &Path, to: &Path, depth: usize) -> Result<()> {
+        ensure!(
+            depth < LINKS,
+            "{} leads back to a folder above it",
+            self.name(from)
+        );
+        let stat = fs::symlink_metadata(from).with_context(|| self.name(from))?;
+        if stat.is_symlink() {
+            return self.copy(&self.target(from)?, to, depth + 1);
+        }
+        if !stat.is_dir() {
+            return copy_all(from, to);
+        }
+        make(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            self.copy(&entry.path(), &to.join(entry.file_name()), depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Where a link leads, as it is called outside the namespace.
+    fn target(&self, link: &Path) -> Result<PathBuf> {
+        let said = fs::read_link(link).with_context(|| self.name(link))?;
+        let at = link.parent().unwrap_or(link).join(self.real(&said));
+        let lead = || {
+            format!(
+                "{} is a link to {}, which is not in the stage's folder; write the file itself",
+                self.name(link),
+                said.display()
+            )
+        };
+        // By the parts of its path, since what they lead through may be a link as well.
+        let mut real = at.clone();
+        for _ in 0..LINKS {
+            if let Ok(found) = fs::symlink_metadata(&real)
+                && !found.is_symlink()
+            {
+                break;
+            }
+            let Ok(next) = fs::read_link(&real) else {
+                break;
+            };
+            real = real.parent().unwrap_or(&real).join(self.real(&next));
+        }
+        let real = real.canonicalize().with_context(lead)?;
+        let folder = self.folder.path.canonicalize()?;
+        ensure!(real.starts_with(&folder), "{}", lead());
+        let mounted = real.strip_prefix(&folder).ok().and_then(Path::to_str);
+        let mounts = self.folder.mounts.iter();
+        let below = mounts.filter_map(|mount| {
+            let rest = Path::new(mounted?).strip_prefix(&mount.to).ok()?;
+            Some(match rest.as_os_str().is_empty() {
+                true => mount.from.clone(),
+                false => mount.from.join(rest),
+            })
+        });
+        Ok(below.last().unwrap_or(real))
+    }
+
+    /// A path as it is outside: the program knows the folder by its fixed one.
+    fn real(&self, path: &Path) -> PathBuf {
+        let seen = [self.folder.seen.as_path(), process::stage_folder()];
+        let inside = seen.iter().find_map(|seen| path.strip_prefix(seen).ok());
+        inside.map_or(path.to_path_buf(), |inside| self.folder.path.join(inside))
+    }
+
+    fn name(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.folder.path).unwrap_or(path);
+        format!("`{}`", inside.display())
+    }
+}
+
+/// What is said of an output that is not there: what is.
+fn missing(folder: &StageFolder, site: &Site<'_>, file: &str) -> String {
+    let what = match is_glob(file) {
+        true => format!("it ended well, and nothing matches `{file}`"),
+        false => format!("it ended well and did not write `{file}`"),
+    };
+    if folder.project.is_some() {
+        return what;
+    }
+    let wrote = written(folder, site);
+    if wrote.is_empty() {
+        return format!("{what}; it wrote nothing");
+    }
+    let near = |name: &&String| {
+        let (name, file) = (name.to_lowercase(), file.to_lowercase());
+        strsim::damerau_levenshtein(&name, &file) <= 1 + file.len() / 5
+            || Path::new(&name).file_name() == Path::new(&file).file_name()
+    };
+    let meant = wrote.iter().find(near);
+    let mut list: Vec<String> = wrote
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if wrote.len() > NAMED {
+        list.push(format!("{} more", wrote.len() - NAMED));
+    }
+    let hint = meant.map_or(String::new(), |name| format!(": did you mean `{name}`?"));
+    format!("{what}; it wrote {}{hint}", list.join(", "))
+}
+
+/// The files in the folder that were not there when the program started.
+fn written(folder: &StageFolder, site: &Site<'_>) -> Vec<String> {
+    let crate::request::Task::Command(program) = &site.request.task else {
+        return Vec::new();
+    };
+    let given: Vec<&str> = folder.given(program).collect();
+    let mut found = Vec::new();
+    let mut left = vec![String::new()];
+    while let Some(inside) = left.pop() {
+        for entry in fs::read_dir(folder.path.join(&inside))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = match inside.as_str() {
+                "" => name.clone(),
+                inside => format!("{inside}/{name}"),
+            };
+            if path == WORK || given.contains(&path.as_str()) || name == "__pycache__" {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                left.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A path that stays below where it begins.
+pub fn is_inside(path: &Path) -> bool {
+    path.components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
