@@ -560,3 +560,64 @@ fn names_of_outputs_are_resolved() {
     ];
     assert_eq!(ends, labels.map(|label| (label, "cached")));
 }
+
+/// The plugin of another name that has a kind of this name.
+fn with_kind(name: &str) -> String {
+    ECHO.replace("\"name\": \"echo\"", &format!("\"name\": \"{name}\""))
+}
+
+#[test]
+fn a_kind_of_two_plugins_is_named_with_its_plugin() {
+    let text = "[plugins]\nmine = 'plugin'\n[stages.a]\nuses = 'umap'\n";
+    let test = Test::new()
+        .executable("plugin", &with_kind("umap"))
+        .workflow(text)
+        .run("")
+        .status(2)
+        .stderr_has("several plugins have a stage kind `umap`")
+        .stderr_has("uses = \"cluster/umap\" or uses = \"mine/umap\"")
+        .check();
+    let test = test
+        .flow("stages umap --workflow flow.toml")
+        .status(2)
+        .stderr_has("uses = \"cluster/umap\" or uses = \"mine/umap\"")
+        .check();
+    // A kind that only one has needs no more than its name; with its plugin's it is the same.
+    let text = "[plugins]\nmine = 'plugin'\n[stages.a]\nuses = 'mine/umap'\nwith = { whole = 3 }\n\
+                [stages.b]\nuses = 'digits'\nwith = { limit = 20 }\n";
+    let test = test.workflow(text).run("").ran("a b").check();
+    assert!(parameters(&test, "a").contains("\"whole\":3"));
+    let text = text.replace("'digits'", "'data/digits'");
+    test.workflow(&text).run("").cached("a b").check();
+}
+
+#[test]
+fn a_plugin_is_not_called_like_one_of_flow() {
+    Test::new()
+        .executable("plugin", &with_kind("umap"))
+        .workflow("[plugins]\ncluster = 'plugin'\n[stages.a]\nuses = 'cluster/umap'\n")
+        .run("")
+        .status(2)
+        .stderr_has("is called `cluster` too: give this one another name under [plugins]")
+        .check();
+}
+
+#[test]
+fn of_two_plugins_on_the_path_neither_is_taken_silently() {
+    let test = Test::new()
+        .executable("bin/flow-stages-one", ECHO)
+        .executable("bin/flow-stages-two", ECHO)
+        .workflow("[stages.a]\nuses = 'echo'\n");
+    let bin = test.path("bin").display().to_string();
+    let test = test
+        .run("")
+        .env("FLOW_PLUGIN_PATH", &bin)
+        .status(2)
+        .stderr_has("uses = \"one/echo\" or uses = \"two/echo\"")
+        .check();
+    test.workflow("[stages.a]\nuses = 'two/echo'\n")
+        .run("")
+        .env("FLOW_PLUGIN_PATH", &bin)
+        .ran("a")
+        .check();
+}

@@ -11,9 +11,12 @@ use crate::workflow::{self, Loaded, Overrides, Report};
 const WORKFLOW: &str = "[params]\nkeep = 0.8\nnet = { arch = 'cnn', width = 4 }\n\
     [variants.size.large]\nparams.net = { arch = 'cnn', width = 8 }\nstages.a.outputs = { o = 'p' }\n\
     [sweep]\nmode = 'grid'\naxes = { keep = [0.8, 0.9], size = ['base', 'large'] }\n\
+    [environments.e]\nvenv = '.v'\n\
     [stages.a]\nrun = ['sh', '-c', 'echo ${keep} ${net.arch} > ${outputs.o}']\noutputs = { o = 'o' }\n\
-    [stages.b]\nmatrix = { x = [1, 2] }\nrun = 'cat ${inputs.i} > ${outputs.o}'\ninputs = { i = 'a' }\n\
-    outputs = { o = '${matrix.x}.txt' }\n";
+    files = { 'p.yaml' = { n = '${net}', s = '${seed}' } }\nenvironment = 'e'\ntools = ['bwa']\n\
+    inputs = { c = { path = ['src', 'x*'], as = 'in/', exclude = ['*.b'] } }\nenv = { K = '${keep} ${cpus}' }\n\
+    [stages.b]\nmatrix = { x = [1, 2] }\nrun = 'cat ${inputs.i} > ${outputs.o}'\ninputs = { i = { from = 'a', as = '${matrix.x}/' } }\n\
+    outputs = { o = '${matrix.x}.txt' }\n[stages.c]\nrun = 'x ${inputs.all}'\ninputs = { all = { collect = 'b' } }\noutputs = { g = 'g*' }\n";
 
 /// The text of a workflow. Nothing panics: it is planned, or everything that is wrong is shown.
 pub fn workflow(bytes: &[u8]) {

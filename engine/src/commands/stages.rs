@@ -40,17 +40,10 @@ pub fn stages(kind: Option<&str>, workflow_path: Option<&Path>) -> Result<ExitCo
                 "{list}\n\nA page for one of them:\n  flow stages KIND{plugins}"
             ))?;
         }
-        Some(name) => match catalogue.get(name) {
-            Some(kind) => view::print(&view::pages::page(kind))?,
-            None => {
-                let known = catalogue
-                    .kinds()
-                    .map(|k| k.description.name.clone())
-                    .collect();
-                let problem = workflow::Problem::UnknownKind {
-                    kind: name.into(),
-                    known,
-                };
+        Some(name) => match catalogue.resolve(name) {
+            Ok(kind) => view::print(&view::pages::page(kind))?,
+            Err(unresolved) => {
+                let problem = unresolved.problem(name);
                 return Err(wrong(format!(
                     "{problem}; {}",
                     problem.help().unwrap_or_default()

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use flow_plan::plan::kinds::{Catalogue, Kind};
 use flow_plan::plan::type_text;
 use flow_results::words::toml;
-use flow_stage::protocol::KindDescription;
 use serde_json::Value;
 
 use super::layout::{prose, sentence};
@@ -14,7 +13,7 @@ use super::layout::{prose, sentence};
 pub fn list(catalogue: &Catalogue) -> String {
     let rows = catalogue.kinds().map(|kind| {
         let description = &kind.description;
-        vec![description.name.clone(), description.summary.clone()]
+        vec![kind.short_name(), description.summary.clone()]
     });
     prose(rows, 0)
 }
@@ -22,7 +21,7 @@ pub fn list(catalogue: &Catalogue) -> String {
 /// The page of one kind.
 pub fn page(kind: &Kind) -> String {
     let description = &kind.description;
-    let title = format!("{}: {}", description.name, description.summary);
+    let title = format!("{}: {}", kind.short_name(), description.summary);
     let origin = format!(
         "from {} ({}), version {}",
         kind.plugin,
@@ -69,7 +68,7 @@ pub fn page(kind: &Kind) -> String {
         });
         let _ = writeln!(text, "\nwith\n{}", prose(rows, 2));
     }
-    let _ = writeln!(text, "\nexample\n{}", example(description));
+    let _ = writeln!(text, "\nexample\n{}", example(kind));
     let mut notes = vec![match description.resources.cpus {
         0 => "all threads unless `resources` says otherwise".to_string(),
         n => format!("{n} thread(s) unless `resources` says otherwise"),
@@ -102,10 +101,11 @@ pub fn page(kind: &Kind) -> String {
 
 /// A stage of this kind as it may stand in a workflow: its inputs from stages that are called as their roles, the
 /// parameters that it needs, and two that one may want to change.
-fn example(description: &KindDescription) -> String {
+fn example(kind: &Kind) -> String {
+    let description = &kind.description;
     let mut lines = vec![
         format!("[stages.{}]", description.name),
-        format!("uses = \"{}\"", description.name),
+        format!("uses = \"{}\"", kind.short_name()),
     ];
     let table = |entries: Vec<String>| format!("{{ {} }}", entries.join(", "));
     let inputs = description.inputs.iter();

@@ -5,14 +5,20 @@ use serde_json::{Map, Value, json};
 
 /// The schema (draft 2020-12).
 pub fn schema(catalogue: &Catalogue) -> Value {
-    let kinds: Vec<&str> = catalogue
-        .kinds()
-        .map(|kind| kind.description.name.as_str())
-        .collect();
+    let kinds: Vec<String> = catalogue.kinds().map(Kind::short_name).collect();
+    let named = json!({ "type": "string", "pattern": "^[^/]+/[^/]+$" });
+    let variables = json!({
+        "type": "array",
+        "items": { "type": "string", "pattern": VARIABLE },
+        "description": "Environment variables that are passed on; those of `secret_env` are in no key and no log."
+    });
     let stage_keys = json!({
-        "uses": { "enum": kinds, "description": "A stage kind; `flow stages` lists them." },
+        "uses": {
+            "anyOf": [{ "enum": kinds }, named],
+            "description": "A stage kind; `flow stages` lists them. \"mine/train\" is the kind `train` of the plugin `mine`."
+        },
         "run": {
-            "description": "Any program: a list of arguments, or one string for `sh -c`.",
+            "description": "Any program: a list of arguments, or one string for the shell.",
             "anyOf": [
                 { "type": "string", "minLength": 1 },
                 { "type": "array", "minItems": 1, "items": { "type": "string" } }
@@ -26,7 +32,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         "with": { "type": "object", "description": "Parameters of the stage kind." },
         "outputs": {
             "type": "object",
-            "description": "Outputs of a `run` stage: role and file name.",
+            "description": "Outputs of a `run` stage: role and file name, a folder with `/` at its end, or a glob.",
             "minProperties": 1,
             "additionalProperties": { "type": "string", "pattern": r"^(?!/)(?!(.*/)?\.{1,2}(/|$)).+$" }
         },
@@ -51,31 +57,37 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         "timeout": { "type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*[a-zµ]+[\s,]*)+$", "description": "After that the stage is ended: \"90s\", \"2h 30m\"." },
         "retries": { "type": "integer", "minimum": 0, "maximum": 100, "description": "How often it is tried again after a failure." },
         "env": {
-            "type": "array",
-            "items": { "type": "string", "pattern": r"^(?!.*\$\{)[^=]+$" },
-            "description": "Environment variables that are passed on, and part of the key."
-        }
+            "anyOf": [
+                variables,
+                {
+                    "type": "object",
+                    "propertyNames": { "pattern": VARIABLE },
+                    "additionalProperties": { "type": "string" }
+                }
+            ],
+            "description": "Environment variables: a list passes on, a table sets. Part of the key."
+        },
+        "secret_env": variables
     });
+    let stage_keys = merged(stage_keys, program_keys());
     let mut fits: Vec<Value> = catalogue.kinds().map(fits).collect();
     fits.push(json!({
         "if": { "required": ["run"] },
         "then": { "properties": { "uses": false, "with": false } }
     }));
-    fits.push(
-        json!({ "if": { "required": ["uses"] }, "then": { "properties": { "outputs": false } } }),
-    );
+    fits.push(of_kinds());
     let mut needs: Vec<Value> = catalogue.kinds().filter_map(needs).collect();
     needs.push(json!({ "if": { "required": ["run"] }, "then": { "required": ["outputs"] } }));
     let name = json!({ "pattern": "^[A-Za-z][A-Za-z0-9_-]*$" });
     let params = json!({
         "type": "object",
-        "propertyNames": name,
+        "propertyNames": &name,
         "additionalProperties": { "not": { "type": "string", "pattern": "\\$\\{" } },
         "description": "Named values: ${name}."
     });
     let stages = json!({
         "type": "object",
-        "propertyNames": name,
+        "propertyNames": &name,
         "additionalProperties": { "$ref": "#/$defs/stage" }
     });
     json!({
@@ -94,7 +106,10 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "additionalProperties": false,
                 "properties": {
                     "name": { "type": "string" },
-                    "seed": { "type": "integer", "minimum": 0, "description": "Of every seeded stage." }
+                    "seed": { "type": "integer", "minimum": 0, "description": "Of every seeded stage." },
+                    "root": { "type": "string", "description": "The folder that paths start from: the file's own, or one around it." },
+                    "shell": shell(),
+                    "isolation": isolation()
                 }
             },
             "params": params,
@@ -112,7 +127,8 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 }
             },
             "sweep": sweep(),
-            "plugins": { "type": "object", "additionalProperties": { "type": "string" } }
+            "plugins": { "type": "object", "additionalProperties": { "type": "string" } },
+            "environments": environments(&name)
         },
         "$defs": {
             "input": {
@@ -121,9 +137,26 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     {
                         "type": "object",
                         "additionalProperties": false,
-                        "minProperties": 1,
-                        "maxProperties": 1,
-                        "properties": { "path": { "type": "string" }, "collect": { "type": "string" } }
+                        "oneOf": [{ "required": ["from"] }, { "required": ["collect"] }, { "required": ["path"] }],
+                        "dependentRequired": { "exclude": ["path"] },
+                        "properties": {
+                            "from": { "type": "string", "description": "A stage's output." },
+                            "collect": { "type": "string", "description": "That output of all instances of a stage." },
+                            "path": {
+                                "anyOf": [
+                                    { "type": "string" },
+                                    { "type": "array", "minItems": 1, "items": { "type": "string" } }
+                                ],
+                                "description": "Files of yours."
+                            },
+                            "as": {
+                                "type": "string",
+                                "pattern": format!(r"^(\.|{})$", &INSIDE[1..INSIDE.len() - 1]),
+                                "description": "Where a program finds it: a path, `dir/` for into that folder, `.` for the stage's folder itself."
+                            },
+                            "exclude": { "type": "array", "items": { "type": "string" }, "description": "What folders leave out." },
+                            "writable": { "type": "boolean", "description": "Whether a program gets a copy that it may write to." }
+                        }
                     }
                 ]
             },
@@ -139,6 +172,105 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             }
         }
     })
+}
+
+/// A path inside a folder.
+const INSIDE: &str = r"^(?!/)(?!(.*/)?\.{1,2}(/|$)).+$";
+/// The name of an environment variable.
+const VARIABLE: &str = r"^(?!.*\$\{)[^=]+$";
+
+/// The keys of a stage that say what its program works in.
+fn program_keys() -> Value {
+    json!({
+        "shell": shell(),
+        "files": {
+            "type": "object",
+            "propertyNames": { "pattern": r"^(?!.*\$\{)(?!/)(?!(.*/)?\.{1,2}(/|$))(.*[^/])$" },
+            "description": "Files that are written first: path and value; YAML, JSON or TOML by the ending."
+        },
+        "checkpoints": { "type": "string", "pattern": INSIDE, "description": "A folder that survives an attempt." },
+        "folder": { "enum": ["own", "project"], "description": "Where it works." },
+        "isolation": isolation(),
+        "tools": {
+            "anyOf": [
+                { "type": "array", "items": { "type": "string", "minLength": 1 } },
+                { "type": "object", "additionalProperties": { "type": "string", "minLength": 1 } }
+            ],
+            "description": "Programs whose file, or what a command of theirs prints, is part of the key."
+        },
+        "environment": { "type": "string", "description": "One of [environments]." }
+    })
+}
+
+/// What a stage with `uses` may not have: keys, and what inputs of programs say.
+fn of_kinds() -> Value {
+    let mut keys = merged(json!({ "outputs": null }), program_keys());
+    if let Value::Object(keys) = &mut keys {
+        keys.values_mut().for_each(|key| *key = false.into());
+        let input = json!({ "properties": {
+            "as": false,
+            "exclude": false,
+            "writable": false,
+            "path": { "type": "string" }
+        } });
+        keys.insert("inputs".into(), json!({ "additionalProperties": input }));
+    }
+    json!({ "if": { "required": ["uses"] }, "then": { "properties": keys } })
+}
+
+fn shell() -> Value {
+    json!({
+        "type": "array",
+        "minItems": 1,
+        "items": { "type": "string" },
+        "description": "What runs a `run` string, in the place of `bash -euo pipefail`."
+    })
+}
+
+fn isolation() -> Value {
+    json!({
+        "anyOf": [
+            { "const": "required" },
+            {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": { "required": { "type": "boolean" }, "network": { "type": "boolean" } }
+            }
+        ],
+        "description": "How far programs are kept apart from the machine."
+    })
+}
+
+fn environments(name: &Value) -> Value {
+    let text = json!({ "type": "string", "minLength": 1 });
+    let kind = |properties: Value, required: &str| {
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "required": [required]
+        })
+    };
+    let image = json!({ "type": "string", "pattern": r"^(.+@sha256:[0-9a-f]{64}|.+\.sif)$" });
+    let engine = json!({ "enum": ["podman", "docker", "apptainer"] });
+    json!({
+        "type": "object",
+        "propertyNames": name,
+        "additionalProperties": { "anyOf": [
+            kind(json!({ "venv": text, "lock": text }), "venv"),
+            kind(json!({ "conda": text }), "conda"),
+            kind(json!({ "image": image, "engine": engine }), "image")
+        ] },
+        "description": "What programs run in: venv, conda lock file, image by digest."
+    })
+}
+
+/// Two objects as one.
+fn merged(mut first: Value, second: Value) -> Value {
+    if let (Value::Object(first), Value::Object(second)) = (&mut first, second) {
+        first.extend(second);
+    }
+    first
 }
 
 /// `[sweep]`. Axes may be written as tables in tables, so there is no telling more of them.
@@ -244,7 +376,7 @@ fn needs(kind: &Kind) -> Option<Value> {
 }
 
 fn of(kind: &Kind) -> Value {
-    json!({ "required": ["uses"], "properties": { "uses": { "const": kind.description.name } } })
+    json!({ "required": ["uses"], "properties": { "uses": { "const": kind.short_name() } } })
 }
 
 /// Of a schema, which entries tables have to have; nothing where they need not have any.

@@ -8,6 +8,8 @@ use flow_stage::protocol::KindDescription;
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
+use crate::workflow::Problem;
+
 /// The stage kinds at hand, by name.
 #[derive(Debug, Default)]
 pub struct Catalogue {
@@ -54,6 +56,17 @@ pub enum Unresolved {
     Unknown(Vec<String>),
     /// Several plugins have one; this is how to write which is meant.
     Ambiguous(Vec<String>),
+}
+
+impl Unresolved {
+    /// What is wrong with `uses = "kind"`.
+    pub fn problem(self, kind: &str) -> Problem {
+        let kind = kind.into();
+        match self {
+            Unresolved::Unknown(known) => Problem::UnknownKind { kind, known },
+            Unresolved::Ambiguous(known) => Problem::AmbiguousKind { kind, known },
+        }
+    }
 }
 
 /// A plugin's file, and what tells its results from those of another.
@@ -119,6 +132,14 @@ impl Kind {
     /// this name. Those beside flow are never renamed, so that their keys stay.
     pub fn name(&self) -> String {
         if self.is_shared && self.origin != From::Flow {
+            return self.full_name();
+        }
+        self.description.name.clone()
+    }
+
+    /// The shortest name that `uses` may name it by.
+    pub fn short_name(&self) -> String {
+        if self.is_shared {
             return self.full_name();
         }
         self.description.name.clone()
@@ -212,7 +233,9 @@ impl Catalogue {
             (Some(_), Some(_)) => Err(Unresolved::Ambiguous(
                 self.called(written).map(Kind::full_name).collect(),
             )),
-            (None, _) => Err(Unresolved::Unknown(self.kinds().map(Kind::name).collect())),
+            (None, _) => Err(Unresolved::Unknown(
+                self.kinds().map(Kind::short_name).collect(),
+            )),
         }
     }
 

@@ -466,6 +466,3 @@ fn ending<'n>(own: &'n str, instance: &str) -> &'n str {
     }
     &own[start..]
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use flow_stage::protocol::Port;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::kinds::{Catalogue, Kind, Unresolved};
+use super::kinds::{Catalogue, Kind};
 use super::{Output, is_glob};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::template::Piece;
@@ -83,12 +83,7 @@ fn kind<'a>(stage: &Stage, catalogue: &'a Catalogue, problems: &mut Problems) ->
     match catalogue.resolve(&name.value) {
         Ok(kind) => Some(kind),
         Err(unresolved) => {
-            let kind = name.value.clone();
-            let problem = match unresolved {
-                Unresolved::Unknown(known) => Problem::UnknownKind { kind, known },
-                Unresolved::Ambiguous(known) => Problem::AmbiguousKind { kind, known },
-            };
-            problems.add(problem, name.span);
+            problems.add(unresolved.problem(&name.value), name.span);
             None
         }
     }

@@ -84,7 +84,7 @@ pub enum Problem {
     BadTool { name: String },
     #[error("the variable `{name}` stands in `env` and in `secret_env`")]
     SecretTwice { name: String },
-    #[error("the environment `{name}` needs one of `venv`, `conda` and `image`")]
+    #[error("the environment `{name}` needs exactly one of `venv`, `conda` and `image`")]
     EnvironmentWithoutKind { name: String },
     #[error("`{key}` belongs to environments with `{belongs}`")]
     NotForThisEnvironment { key: String, belongs: &'static str },

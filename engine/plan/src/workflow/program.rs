@@ -183,9 +183,8 @@ impl Reader<'_> {
         let mut folder = self.string("`checkpoints`", node)?;
         self.no_reference("`checkpoints`", &folder);
         if !is_inside(&folder.value) {
-            let name = folder.value.clone();
-            self.problems
-                .add(Problem::OutputEscapes { name }, folder.span);
+            let place = folder.value.clone();
+            self.problems.add(Problem::BadPlace { place }, folder.span);
         }
         let length = folder.value.trim_end_matches('/').len();
         folder.value.truncate(length);

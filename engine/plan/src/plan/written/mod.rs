@@ -66,6 +66,3 @@ impl Serialize for Plain<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
