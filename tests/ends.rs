@@ -110,7 +110,7 @@ fn a_run_with_nothing_to_do_starts_no_spawner() {
     let test = test.run("").cached("one").check();
     let test = test
         .env("FLOW_SUPERVISOR", "/no/such/flow")
-        .flow("run flow.toml --force");
+        .flow("run flow.toml --force one");
     test.status(1)
         .stderr_has("/no/such/flow, which starts stages, can't be started")
         .check();

@@ -225,17 +225,14 @@ enum Command {
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == flow_run::process::SUPERVISE)
-    {
-        if let Err(error) = flow_run::process::supervise() {
-            view::tell(&format!(
-                "error: `flow supervise` is for flow itself: {error}"
-            ));
-            return ExitCode::from(2);
-        }
-        return ExitCode::SUCCESS;
+    if let Some(served) = flow_run::process::serve_if_asked() {
+        let Err(error) = served else {
+            return ExitCode::SUCCESS;
+        };
+        view::tell(&format!(
+            "error: `flow supervise` is for flow itself: {error}"
+        ));
+        return ExitCode::from(2);
     }
     // `parse` prints its own errors and ends with 2, or with 0 after `--help`.
     let result = match Cli::parse().command {

@@ -2,6 +2,7 @@
 //! ordinary user, whichever of flow's processes is killed.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that fails is to stop")]
 
 use std::fs;
 use std::io;

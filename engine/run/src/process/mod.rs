@@ -35,7 +35,5 @@ pub use direct::output;
 pub use isolation::{isolation, stage_folder};
 pub use launch::{Confinement, Launch, Mount};
 #[cfg(target_os = "linux")]
-pub use spawner::supervise;
-#[cfg(target_os = "linux")]
-pub use supervised::SUPERVISE;
+pub use supervised::serve_if_asked;
 pub use wire::Used;

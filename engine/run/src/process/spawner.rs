@@ -13,17 +13,16 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 
 use super::child::Ends;
-use super::supervised::MOST_DESCRIPTORS;
 use super::supervisor;
 use super::system::fork;
-use super::wire::Told;
+use super::wire::{MOST_DESCRIPTORS, Told};
 
 /// Serves the flow that has the other end of stdin, until that is gone and all stages with it. To be called by a process
 /// that has one thread, with nothing open but the standard streams.
 ///
 /// # Errors
 /// Where stdin is no such socket, or the system fails.
-pub fn supervise() -> io::Result<()> {
+pub(super) fn supervise() -> io::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::net::sockopt::socket_type(&socket)?;
     // No supervisor may hold flow's socket open under this number.

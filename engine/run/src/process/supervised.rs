@@ -1,6 +1,5 @@
 //! Flow's side of a command under a supervisor, and of the spawner.
 
-use std::ffi::OsStr;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -20,13 +20,24 @@ use rustix::process::Signal;
 use super::child::Ends;
 use super::isolation;
 use super::launch::Launch;
-use super::wire::{KILL, Order, TERM, Told, Used};
+use super::spawner;
+use super::wire::{KILL, MOST_DESCRIPTORS, Order, TERM, Told, Used};
 
 /// The argument with which flow's own program is the spawner.
-pub const SUPERVISE: &str = "supervise";
+const SUPERVISE: &str = "supervise";
 
-/// How many descriptors go with an order at most.
-pub(super) const MOST_DESCRIPTORS: usize = 64;
+/// Whether this program calls [`serve_if_asked`].
+static IS_FLOW: AtomicBool = AtomicBool::new(false);
+
+/// To be called first by `flow`. Where it was started as the spawner, it serves as that, and gives how that went.
+///
+/// # Errors
+/// Where a person started it so, or the system fails.
+pub fn serve_if_asked() -> Option<io::Result<()>> {
+    IS_FLOW.store(true, Ordering::Relaxed);
+    let first = std::env::args_os().nth(1)?;
+    (first == SUPERVISE).then(spawner::supervise)
+}
 
 /// A command under a supervisor.
 #[derive(Debug)]
@@ -267,14 +278,13 @@ fn program() -> io::Result<PathBuf> {
     if let Some(path) = std::env::var_os("FLOW_SUPERVISOR") {
         return Ok(path.into());
     }
-    let own = std::env::current_exe()?;
-    let name = own.file_name().unwrap_or_default().to_string_lossy();
-    // As the kernel calls a program whose file was replaced: this link still leads to it.
-    if name.strip_suffix(" (deleted)").unwrap_or(&name) == "flow" {
+    if IS_FLOW.load(Ordering::Relaxed) {
+        // Also where its file was replaced since.
         return Ok("/proc/self/exe".into());
     }
+    let own = std::env::current_exe()?;
     let folders = own.ancestors().skip(1).take(2);
-    let mut beside = folders.map(|folder| folder.join(OsStr::new("flow")));
+    let mut beside = folders.map(|folder| folder.join("flow"));
     beside.find(|path| path.is_file()).ok_or_else(|| {
         let text = format!(
             "stages are started by the program `flow`, which is not beside {}; FLOW_SUPERVISOR can name it",

@@ -63,6 +63,10 @@ impl Told {
     }
 }
 
+/// How many descriptors go with an order at most: flow's end of the talk, the command's three, and those that are held.
+#[cfg(target_os = "linux")]
+pub(super) const MOST_DESCRIPTORS: usize = 64;
+
 /// Asks the command to end.
 #[cfg(target_os = "linux")]
 pub(super) const TERM: u8 = b't';
