@@ -10,6 +10,7 @@
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
 //! - [`record`]: what is written down of actions and runs, and how it is read again.
 //! - [`plugin`]: finding plugins, and one child process.
+//! - [`surroundings`]: what a program runs in beside its inputs.
 
 mod arrays;
 pub mod budget;
@@ -30,6 +31,7 @@ pub mod request;
 pub mod runner;
 mod site;
 mod state;
+pub mod surroundings;
 mod watch;
 
 pub use runner::{Runner, Summary};
