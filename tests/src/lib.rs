@@ -303,6 +303,11 @@ impl Test {
             .args(&self.arguments)
             .current_dir(&self.folder.project)
             .env("XDG_CACHE_HOME", binaries::cache_folder())
+            // Tests that run at once have nothing to do with each other; calls in one folder share the machine.
+            .env(
+                "FLOW_MACHINE",
+                self.folder.project.with_file_name("machine"),
+            )
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::request::{Input, Made, Request, Source, Task};
 use super::site::Site;
+use crate::machine::domain::SHARE;
 use crate::plugin::process;
 
 /// A process ready to start.
@@ -129,6 +130,9 @@ pub(super) fn prepare(
     };
     let declared: Vec<String> = request.manifest.env.keys().cloned().collect();
     process::clean_environment(&mut command, &declared, share.threads, &share.gpus);
+    if let Some(given) = share.given() {
+        command.env(SHARE, given);
+    }
     Ok(Prepared {
         command,
         program,

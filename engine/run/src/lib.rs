@@ -1,6 +1,7 @@
 //! Bringing a plan up to date: lookup, lease, execute, commit.
 //!
 //! - [`budget`]: what the machine has, and what of it stages hold.
+//! - [`machine`]: what all runs on this machine share of it.
 //! - [`request`]: what one stage's execution needs, written down.
 //! - [`perform`]: a request carried out, from lease to commit; `command` is how its process is put together, `watch` hears what
 //!   it says and how it ends, `outputs` checks what it made, `earlier` finds what it may go on from.
@@ -22,6 +23,7 @@ mod executor;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod local;
+pub mod machine;
 mod outputs;
 pub mod perform;
 pub mod plugin;
