@@ -24,8 +24,12 @@ import inspect
 import json
 import math
 import os
+import site
 import sys
+import sysconfig
+import tempfile
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -38,6 +42,24 @@ PROTOCOL = 1
 ARTIFACTS = ("array", "labels", "mask", "model", "metrics", "table", "dataset", "view", "file", "folder")
 
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", list: "array", dict: "object"}
+
+
+#: Files of Python code that were opened or run since this module was loaded: what `exec` runs is in no `sys.modules`.
+_ran = set()
+_began = time.time()
+
+
+def _audit(event, arguments, ran=_ran.add):
+    # It hears of much else, and whatever it raises would be raised there.
+    if event == "open":
+        path = arguments[0]
+        if isinstance(path, str) and path.endswith(".py"):
+            ran(path)
+    elif event == "exec":
+        ran(getattr(arguments[0], "co_filename", None))
+
+
+sys.addaudithook(_audit)
 
 
 class Failed(Exception):
@@ -84,6 +106,13 @@ class Context:
     def warning(self, message):
         """Tells the user something that does not stop the stage."""
         self._emit(event="warning", message=str(message))
+
+    def _loaded(self):
+        # So that what ran is what was hashed: the engine knows which files its version of this plugin covers.
+        files = _own_code(self.work)
+        for first in range(0, len(files), 1000):
+            some = files[first:first + 1000]
+            self._emit(event="log", message=f"ran code of {len(some)} files of its own", loaded=some)
 
     def _emit(self, **event):
         # One write a line: the reader never sees half an event.
@@ -157,8 +186,13 @@ def _finite(value):
 class Plugin:
     """A list of stage kinds that one executable offers."""
 
-    def __init__(self, name, version):
+    def __init__(self, name, version, *, depends=()):
+        """name, version: for people.
+        depends: files and folders, relative to the plugin's file, that results depend on beside the modules that it
+            imports from its own folder: what it reads or runs by path. They are part of the version of all its kinds.
+        """
         self.name, self.version = name, version
+        self._depends = [str(path) for path in depends]
         self._kinds = {}
 
     def stage(self, *, name=None, version=None, revisions=(), inputs=None, outputs=None, parameters=None, path_parameters=(),
@@ -166,7 +200,8 @@ class Plugin:
         """Makes the decorated function a stage kind. It is called with a `Context` and the parameters by name.
 
         name: what `uses` names; by default the function's name with dashes.
-        version: raise it when the same inputs give other results; left out, the plugin file's digest takes its place.
+        version: raise it when the same inputs give other results for a reason that stands in no file of the plugin's:
+            flow hashes its file, the modules that it imports from its own folder, `depends` and the Python.
         revisions: (version, JSON Schema of the parameters) pairs: a higher version for those parameters alone.
         inputs, outputs: role to (artifact type, phrase), or (artifact type, phrase, "optional") for an input. The
             first output is what a bare stage name refers to.
@@ -213,8 +248,10 @@ class Plugin:
         arguments = sys.argv[1:] if arguments is None else arguments
         if arguments == ["describe"]:
             kinds = [description for description, _ in self._kinds.values()]
-            json.dump({"protocol": PROTOCOL, "plugin": self.name, "version": self.version, "kinds": kinds},
-                      sys.stdout, indent=2)
+            description = {"protocol": PROTOCOL, "plugin": self.name, "version": self.version, "kinds": kinds}
+            if self._depends:
+                description["depends"] = self._depends
+            json.dump(description, sys.stdout, indent=2)
             print()
             sys.exit(0)
         if len(arguments) == 2 and arguments[0] == "run":
@@ -238,6 +275,7 @@ class Plugin:
         context = Context(request, events)
         try:
             function(context, **request["parameters"])
+            context._loaded()
         except Failed as error:
             context._emit(event="error", message=str(error))
             return 1
@@ -268,6 +306,33 @@ class Plugin:
         except TypeError as error:
             raise Failed(f"the parameters are not those of `{kind}`: {error}") from None
         return function, request
+
+
+def _own_code(work):
+    """The files of code that ran in this process and belong neither to Python nor to an installed package, sorted. Code
+    that the stage made itself is none of them: what lies in its work folder, in the user's cache, in that of a compiler, or
+    is younger than this process."""
+    paths = sysconfig.get_paths()
+    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")] + site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        folders.append(site.getusersitepackages())
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folders += [str(work), cache]
+    # Where torch.compile keeps what it wrote.
+    inductor = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    folders.append(inductor or os.path.join(tempfile.gettempdir(), "torchinductor_"))
+    known = tuple(os.path.realpath(folder) + os.sep for folder in folders[:-1])
+    known += (os.path.realpath(folders[-1]) + (os.sep if inductor else ""),)
+    loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    found = set()
+    for file in {*loaded, *_ran}:
+        try:
+            if isinstance(file, str) and os.path.isfile(file) and os.stat(file).st_ctime < _began:
+                if not os.path.realpath(file).startswith(known):
+                    found.add(os.path.abspath(file))
+        except (OSError, ValueError):
+            continue
+    return sorted(found)
 
 
 def _port(kind, role, artifact, summary, optional=None):

@@ -68,7 +68,12 @@ class Base(unittest.TestCase):
         return done.returncode, done.stdout, done.stderr
 
     def events(self, text):
-        return [json.loads(line) for line in text.splitlines()]
+        """All events but the last of a stage that went well, which says what code it ran."""
+        events = [json.loads(line) for line in text.splitlines()]
+        return [event for event in events if "loaded" not in event]
+
+    def loaded(self, text):
+        return [path for line in text.splitlines() for path in json.loads(line).get("loaded", [])]
 
 
 class Example(Base):
@@ -246,6 +251,49 @@ class Showing(Base):
         items = json.loads((self.folder / "view" / "view.json").read_text(encoding="utf-8"))["items"]
         self.assertEqual([item["type"] for item in items], ["table", "vega-lite"])
         self.assertEqual(items[0]["rows"], [["1", 1], ["3", 2]])
+
+
+class Loaded(Base):
+    def run_stage(self, body, depends=""):
+        """The files that a plugin says that it ran, whose one stage does this."""
+        code = self.folder / "code"
+        code.mkdir(exist_ok=True)
+        for name, text in {"beside.py": "import json", "hidden.py": "VALUE = 1", "text.txt": "VALUE = 2"}.items():
+            (code / name).write_text(text, encoding="utf-8")
+        plugin = code / "plugin"
+        plugin.write_text(
+            f"#!{sys.executable}\nimport sys\nsys.path.append({str(HERE)!r})\nimport flow_stage, beside\n"
+            f"plugin = flow_stage.Plugin('mine', '1'{depends})\n@plugin.stage()\n"
+            f"def mine(context):\n    'Does it.'\n    {body}\nplugin.main()\n", encoding="utf-8")
+        plugin.chmod(0o755)
+        work = self.folder / "work"
+        work.mkdir(exist_ok=True)
+        status, out, error = self.start(
+            "run", "mine", stdin=self.request(parameters={}, work=str(work)), plugin=plugin)
+        self.assertEqual(status, 0, error)
+        self.describe = json.loads(self.start("describe", plugin=plugin)[1])
+        return {Path(path).name for path in self.loaded(out)} - {"flow_stage.py"}
+
+    def test_code_outside_of_the_environment_is_told(self):
+        code = self.folder / "code"
+        own = {"plugin", "beside.py"}
+        self.assertEqual(self.run_stage("import csv"), own)
+        self.assertEqual(self.run_stage("import hidden"), own | {"hidden.py"})
+        self.assertEqual(self.run_stage(f"exec(open({str(code / 'hidden.py')!r}).read())"), own | {"hidden.py"})
+        path = str(code / "text.txt")
+        self.assertEqual(self.run_stage(f"exec(compile(open({path!r}).read(), {path!r}, 'exec'))"), own | {"text.txt"})
+        self.assertEqual(self.run_stage(f"__import__('runpy').run_path({path!r})"), own | {"text.txt"})
+
+    def test_code_that_the_stage_made_is_its_own(self):
+        made = "p = context.work / 'made.py'; p.write_text('V = 1'); __import__('runpy').run_path(str(p))"
+        self.assertEqual(self.run_stage(made), {"plugin", "beside.py"})
+        self.assertEqual(self.run_stage(made.replace("context.work", "context.work.parent")), {"plugin", "beside.py"})
+
+    def test_what_it_depends_on_stands_in_its_description(self):
+        self.run_stage("pass", ", depends=['config.json', 'lib']")
+        self.assertEqual(self.describe["depends"], ["config.json", "lib"])
+        self.run_stage("pass")
+        self.assertNotIn("depends", self.describe)
 
 
 class GoingOn(Base):

@@ -305,6 +305,11 @@ impl Test {
             .current_dir(&self.folder.project)
             .env("HOME", &home)
             .env("XDG_CACHE_HOME", binaries::cache_folder())
+            // Tests that run at once have nothing to do with each other; calls in one folder share the machine.
+            .env(
+                "FLOW_MACHINE",
+                self.folder.project.with_file_name("machine"),
+            )
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())

@@ -1,6 +1,14 @@
 //! What the machine has, and what of it stages hold: threads, GPUs, memory.
 
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Weak;
+
 use flow_plan::plan::Resources;
+
+use crate::machine::domain::Given;
+use crate::machine::gpus;
+use crate::machine::ledger::{Held, Total, Wanted};
 
 /// What this machine has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +22,18 @@ pub struct Machine {
 }
 
 /// What one stage holds while it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Share {
     /// Threads.
     pub threads: u32,
     /// GPUs, by name.
     pub gpus: Vec<String>,
+    /// The open file that other runs know this share by: it is theirs once no process has it open. Gone when the stage's
+    /// process is.
+    pub lock: Weak<File>,
     memory: u64,
+    /// Where runs inside the stage meet.
+    room: Option<PathBuf>,
 }
 
 /// What may be given out at once, and what is.
@@ -35,21 +48,18 @@ pub struct Budget {
 }
 
 impl Machine {
-    /// Looks at this machine. GPUs are those that `CUDA_VISIBLE_DEVICES` names, else NVIDIA's device files.
+    /// Looks at this machine; inside a stage, at what the stage has of it.
     pub fn here() -> Machine {
-        let gpus = match std::env::var("CUDA_VISIBLE_DEVICES") {
-            Ok(names) => names
-                .split(',')
-                .map(|name| name.trim().to_string())
-                .filter(|name| !name.is_empty())
-                .collect(),
-            Err(_) => nvidia_devices(),
-        };
+        let given = Given::here();
+        let cores = std::thread::available_parallelism();
+        let cores = cores.map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         Machine {
-            cores: std::thread::available_parallelism()
-                .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
-            gpus,
-            memory: memory(),
+            cores: given.as_ref().map_or(cores, |given| given.threads.max(1)),
+            gpus: gpus::here(),
+            memory: match given {
+                Some(given) if given.memory > 0 => given.memory,
+                _ => memory(),
+            },
         }
     }
 
@@ -87,19 +97,33 @@ fn memory() -> u64 {
     u64::MAX
 }
 
-fn nvidia_devices() -> Vec<String> {
-    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
-    let mut numbers: Vec<u32> = entries
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            name.strip_prefix("nvidia")?.parse().ok()
-        })
-        .collect();
-    numbers.sort_unstable();
-    numbers.iter().map(u32::to_string).collect()
-}
-
 impl Share {
+    /// What it asks of all that runs on this machine share.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            threads: self.threads,
+            memory: self.memory,
+            gpus: self.gpus.len(),
+        }
+    }
+
+    /// Takes note of what it got there. Which GPUs it has is not for one run to say.
+    pub(super) fn hold(&mut self, held: &Held) {
+        self.gpus.clone_from(&held.gpus);
+        self.lock = held.lock();
+        self.room.clone_from(&held.room);
+    }
+
+    /// What tells a flow inside the stage of it: the value of the variable [`domain::SHARE`](crate::machine::domain::SHARE).
+    pub fn given(&self) -> Option<String> {
+        let given = Given {
+            folder: self.room.clone()?,
+            threads: self.threads,
+            memory: self.memory,
+        };
+        serde_json::to_string(&given).ok()
+    }
+
     /// The device that the protocol names.
     pub fn device(&self) -> &'static str {
         if self.gpus.is_empty() {
@@ -120,6 +144,16 @@ impl Budget {
             threads: 0,
             memory: 0,
             holders: 0,
+        }
+    }
+
+    /// What there is for this run and all others: at least as many threads as this one may give out.
+    pub(super) fn total(&self) -> Total {
+        Total {
+            threads: self.machine.cores.max(self.jobs),
+            memory: self.machine.memory,
+            identities: gpus::identities(&self.machine.gpus),
+            gpus: self.machine.gpus.clone(),
         }
     }
 
@@ -157,7 +191,9 @@ impl Budget {
         Some(Share {
             threads,
             gpus: self.free_gpus.drain(..gpus).collect(),
+            lock: Weak::new(),
             memory,
+            room: None,
         })
     }
 
@@ -202,9 +238,9 @@ mod tests {
             (first.device(), &first.gpus[..]),
             ("cuda:0", &["0".to_string()][..])
         );
-        assert_eq!(budget.take(&asked(1, 2, 0)), None, "one GPU is left");
-        assert_eq!(budget.take(&asked(1, 0, 50)), None, "40 bytes are left");
-        assert_eq!(budget.take(&asked(0, 0, 0)), None, "3 threads are left");
+        assert!(budget.take(&asked(1, 2, 0)).is_none(), "one GPU is left");
+        assert!(budget.take(&asked(1, 0, 50)).is_none(), "40 bytes are left");
+        assert!(budget.take(&asked(0, 0, 0)).is_none(), "3 threads are left");
         let second = budget.take(&asked(3, 1, 40)).unwrap();
         assert_eq!(second.gpus, ["1"]);
         budget.give_back(first);
@@ -217,11 +253,11 @@ mod tests {
         let mut budget = budget(1);
         let all = budget.take(&asked(0, 0, 1000)).unwrap();
         assert_eq!(all.threads, 4);
-        assert_eq!(budget.take(&asked(1, 0, 0)), None);
+        assert!(budget.take(&asked(1, 0, 0)).is_none());
         budget.give_back(all);
         let one = budget.take(&asked(1, 0, 0)).unwrap();
         assert_eq!((one.threads, one.device()), (1, "cpu"));
-        assert_eq!(budget.take(&asked(1, 0, 0)), None, "jobs is 1");
+        assert!(budget.take(&asked(1, 0, 0)).is_none(), "jobs is 1");
     }
 
     #[test]

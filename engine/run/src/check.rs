@@ -125,7 +125,8 @@ impl Checker<'_> {
             broken: None,
         };
         let budget = Budget::new(machine, options.jobs);
-        drive_here(&mut state, self.store, budget, self.stop);
+        let workflow = self.folder.display().to_string();
+        drive_here(&mut state, self.store, &workflow, budget, self.stop);
         if let Some(error) = state.broken {
             return Err(error);
         }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::folder::{self, StageFolder};
 use super::request::{Input, Made, Source, Task};
 use super::site::Site;
+use crate::machine::domain::SHARE;
 use crate::process::environment::{For, environment};
 use crate::process::{self, Confinement, Launch, Mount};
 
@@ -155,6 +156,9 @@ fn prepare_kind(
     launch.arguments = vec!["run".into(), kind.into()];
     launch.folder = scratch;
     launch.environment = environment(For::Plugin, &request.variables, share.threads, &share.gpus);
+    if let Some(given) = share.given() {
+        launch.environment.push((SHARE.into(), given.into()));
+    }
     launch.confinement = placing.confinement();
     let mut line = serde_json::to_vec(&asked).context("a path is not valid UTF-8")?;
     line.push(b'\n');

@@ -1,6 +1,7 @@
 //! Bringing a plan up to date: lookup, lease, execute, commit.
 //!
 //! - [`budget`]: what the machine has, and what of it stages hold.
+//! - [`machine`]: what all runs on this machine share of it.
 //! - [`request`]: what one stage's execution needs, written down.
 //! - [`perform`]: a request carried out, from lease to commit; `command` is how its process is put together, `watch` hears what
 //!   it says and how it ends, [`folder`] is where a program works, `outputs` checks what it made, `earlier` finds what it may go on from.
@@ -11,6 +12,7 @@
 //! - [`record`]: what is written down of actions and runs, and how it is read again.
 //! - [`plugin`]: finding plugins.
 //! - [`process`]: a stage's process, from its start until nothing of it is left.
+//! - [`surroundings`]: what a program runs in beside its inputs.
 
 mod arrays;
 pub mod budget;
@@ -23,6 +25,7 @@ pub mod folder;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod local;
+pub mod machine;
 mod outputs;
 pub mod perform;
 pub mod plugin;
@@ -33,6 +36,7 @@ pub mod request;
 pub mod runner;
 mod site;
 mod state;
+pub mod surroundings;
 mod watch;
 
 pub use runner::{Runner, Summary};

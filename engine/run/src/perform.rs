@@ -97,7 +97,7 @@ impl Site<'_> {
         let say = |event| tell(Told::Event(event));
         let mut told = None;
         let mut waiting = |holder: &Holder| {
-            let holder = holder.to_string();
+            let holder = format!("{holder}, which computes it");
             if told.as_ref() != Some(&holder) {
                 say(Event::Waiting {
                     label: request.label.clone(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flow_cache::{Digest, Key, Record};
-use flow_plan::plan::kinds::Catalogue;
+use flow_plan::plan::kinds::{Catalogue, Code};
 use flow_plan::plan::{self, Files, Origin, Output, Plan, Program, Resources, Variables, layout};
 use petgraph::graph::NodeIndex;
 use serde::{Deserialize, Serialize};
@@ -65,8 +65,11 @@ pub enum Task {
         program: PathBuf,
         /// The plugin's name and version.
         plugin: String,
-        /// The digest of the plugin's file.
+        /// The digest of the plugin's code.
         digest: String,
+        /// The files that it is of, where that is more than the plugin's own.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        code: Vec<Code>,
         /// All parameters. Path parameters stand as written.
         parameters: Map<String, Value>,
         /// Whether the kind keeps checkpoints.
@@ -177,6 +180,7 @@ impl Requests<'_> {
                     program: kind.program.clone(),
                     plugin: kind.plugin.clone(),
                     digest: kind.digest.clone(),
+                    code: kind.code.clone(),
                     parameters: parameters.clone(),
                     checkpoints: kind.description.checkpoints,
                     continues: kind.description.continues.clone(),

@@ -72,7 +72,8 @@ impl Runner<'_> {
             stages: options.wanted.len(),
         });
         let budget = Budget::new(options.machine.clone(), options.jobs);
-        drive_here(&mut state, self.store, budget, self.stop);
+        let workflow = &self.workflow.name;
+        drive_here(&mut state, self.store, workflow, budget, self.stop);
         state.leave_out_the_rest();
         let end = state.summary(self.started.elapsed().as_secs_f64());
         state.event(Event::Run(end.clone()));

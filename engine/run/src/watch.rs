@@ -1,16 +1,19 @@
 //! One stage's process from its start to its end: what it says, and how it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail};
 use flow_stage::protocol;
 
 use super::command::Prepared;
+use super::request::Task;
 use super::site::Site;
+use crate::plugin;
 use crate::process::lines::Lines;
 use crate::process::mask::Mask;
 use crate::process::{Ending, Hearing, Process, Stream, Used};
@@ -54,6 +57,7 @@ pub(super) fn watch(
         log,
         tell,
         facts: BTreeMap::new(),
+        loaded: BTreeSet::new(),
         error: None,
         garbage: None,
     };
@@ -96,10 +100,17 @@ pub(super) fn watch(
             "it was ended after its timeout of {} s; raise `timeout`, or find out in the log what it waits for",
             request.timeout.unwrap_or_default().as_secs()
         ),
-        Ending::Exited(status) if status.success() => Ok(Some(Watched {
-            facts: listener.facts,
-            used: end.used,
-        })),
+        Ending::Exited(status) if status.success() => {
+            if let Task::Kind { code, .. } = &request.task
+                && !code.is_empty()
+            {
+                plugin::check(code, &listener.loaded)?;
+            }
+            Ok(Some(Watched {
+                facts: listener.facts,
+                used: end.used,
+            }))
+        }
         Ending::Exited(status) => match listener.error {
             Some(message) => bail!("{message}"),
             None => bail!("{}", how_it_ended(status, request.plugin())),
@@ -160,6 +171,8 @@ struct Listener<'a, T: Fn(Event)> {
     tell: &'a T,
     /// What it says that it computes with.
     facts: BTreeMap<String, String>,
+    /// The files of code that it says that it ran.
+    loaded: BTreeSet<PathBuf>,
     /// Its last words.
     error: Option<String>,
     /// The first line that was no event.
@@ -197,9 +210,14 @@ impl<T: Fn(Event)> Listener<'_, T> {
                     step,
                 });
             }
-            Ok(protocol::Event::Log { message, facts }) => {
+            Ok(protocol::Event::Log {
+                message,
+                facts,
+                loaded,
+            }) => {
                 self.write(&message);
                 self.facts.extend(facts);
+                self.loaded.extend(loaded);
             }
             Ok(protocol::Event::Warning { message }) => {
                 self.write(&format!("warning: {message}"));

@@ -34,9 +34,7 @@ impl View for Lines {
             }
             Event::Waiting { label, holder } => {
                 self.heard(label);
-                tell(&format!(
-                    "waiting   {label} for {holder}, which computes it"
-                ));
+                tell(&format!("waiting   {label} for {holder}"));
             }
             Event::Progress {
                 label,

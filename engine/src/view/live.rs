@@ -75,8 +75,7 @@ impl View for Live {
                 self.line(&format!("continues {label}, from {then}"));
             }
             Event::Waiting { label, holder } => {
-                let text = format!("waits for {holder}, which computes it");
-                self.start(label, text);
+                self.start(label, format!("waits for {holder}"));
             }
             Event::Progress {
                 label,

@@ -110,6 +110,7 @@ impl Context {
         self.emit(&Event::Log {
             message: message.into(),
             facts: BTreeMap::new(),
+            loaded: Vec::new(),
         });
     }
 
@@ -124,6 +125,7 @@ impl Context {
         self.emit(&Event::Log {
             message: format!("computes with {}", named.join(", ")),
             facts,
+            loaded: Vec::new(),
         });
     }
 

@@ -43,6 +43,7 @@ impl Plugin {
             plugin: self.name.clone(),
             version: self.version.clone(),
             kinds: self.stages.iter().map(|(kind, _)| kind.clone()).collect(),
+            depends: Vec::new(),
         }
     }
 

@@ -23,6 +23,10 @@ pub struct Description {
     pub version: String,
     /// Its stage kinds.
     pub kinds: Vec<KindDescription>,
+    /// Files and folders, relative to the plugin's own folder, that its results depend on beside its code. For plugins in
+    /// Python; of others only their file counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends: Vec<String>,
 }
 
 /// One stage kind.
@@ -285,6 +289,10 @@ pub enum Event {
         /// sets), by name: it goes into the provenance.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         facts: BTreeMap<String, String>,
+        /// Files of code that the stage has run and that belong to no installed package: each has to be in the plugin's
+        /// version. Of several such lists all count.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        loaded: Vec<PathBuf>,
     },
     /// Something that a person should know although the stage goes on.
     Warning {

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use flow_stage::protocol::KindDescription;
 use jsonschema::Validator;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::workflow::Problem;
@@ -28,9 +29,12 @@ pub struct Kind {
     pub program: PathBuf,
     /// The plugin's name and version, for provenance.
     pub plugin: String,
-    /// The digest of the plugin's file, for provenance.
+    /// The digest of the plugin's code, for provenance.
     pub digest: String,
+    /// The files that the digest is of, where that is more than the plugin's own.
+    pub code: Vec<Code>,
     /// What goes into the key, but for [`Kind::version_with`]: the declared version, else the digest of the plugin's file.
+    /// Of a plugin whose code is known, both.
     pub version: String,
     /// What the plugin is called in `uses`, before the slash.
     pub owner: String,
@@ -76,12 +80,26 @@ pub struct Plugin {
     pub program: PathBuf,
     /// Name and version.
     pub name: String,
-    /// The digest of the file.
+    /// The digest of the file, or of `code`.
     pub digest: String,
+    /// The files that it is made of, where more than its own is known: then a version that it declares is no promise for all
+    /// of them, and stands beside the digest.
+    pub code: Vec<Code>,
     /// What it is called in `uses`, before the slash.
     pub owner: String,
     /// Where it was found.
     pub origin: From,
+}
+
+/// A file of a plugin's code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// Where it is, absolute.
+    pub path: PathBuf,
+    /// Its size, times and inode: while they are the same, so is its content.
+    pub state: String,
+    /// The digest of its content.
+    pub digest: String,
 }
 
 /// A kind's schemas, ready for use.
@@ -109,16 +127,26 @@ impl Validators {
     }
 }
 
+/// What a version that a plugin declares comes to in the key.
+fn declared(version: u32, digest: &str, code: &[Code]) -> String {
+    match code {
+        [] => version.to_string(),
+        _ => format!("{version} with code {digest}"),
+    }
+}
+
 impl Kind {
     fn new(plugin: &Plugin, description: KindDescription) -> Kind {
         let version = match description.version {
-            Some(version) => version.to_string(),
-            None => format!("file {}", plugin.digest),
+            Some(version) => declared(version, &plugin.digest, &plugin.code),
+            None if plugin.code.is_empty() => format!("file {}", plugin.digest),
+            None => format!("code {}", plugin.digest),
         };
         Kind {
             program: plugin.program.clone(),
             plugin: plugin.name.clone(),
             digest: plugin.digest.clone(),
+            code: plugin.code.clone(),
             version,
             owner: plugin.owner.clone(),
             origin: plugin.origin,
@@ -169,9 +197,10 @@ impl Kind {
         // A workflow is refused before where a schema is none.
         let revisions = self.validators().into_iter().flat_map(|v| &v.revisions);
         let mut fitting = revisions.filter(|(_, when)| when.is_valid(&parameters));
-        fitting
-            .next()
-            .map_or_else(|| self.version.clone(), |(version, _)| version.to_string())
+        fitting.next().map_or_else(
+            || self.version.clone(),
+            |(version, _)| declared(*version, &self.digest, &self.code),
+        )
     }
 
     fn validators(&self) -> Result<&Validators, &str> {

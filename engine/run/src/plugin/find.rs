@@ -1,24 +1,27 @@
 //! Finding plugins on this machine, and asking them what they offer.
 //!
-//! What a plugin describes is remembered by the identity of its file, so that a run with nothing to do starts no
-//! process.
+//! What a plugin describes is remembered by the identity of its file, and of all other files of its code where they are
+//! known, so that a run with nothing to do starts no process.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use flow_plan::plan::Variables;
-use flow_plan::plan::kinds::{Catalogue, From, Plugin};
+use flow_plan::plan::kinds::{Catalogue, Code, From, Plugin};
 use flow_plan::workflow::Workflow;
 use flow_plan::workflow::problem::{Problem, Problems};
 use flow_stage::protocol::{Description, PROTOCOL};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::python::{self, Python};
+use super::script;
 use crate::process::environment::{For, environment};
 use crate::process::{Launch, output};
+use crate::surroundings::seen::Seen;
 
 /// How executables are called that are looked for beside flow and on the PATH.
 const PREFIX: &str = "flow-stages-";
@@ -49,17 +52,22 @@ pub fn find(workflow: Option<&Workflow>, problems: &mut Problems) -> Catalogue {
 }
 
 /// What tells one catalogue from another without reading it: the places and times of all plugin files, those that a
-/// workflow names among them.
+/// workflow names among them, and of the files that they import.
 pub fn identity(named: &[PathBuf]) -> String {
     let programs = beside().into_iter().chain(named.iter().cloned());
     let mut hasher = blake3::Hasher::new();
     for program in programs.chain(around()) {
-        let identity = program
-            .canonicalize()
-            .ok()
-            .and_then(|p| file_identity(&p).ok());
-        hasher.update(identity.unwrap_or_default().as_bytes());
+        let Ok(program) = program.canonicalize() else {
+            continue;
+        };
+        let interpreter = script::python(&program);
+        let identity = identity_of(&program, interpreter.as_deref()).unwrap_or_default();
+        hasher.update(identity.as_bytes());
         hasher.update(b"\n");
+        // Where nothing is remembered of its modules, nobody can say that they are the same.
+        if interpreter.is_some() && Known::remembered(&identity).is_none() {
+            hasher.update(format!("{:?}", SystemTime::now()).as_bytes());
+        }
     }
     hasher.finalize().to_hex().to_string()
 }
@@ -106,6 +114,7 @@ fn add(
         digest: known.digest,
         owner: owner.into(),
         origin,
+        code: known.code,
     };
     catalogue.add(&plugin, known.description.kinds);
     Ok(())
@@ -140,21 +149,12 @@ fn around() -> Vec<PathBuf> {
         .collect()
 }
 
-/// What tells a plugin's file from another one without reading it.
-fn file_identity(program: &Path) -> Result<String> {
-    let metadata = program
-        .metadata()
-        .with_context(|| format!("{} can't be looked at", program.display()))?;
-    Ok(format!(
-        "{} {} {}.{:09} {}.{:09} {}",
-        program.display(),
-        metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-        metadata.ino()
-    ))
+/// What tells a plugin's file, and the Python that runs it, from others without reading them.
+fn identity_of(program: &Path, interpreter: Option<&Path>) -> Result<String> {
+    let seen = Seen::now(program);
+    ensure!(seen.is_there(), "{} can't be looked at", program.display());
+    let interpreter = interpreter.map(|path| format!("\n{}", Seen::now(path).text()));
+    Ok(seen.text() + &interpreter.unwrap_or_default())
 }
 
 /// The plugins in a folder, by name.
@@ -178,44 +178,69 @@ fn executables(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is remembered of one plugin file.
+/// What is remembered of one plugin.
 #[derive(Serialize, Deserialize)]
 struct Known {
     identity: String,
     digest: String,
     description: Description,
+    /// The files of its code, where they are known.
+    #[serde(default)]
+    code: Vec<Code>,
+    /// What else has to be as it was.
+    #[serde(default)]
+    seen: Vec<Seen>,
 }
 
 impl Known {
     fn of(program: &Path) -> Result<Known> {
-        let identity = file_identity(program)?;
-        let memo = memo_folder().map(|folder| {
-            let name = blake3::hash(identity.as_bytes()).to_hex();
-            folder.join(format!("{}.json", &name[..32]))
-        });
-        if let Some(path) = &memo
-            && let Ok(text) = fs::read(path)
-            && let Ok(known) = serde_json::from_slice::<Known>(&text)
-            && known.identity == identity
-            && known.description.protocol == PROTOCOL
-        {
+        let interpreter = script::python(program);
+        let identity = identity_of(program, interpreter.as_deref())?;
+        if let Some(known) = Known::remembered(&identity) {
             return Ok(known);
         }
-        let mut hasher = blake3::Hasher::new();
-        hasher
-            .update_mmap_rayon(program)
-            .with_context(|| format!("{} can't be read", program.display()))?;
-        let known = Known {
-            identity,
-            digest: hasher.finalize().to_hex().to_string(),
-            description: describe(program)?,
+        let known = match interpreter {
+            Some(interpreter) => {
+                let mut python = Python::of(program, &interpreter)?;
+                let description = describe(program)?;
+                python.depends(&description.depends)?;
+                Known {
+                    digest: python.digest(),
+                    identity,
+                    description,
+                    code: python.code,
+                    seen: python.seen,
+                }
+            }
+            None => Known {
+                digest: python::digest(program)?,
+                identity,
+                description: describe(program)?,
+                code: Vec::new(),
+                seen: Vec::new(),
+            },
         };
         // Without a memory the next start asks the plugin again, nothing worse.
-        if let Some(path) = memo {
+        if let Some(path) = memo(&known.identity) {
             let _ = remember(&path, &known);
         }
         Ok(known)
     }
+
+    /// What is remembered of a plugin with this identity, while all of its files are as they were.
+    fn remembered(identity: &str) -> Option<Known> {
+        let known: Known = serde_json::from_slice(&fs::read(memo(identity)?).ok()?).ok()?;
+        let is_same = known.identity == identity
+            && known.description.protocol == PROTOCOL
+            && known.seen.iter().all(Seen::holds);
+        is_same.then_some(known)
+    }
+}
+
+/// The file that remembers a plugin.
+fn memo(identity: &str) -> Option<PathBuf> {
+    let name = blake3::hash(identity.as_bytes()).to_hex();
+    Some(memo_folder()?.join(format!("{}.json", &name[..32])))
 }
 
 fn remember(path: &Path, known: &Known) -> Result<()> {

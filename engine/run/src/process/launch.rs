@@ -100,6 +100,14 @@ impl Launch {
         }
     }
 
+    /// A program with flow's own variables.
+    pub fn with_own_environment(program: impl Into<OsString>) -> Launch {
+        Launch {
+            environment: std::env::vars_os().collect(),
+            ..Launch::new(program)
+        }
+    }
+
     /// As the system starts it.
     pub(super) fn command(&self) -> Command {
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
@@ -115,6 +123,12 @@ impl Launch {
             .process_group(0);
         command
     }
+}
+
+/// The file that a name means on flow's own `PATH`, else the name.
+pub fn found(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    find(OsStr::new(name), &path).unwrap_or_else(|| name.into())
 }
 
 /// The file that a name means on this `PATH`; none where that depends on the folder in which it is started.

@@ -109,11 +109,11 @@ pub enum Event {
         /// What was smaller there: `epochs.max = 10`.
         then: String,
     },
-    /// A stage waits for another run that computes the same key.
+    /// A stage waits: for its share of the machine, or for another run that computes the same key.
     Waiting {
         /// The instance.
         label: String,
-        /// For whom.
+        /// For what, and for whom.
         holder: String,
     },
     /// How far a stage is.

@@ -1,0 +1,270 @@
+//! Environments and tools: what is in the key of them, and what is refused.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flow_cache::Store;
+use flow_plan::plan::Environment;
+use flow_run::surroundings::{Started, Surroundings, resolve, tools};
+
+/// A folder with a store and a virtual environment.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        let made = Command::new("python3")
+            .args(["-m", "venv", "--without-pip"])
+            .arg(place.at("venv"))
+            .status();
+        assert!(made.unwrap().success());
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.at("store")).unwrap()
+    }
+
+    fn site(&self) -> PathBuf {
+        let python = fs::read_dir(self.at("venv/lib")).unwrap().next();
+        python.unwrap().unwrap().path().join("site-packages")
+    }
+
+    /// As pip leaves a distribution.
+    fn install(&self, name: &str, version: &str, sum: &str) {
+        let info = self.site().join(format!("{name}-{version}.dist-info"));
+        fs::create_dir(&info).unwrap();
+        let metadata =
+            format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: no\n");
+        fs::write(info.join("METADATA"), metadata).unwrap();
+        let record = format!(
+            "{name}.py,sha256={sum},1\n../../../bin/{name},sha256={sum}x,1\n{name}-{version}.dist-info/RECORD,,\n"
+        );
+        fs::write(info.join("RECORD"), record).unwrap();
+    }
+
+    fn venv(&self, lock: Option<&str>, inputs: &[PathBuf]) -> Result<Surroundings, String> {
+        let environment = Environment::Venv {
+            folder: "venv".into(),
+            lock: lock.map(String::from),
+        };
+        resolve(&environment, self.0.path(), inputs, &self.store()).map_err(|e| e.to_string())
+    }
+}
+
+#[test]
+fn a_virtual_environment_is_what_is_installed_there() {
+    let place = Place::new();
+    let empty = place.venv(None, &[]).unwrap();
+    place.install("Thing_One", "1.0", "abc");
+    let one = place.venv(None, &[]).unwrap();
+    assert_ne!(one.digest, empty.digest);
+    assert_eq!(place.venv(None, &[]).unwrap(), one);
+    // The same elsewhere is the same.
+    let other = Place::new();
+    other.install("Thing_One", "1.0", "abc");
+    assert_eq!(other.venv(None, &[]).unwrap().digest, one.digest);
+    let third = Place::new();
+    third.install("Thing_One", "1.0", "abd");
+    assert_ne!(third.venv(None, &[]).unwrap().digest, one.digest);
+}
+
+#[test]
+fn a_lock_file_has_to_agree() {
+    let place = Place::new();
+    place.install("Thing_One", "1.0", "abc");
+    let of = |text: &str| {
+        fs::write(place.at("requirements.txt"), text).unwrap();
+        place.venv(Some("requirements.txt"), &[])
+    };
+    let agrees = of("thing.one==1.0\n").unwrap();
+    assert_ne!(agrees.digest, place.venv(None, &[]).unwrap().digest);
+    let error = of("thing-one==1.1\n").unwrap_err();
+    assert!(
+        error.contains("pins thing-one 1.1") && error.contains("thing-one 1.0"),
+        "{error}"
+    );
+    let error = of("thing-one==1.0\nother==2\n").unwrap_err();
+    assert!(
+        error.contains("pins other 2") && error.contains("none"),
+        "{error}"
+    );
+    let error = of("thing-one>=1.0\n").unwrap_err();
+    assert!(error.contains("thing-one>=1.0"), "{error}");
+}
+
+#[test]
+fn code_linked_from_elsewhere_is_refused_unless_it_is_an_input() {
+    let place = Place::new();
+    let source = place.at("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(
+        place.site().join("__editable__.mine.pth"),
+        format!("{}\n", source.display()),
+    )
+    .unwrap();
+    let error = place.venv(None, &[]).unwrap_err();
+    assert!(
+        error.contains("__editable__.mine.pth") && error.contains("--editable"),
+        "{error}"
+    );
+    place.venv(None, std::slice::from_ref(&source)).unwrap();
+    fs::remove_file(place.site().join("__editable__.mine.pth")).unwrap();
+    place.venv(None, &[]).unwrap();
+    place.install("mine", "1", "a");
+    let url = format!(
+        r#"{{"dir_info": {{"editable": true}}, "url": "file://{}"}}"#,
+        source.display()
+    );
+    fs::write(place.site().join("mine-1.dist-info/direct_url.json"), url).unwrap();
+    // Another time than when it was read before.
+    fs::write(place.site().join("x.pth"), "").unwrap();
+    assert!(place.venv(None, &[]).unwrap_err().contains("mine-1"));
+    let error = resolve(
+        &Environment::Venv {
+            folder: "source".into(),
+            lock: None,
+        },
+        place.0.path(),
+        &[],
+        &place.store(),
+    );
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("no virtual environment")
+    );
+}
+
+#[test]
+fn programs_of_a_virtual_environment_come_first() {
+    let place = Place::new();
+    let surroundings = place.venv(None, &[]).unwrap();
+    let started = Started {
+        program: "python3".into(),
+        arguments: vec!["-c".into(), "import sys; print(sys.prefix)".into()],
+        environment: BTreeMap::from([("PATH".into(), std::env::var("PATH").unwrap())]),
+    };
+    let folder = flow_run::surroundings::Place {
+        folder: Path::new("/"),
+        seen_as: Path::new("/"),
+        inputs: &[],
+        network: true,
+    };
+    let started = surroundings.wrap(started, &folder);
+    let output = Command::new(&started.program)
+        .args(&started.arguments)
+        .env_clear()
+        .envs(&started.environment)
+        .output()
+        .unwrap();
+    let prefix = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        Path::new(prefix.trim()),
+        place.at("venv").canonicalize().unwrap()
+    );
+    assert_eq!(
+        started.environment["VIRTUAL_ENV"],
+        place.at("venv").display().to_string()
+    );
+}
+
+/// A folder of programs, and the value of a tool there.
+fn tool(place: &Path, name: &str, command: Option<&str>) -> Result<String, String> {
+    let path = format!("{}:/usr/bin:/bin", place.join("bin").display());
+    let environment = BTreeMap::from([("PATH".to_string(), path)]);
+    let store = Store::open(&place.join("store")).unwrap();
+    tools::value(name, command, &environment, None, &store).map_err(|e| e.to_string())
+}
+
+fn program(place: &Path, name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(place.join("bin")).unwrap();
+    let path = place.join("bin").join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_tool_is_what_it_says_and_is_asked_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    let asked = place.join("asked");
+    let text = |version: &str| {
+        format!(
+            "#!/bin/sh\necho x >> {}\necho {version}\necho more >&2\n",
+            asked.display()
+        )
+    };
+    program(place, "samtools", &text("1.19"));
+    let ask = || tool(place, "samtools", Some("samtools --version")).unwrap();
+    assert_eq!(ask(), "1.19\nmore");
+    assert_eq!(ask(), "1.19\nmore");
+    assert_eq!(fs::read_to_string(&asked).unwrap(), "x\n");
+    program(place, "samtools", &text("1.20"));
+    assert_eq!(ask(), "1.20\nmore");
+    program(place, "samtools", "#!/bin/sh\necho broken >&2\nexit 3\n");
+    let error = tool(place, "samtools", Some("samtools --version")).unwrap_err();
+    assert!(error.contains("exit status: 3: broken"), "{error}");
+    program(place, "samtools", "#!/bin/sh\n");
+    let error = tool(place, "samtools", Some("samtools --version")).unwrap_err();
+    assert!(error.contains("printed nothing"), "{error}");
+}
+
+#[test]
+fn a_tool_by_its_file_is_a_program_and_no_launcher() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    program(place, "shim", "#!/bin/sh\nexec other\n");
+    let error = tool(place, "shim", None).unwrap_err();
+    assert!(
+        error.contains("a script") && error.contains("shim = \"shim --version\""),
+        "{error}"
+    );
+    let cat = fs::canonicalize("/bin/cat").unwrap();
+    fs::copy(&cat, place.join("bin/mine")).unwrap();
+    let value = tool(place, "mine", None).unwrap();
+    assert!(value.starts_with("file "), "{value}");
+    std::os::unix::fs::symlink("mine", place.join("bin/many")).unwrap();
+    let error = tool(place, "many", None).unwrap_err();
+    assert!(error.contains("a link to"), "{error}");
+    fs::copy(fs::canonicalize("/bin/ls").unwrap(), place.join("bin/mine")).unwrap();
+    assert_ne!(tool(place, "mine", None).unwrap(), value);
+    assert!(
+        tool(place, "absent", None)
+            .unwrap_err()
+            .contains("not on the PATH")
+    );
+}
+
+#[test]
+fn an_image_is_named_by_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("store")).unwrap();
+    let of = |engine: &str, image: &str| {
+        let environment = Environment::Image {
+            engine: engine.into(),
+            image: image.into(),
+        };
+        resolve(&environment, folder.path(), &[], &store).map_err(|e| e.to_string())
+    };
+    let named = format!("docker.io/library/debian@sha256:{}", "0".repeat(64));
+    assert_eq!(
+        of("podman", &named).unwrap().digest,
+        of("docker", &named).unwrap().digest
+    );
+    assert!(of("podman", "debian:12").unwrap_err().contains("@sha256:"));
+    assert!(
+        of("apptainer", "absent.sif")
+            .unwrap_err()
+            .contains("absent.sif")
+    );
+    assert!(of("rkt", &named).unwrap_err().contains("rkt"));
+}
