@@ -116,6 +116,21 @@ enum Command {
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
     },
+    /// Runs a stage at the terminal, in a folder as it begins with; keeps nothing of it.
+    #[command(
+        after_help = "The command is the stage's own, or the one after `--`. Its environment is the stage's, and Ctrl-C is for it.\n\n\
+        Examples:\n  flow debug workflow.toml train\n  flow debug workflow.toml train -- bash\n  \
+        flow debug workflow.toml train -- python -m pdb src/train.py"
+    )]
+    Debug {
+        #[command(flatten)]
+        workflow: WorkflowArguments,
+        /// The stage.
+        stage: String,
+        /// What is run in its place.
+        #[arg(last = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Shows how a result came to be, back to the user's files; or what a run did.
     #[command(
         allow_missing_positional = true,
@@ -265,6 +280,11 @@ fn main() -> ExitCode {
             artifact,
             output,
         } => commands::get::get(&workflow, &artifact, output),
+        Command::Debug {
+            workflow,
+            stage,
+            command,
+        } => commands::debug::debug(&workflow, &stage, &command),
         Command::Table(arguments) => commands::table::table(&arguments),
         Command::Compare(arguments) => commands::compare::compare(&arguments),
         Command::Show(arguments) => commands::show::show(&arguments),

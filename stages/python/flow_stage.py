@@ -272,6 +272,10 @@ class Plugin:
         sys.stdout.flush()
         events = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
+        if os.environ.get("FLOW_DEBUG"):
+            # `flow debug`: stdin was the request, and a debugger asks the person at the terminal.
+            os.dup2(os.open("/dev/tty", os.O_RDWR), 0)
+            sys.stdin = open(0, encoding="utf-8", closefd=False)
         context = Context(request, events)
         try:
             function(context, **request["parameters"])

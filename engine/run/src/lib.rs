@@ -8,6 +8,7 @@
 //! - `executor`: the seam to where requests are carried out, and the loop over it; `local` is this machine.
 //! - [`runner`]: a run; `state` is where each of its instances stands, and what starts next.
 //! - `points`: which points of a sweep are done.
+//! - [`debug`](mod@debug): a stage at the terminal.
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
 //! - [`record`]: what is written down of actions and runs, and how it is read again.
 //! - [`plugin`]: finding plugins.
@@ -19,6 +20,8 @@ pub mod budget;
 pub mod check;
 mod command;
 pub mod compare;
+#[cfg(target_os = "linux")]
+pub mod debug;
 mod earlier;
 mod executor;
 pub mod folder;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use bytesize::ByteSize;
 use flow_cache::{Acquired, Draft, Holder, Lease, Record, Shared, Store};
 use flow_plan::plan::Folder;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use super::outputs;
 use super::request::{Made, Request, Source, Task};
 use super::site::Site;
 use super::watch::{Watched, watch};
+use crate::process::Used;
 use crate::record::event::{Event, Failure};
 use crate::record::external::{self, External, Reader};
 use crate::record::journal;
@@ -218,6 +220,7 @@ impl Site<'_> {
                 return Err(folder.failure(self, error, &launch, lease.work()));
             }
         };
+        self.warn_of_memory(used, tell);
         let (kept, metrics) = outputs::collect(request, &outputs, tell)?;
         self.check_shared(&shared)?;
         self.check_inputs()?;
@@ -260,6 +263,22 @@ impl Site<'_> {
             metrics,
             seconds,
         }))
+    }
+
+    /// Tells where a stage took more memory than it asked for: others may run beside it that count on that.
+    fn warn_of_memory(&self, used: Option<Used>, tell: &impl Fn(Event)) {
+        let asked = self.request.resources.memory;
+        if let Some(used) = used
+            && asked > 0
+            && used.peak_memory > asked
+        {
+            let (took, asked) = (ByteSize(used.peak_memory), ByteSize(asked));
+            let message = format!(
+                "it took {took} of memory, and its resources say {asked}: raise `memory`, so that no more runs beside it than fits"
+            );
+            let label = Some(self.request.label.clone());
+            tell(Event::Warning { label, message });
+        }
     }
 
     /// What a stage wrote to in place of reading it makes no result; and what was damaged by that is gone from the store.

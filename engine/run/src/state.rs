@@ -15,11 +15,12 @@ use super::budget::Machine;
 use super::executor::{Executor, Job, Message, Work};
 use super::perform::Outcome;
 use super::points::Points;
-use super::request::{Request, Requests};
+use super::request::{Request, Requests, Task};
 use crate::record::durations::Durations;
 use crate::record::event::{Ending, Event, Failure, RunEnd, StageEnd, Status};
 use crate::record::journal::Journal;
 use crate::record::key::Manifest;
+use crate::record::upgrade;
 
 /// What to run, and how.
 #[derive(Debug, Clone)]
@@ -332,6 +333,12 @@ impl<'a, 'b> State<'a, 'b> {
             let Some(request) = request else {
                 continue;
             };
+            if let Task::Command(program) = &request.task
+                && let Some(message) = upgrade::otherwise(self.store, &request.stage, program)
+            {
+                let label = Some(request.label.clone());
+                self.event(Event::Warning { label, message });
+            }
             let job = Running {
                 key,
                 is_freed: false,

@@ -36,7 +36,7 @@ pub(super) fn watch(
     tell: &(impl Fn(Event) + Sync),
 ) -> Result<Option<Watched>> {
     let Prepared {
-        launch,
+        mut launch,
         program,
         input,
         secrets,
@@ -65,6 +65,8 @@ pub(super) fn watch(
         Some(_) => Hearing::Apart,
         None => Hearing::AsOne,
     };
+    // What it has of the machine is its until nothing of it is left, whatever becomes of flow.
+    launch.held.extend(site.share.lock.upgrade());
     let process = Process::start(&launch, input, hearing)
         .with_context(|| format!("`{program}` can't be started"))?;
     let mut lines = Lines::default();

@@ -427,7 +427,7 @@ fn descriptors_are_held_until_nothing_of_the_stage_is_left() {
     ))) {
         let (reader, writer) = io::pipe().unwrap();
         let held = format!("pipe:[{}]", rustix::fs::fstat(&reader).unwrap().st_ino);
-        launch.held = vec![Arc::new(writer.into())];
+        launch.held = vec![Arc::new(std::os::fd::OwnedFd::from(writer).into())];
         let process = Process::start(&launch, None, Hearing::AsOne).unwrap();
         drop(std::mem::take(&mut launch.held));
         let is_closed = || {

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod check;
 pub mod compare;
 pub mod completions;
+pub mod debug;
 pub mod export;
 pub mod get;
 pub mod graph;

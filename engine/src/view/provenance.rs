@@ -200,6 +200,9 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
                 .map_or("not set".into(), |v| format!("{v:?}"));
             facts.push(("variable", format!("{name} = {value}")));
         }
+        for (part, value) in &manifest.surroundings {
+            facts.push(("folder", format!("{part}: {value}")));
+        }
     }
     for (role, sources) in &action.inputs {
         for source in sources {
@@ -233,6 +236,7 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
             machine(text("host"), text("platform"), text("flow").unwrap_or("?"))
         ),
     ));
+    facts.extend(used(&record.provenance["used"]).map(|used| ("used", used)));
     let with = record.provenance["facts"].as_object();
     let with = with.into_iter().flatten().filter_map(|(name, value)| {
         let value = value.as_str()?;
@@ -352,4 +356,16 @@ fn table(facts: &[(&str, String)]) -> Vec<String> {
         _ => layout::fact(name, &plain(value)),
     });
     facts.collect()
+}
+
+/// What a stage used, by its record.
+fn used(used: &Value) -> Option<String> {
+    let bytes = |name: &str| used[name].as_u64().map(ByteSize);
+    Some(format!(
+        "{} of the processors, {} of memory at most, {} read, {} written",
+        duration(used["cpu_seconds"].as_f64()?),
+        bytes("peak_memory")?,
+        bytes("bytes_read")?,
+        bytes("bytes_written")?
+    ))
 }

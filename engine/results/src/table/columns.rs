@@ -298,7 +298,7 @@ impl Columns {
                 continue;
             };
             results += 1;
-            if figures::find(&record.metrics, metric).is_some() {
+            if figures::of(record, metric).is_some() {
                 return Ok(());
             }
             for (name, _) in figures::all(&record.metrics) {
@@ -340,8 +340,10 @@ impl Columns {
 
     /// The instances that `STAGE.METRIC` means, and the figure.
     fn several(&self, source: &Source<'_>, written: &str) -> Result<(Vec<String>, String), Wrong> {
+        let measured =
+            split(written).is_some_and(|(_, metric)| figures::MEASURED.contains(&metric));
         let known = self.instances(source.plan, |node| {
-            figures::has_figures(&source.plan.graph[node])
+            measured || figures::has_figures(&source.plan.graph[node])
         });
         let Some(first) = known.first() else {
             return Err(Wrong::NoFigures);

@@ -223,7 +223,7 @@ fn cell(
         let Some(record) = survey.record(node) else {
             continue;
         };
-        let Some(figure) = figures::find(&record.metrics, &column.metric) else {
+        let Some(figure) = figures::of(record, &column.metric) else {
             continue;
         };
         let number = figure.as_number().cloned();

@@ -77,6 +77,24 @@ fn own_bytes(folder: &Path) -> u64 {
     sizes.sum()
 }
 
+/// Whether a line says that something is not there: any other may hold the name of a file as a word.
+fn tells_of_missing(line: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "no such file",
+        "not found",
+        "can't open",
+        "cannot open",
+        "can't find",
+        "cannot find",
+        "does not exist",
+        "doesn't exist",
+        "no module named",
+        "enoent",
+    ];
+    let line = line.to_lowercase();
+    WORDS.iter().any(|words| line.contains(words))
+}
+
 /// A file that the last lines of a log name, which the project has and the stage did not declare: said with the line that
 /// declares it.
 pub(super) fn missed(request: &Request, tail: &[String]) -> Option<String> {
@@ -88,7 +106,14 @@ pub(super) fn missed(request: &Request, tail: &[String]) -> Option<String> {
     };
     let is_text =
         |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '(' | ')' | ',' | '‘' | '’');
-    for line in tail.iter().rev() {
+    // A folder of which a part is declared lies there.
+    let has_declared = |path: &Path| {
+        request.inputs.iter().any(|input| match &input.source {
+            Source::Path { paths, .. } => paths.iter().any(|found| found.starts_with(path)),
+            _ => false,
+        })
+    };
+    for line in tail.iter().rev().filter(|line| tells_of_missing(line)) {
         let mut names: Vec<String> = line
             .split(is_text)
             .map(|word| word.trim_matches([':', ';', '.', '[', ']']).to_string())
@@ -127,6 +152,7 @@ pub(super) fn missed(request: &Request, tail: &[String]) -> Option<String> {
             if is_inside(inside)
                 && path.exists()
                 && !declared(&path)
+                && !has_declared(&path)
                 && !outputs.any(|output| Path::new(&output.file) == inside)
             {
                 let name = inside.display();

@@ -10,6 +10,7 @@ use flow_plan::plan::words::{self, Words};
 use flow_plan::plan::{Command, Folder, Program};
 
 use super::{SCRIPT, StageFolder};
+use crate::machine::domain::SHARE;
 use crate::process::Launch;
 use crate::process::environment::{For, environment};
 use crate::site::Site;
@@ -65,6 +66,9 @@ pub fn launch(site: &Site<'_>, program: &Program, folder: &StageFolder) -> Resul
     launch.environment = environment(whose, &variables, site.share.threads, &site.share.gpus);
     let work = folder.seen.join(WORK);
     launch.environment.push(("FLOW_WORK".into(), work.into()));
+    if let Some(given) = site.share.given() {
+        launch.environment.push((SHARE.into(), given.into()));
+    }
     Ok(launch)
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,9 @@ pub struct Launch {
     pub confinement: Option<Confinement>,
     /// Descriptors, such as locks, that stay open until the command and all that it started are gone. It does not see them.
     #[serde(skip)]
-    pub held: Vec<Arc<OwnedFd>>,
+    pub held: Vec<Arc<File>>,
+    /// Whether it is the one that the terminal listens to, if its stdin is one: then Ctrl-C is for it.
+    pub at_terminal: bool,
 }
 
 /// How a command is kept apart from the machine: it has its own mounts and, where the system allows it, its own processes.
@@ -97,6 +99,7 @@ impl Launch {
             folder: ".".into(),
             confinement: None,
             held: Vec::new(),
+            at_terminal: false,
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`launch`]: what is started, as plain data; [`environment`]: its variables.
 //! - `namespaces`: the supervisor's own view of the machine; [`isolation`](mod@isolation): whether this machine allows one.
 //! - `wire`: what the three say to each other.
+//! - `terminal`: a command in the place of flow at the terminal.
 //! - `child`: flow's side of a running command; `direct`: a short one without a supervisor; [`lines`], [`mask`]: what it
 //!   prints.
 
@@ -28,6 +29,8 @@ mod supervised;
 mod supervisor;
 #[cfg(target_os = "linux")]
 mod system;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod wire;
 
 pub use child::{End, Ending, Hearing, Process, Stream};
@@ -36,4 +39,6 @@ pub use isolation::{isolation, stage_folder};
 pub use launch::{Confinement, Launch, Mount};
 #[cfg(target_os = "linux")]
 pub use supervised::serve_if_asked;
+#[cfg(target_os = "linux")]
+pub use terminal::at_terminal;
 pub use wire::Used;

@@ -17,7 +17,7 @@ use super::child::Ends;
 use super::launch::Launch;
 use super::namespaces::{self, Failure};
 use super::spawner::{Received, children};
-use super::system::{fork, used_by_children};
+use super::system::{fork, give_terminal, used_by_children};
 use super::wire::{KILL, Order, TERM, Told};
 
 /// Carries out one order, and leaves.
@@ -88,11 +88,19 @@ fn carry_out(
         .map_err(Failure::at("hearing of children"))?;
     let mut command = launch.command();
     let [stdin, stdout, stderr] = ends;
+    let terminal = launch.at_terminal.then(|| stdin.try_clone()).transpose();
+    let terminal = terminal.map_err(Failure::at("keeping the terminal"))?;
     command.stdin(stdin).stdout(stdout).stderr(stderr);
     let group = match command.spawn() {
         Ok(child) => Pid::from_child(&child),
         Err(error) => return Err(Failure { step: None, error }),
     };
+    // After the start, since the command would ignore what this process ignores.
+    if let Some(terminal) = terminal {
+        give_terminal(&terminal, group);
+        // It may have read too early, which stops it.
+        let _ = kill_process_group(group, Signal::CONT);
+    }
     // Nobody else's ends of the pipes stay open.
     drop(command);
     tell(control, &Told::Started);

@@ -28,6 +28,13 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
+/// Makes a process group the one that a terminal listens to. Nothing happens where it is no terminal of this session's.
+pub(super) fn give_terminal(terminal: &OwnedFd, group: Pid) {
+    // SAFETY: nothing of this process handles that signal, which would stop it for what the next line does.
+    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+    let _ = rustix::termios::tcsetpgrp(terminal, group);
+}
+
 /// Leaves namespaces of the parent's.
 ///
 /// # Errors

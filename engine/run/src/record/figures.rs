@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use flow_cache::Record;
 use flow_plan::plan::kinds::Catalogue;
 use flow_plan::plan::{Instance, Plan, Task};
 use flow_stage::ArtifactType;
@@ -116,6 +117,29 @@ fn of_kind<'a>(kind: &str, catalogue: &'a Catalogue) -> &'a [String] {
 pub fn find<'a>(figures: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let own = within(figures, name);
     own.or_else(|| within(figures.get(GROUPS)?.as_object()?, name))
+}
+
+/// What every stage that ran has: measured, and no figure of its own. Seconds, and bytes.
+pub const MEASURED: [&str; 5] = [
+    "seconds",
+    "cpu_seconds",
+    "peak_memory",
+    "bytes_read",
+    "bytes_written",
+];
+
+/// A figure of a result by its name, or what was measured when it was made. A figure of the same name comes first.
+pub fn of(record: &Record, name: &str) -> Option<Value> {
+    if let Some(figure) = find(&record.metrics, name) {
+        return Some(figure.clone());
+    }
+    match name {
+        "seconds" => Some(record.seconds.into()),
+        _ if MEASURED.contains(&name) => {
+            record.provenance.pointer(&format!("/used/{name}")).cloned()
+        }
+        _ => None,
+    }
 }
 
 /// A figure by its path. Names may have points in them.

@@ -10,6 +10,7 @@
 //!   [`replan`] makes its plan again.
 //! - [`retire`]: which runs gc takes.
 //! - [`settled`]: what a run with nothing to do saw, so that the next one has even less to do.
+//! - [`upgrade`]: what a stage of an earlier version of flow may do otherwise.
 //! - [`provenance`]: how a result came to be, from its record back to the user's files; [`durations`]: how long stages took.
 
 pub mod check;
@@ -29,6 +30,7 @@ pub mod provenance;
 pub mod replan;
 pub mod retire;
 pub mod settled;
+pub mod upgrade;
 
 pub use event::{Ending, Event, Status};
 pub use external::Externals;
