@@ -1,5 +1,7 @@
 //! Environments and tools: what is in the key of them, and what is refused.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
