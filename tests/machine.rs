@@ -32,9 +32,16 @@ impl Three {
     }
 
     fn start(&self, stage: &str) -> Running {
-        let test = self.test.beside().flow("run flow.toml --until").arg(stage);
-        test.env("CUDA_VISIBLE_DEVICES", "GPU-one,GPU-two")
-            .stderr_has("")
+        self.start_with(stage, "--jobs 8")
+    }
+
+    /// With other arguments than those that let runs of one thread each go on at once, however few processors there are.
+    fn start_with(&self, stage: &str, arguments: &str) -> Running {
+        let test = self.test.beside().flow("run flow.toml").flow(arguments);
+        test.flow("--until")
+            .arg(stage)
+            .env("CUDA_VISIBLE_DEVICES", "GPU-one,GPU-two")
+            .stderr_has(&format!("ran       {stage}"))
             .start()
     }
 
@@ -49,11 +56,16 @@ impl Three {
     fn began(&self, stage: &str) -> bool {
         self.marks.join(format!("began-{stage}")).exists()
     }
+}
 
-    fn gpus(&self, stage: &str) -> String {
-        let output = self.test.output(stage, "o");
-        String::from_utf8(output).unwrap().trim().to_string()
-    }
+fn gpus(test: &Test, stage: &str) -> String {
+    let found = test
+        .beside()
+        .run("--until")
+        .arg(stage)
+        .env("CUDA_VISIBLE_DEVICES", "GPU-one,GPU-two");
+    let output = found.cached(stage).check().output(stage, "o");
+    String::from_utf8(output).unwrap().trim().to_string()
 }
 
 #[test]
@@ -64,8 +76,8 @@ fn two_runs_that_want_one_gpu_of_two_get_different_ones() {
     three.begins(&mut b, "b");
     // The third waits, and says for whom.
     let mut c = three.start("c");
-    c.wait_for_stderr("waiting   c for 1 GPU");
-    c.wait_for_stderr("of workflow ");
+    c.wait_for_stderr("waiting   c for 1 GPU: held by run ");
+    c.wait_for_stderr(" of workflow flow, stage a, pid ");
     assert!(!three.began("c"));
     three.go("b");
     b.finish();
@@ -74,7 +86,7 @@ fn two_runs_that_want_one_gpu_of_two_get_different_ones() {
     three.go("c");
     a.finish();
     c.finish();
-    let names = ["a", "b", "c"].map(|stage| three.gpus(stage));
+    let names = ["a", "b", "c"].map(|stage| gpus(&three.test, stage));
     assert_ne!(names[0], names[1]);
     assert_eq!(names[1], names[2], "what b gave back");
 }
@@ -82,10 +94,9 @@ fn two_runs_that_want_one_gpu_of_two_get_different_ones() {
 #[test]
 fn two_runs_that_want_all_processors_go_one_after_the_other() {
     let three = Three::new("cpus = 0");
-    let mut a = three.start("a");
+    let mut a = three.start_with("a", "");
     three.begins(&mut a, "a");
-    let mut b = three.start("b");
-    b.wait_for_stderr("waiting   b for ");
+    let mut b = three.start_with("b", "");
     b.wait_for_stderr(": held by run ");
     assert!(!three.began("b"));
     three.go("a");
@@ -98,10 +109,10 @@ fn two_runs_that_want_all_processors_go_one_after_the_other() {
 #[test]
 fn who_is_killed_holds_nothing() {
     let three = Three::new("cpus = 0");
-    let mut a = three.start("a");
+    let mut a = three.start_with("a", "");
     three.begins(&mut a, "a");
-    let mut b = three.start("b");
-    b.wait_for_stderr("waiting   b for ");
+    let mut b = three.start_with("b", "");
+    b.wait_for_stderr(": held by run ");
     a.kill();
     three.begins(&mut b, "b");
     three.go("b");
@@ -119,10 +130,9 @@ fn who_comes_first_and_wants_much_is_not_overtaken() {
     let mut a = three.start("a");
     three.begins(&mut a, "a");
     let mut b = three.start("b");
-    b.wait_for_stderr("waiting   b for 2 GPUs: held by run ");
+    b.wait_for_stderr("2 GPUs: held by run ");
     // One GPU is free, and the two that b wants are not for c.
     let mut c = three.start("c");
-    c.wait_for_stderr("waiting   c for 1 GPU: ");
     c.wait_for_stderr("waited for by run ");
     three.go("a");
     a.finish();
@@ -154,7 +164,7 @@ fn a_flow_inside_a_stage_lives_from_its_share() {
     fs::write(&inner, text).unwrap();
     let outer = |cpus: u32| {
         format!(
-            "[stages.outer]\nrun = 'env -u FLOW_MACHINE {} run {} --force i --store {} >&2; echo > ${{outputs.o}}'\n\
+            "[stages.outer]\nrun = 'env -u FLOW_MACHINE {} run {} --force i --store {} >&2; echo {cpus} > ${{outputs.o}}'\n\
              outputs = {{ o = 'o' }}\nresources = {{ cpus = {cpus}, gpus = 1 }}\n",
             flow.display(),
             inner.display(),

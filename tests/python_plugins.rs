@@ -154,8 +154,8 @@ fn code_that_is_in_no_version_is_an_error_that_says_what_to_do() {
             .run("")
             .status(1)
             .stages("failed", "stage")
-            .stderr_has("it ran code of DIR/hidden.py, which is not in its plugin's version")
-            .stderr_has("depends=[…]")
+            .stdout_has("it ran code of DIR/hidden.py, which is not in its plugin's version")
+            .stdout_has("depends=[…]")
             .check();
         // As the message says.
         let text = plugin("", way).replace("'1')", "'1', depends=['hidden.py'])");
@@ -181,7 +181,7 @@ fn a_module_from_a_folder_elsewhere_is_an_error() {
         .run("")
         .status(1)
         .stages("failed", "stage")
-        .stderr_has(&message)
+        .stdout_has(&message)
         .check();
     let text = fs::read_to_string(test.path("plugin")).unwrap();
     let text = text.replace("'1')", "'1', depends=['../lib'])");
@@ -195,14 +195,14 @@ fn a_module_that_is_edited_while_the_stage_runs_belongs_to_no_version() {
     test.run("")
         .status(1)
         .stages("failed", "stage")
-        .stderr_has("DIR/helper.py, of its plugin, changed while it ran")
+        .stdout_has("DIR/helper.py, of its plugin, changed while it ran")
         .check();
 }
 
 #[test]
 fn a_run_with_nothing_to_do_starts_no_python() {
     let text = plugin(
-        "import pathlib\nlog = pathlib.Path(__file__).parent / 'starts'\nlog.open('a').write('x')",
+        "import pathlib\nlog = pathlib.Path(__file__).parent / 'noted'\nlog.open('a').write('x')",
         "1",
     );
     let test = Test::new()
@@ -212,11 +212,11 @@ fn a_run_with_nothing_to_do_starts_no_python() {
         .run("")
         .ran("stage")
         .check();
-    let starts = test.read("starts");
+    let starts = test.read("noted");
     assert_eq!(starts, "xx", "describe, and the stage");
     let test = test.run("").cached("stage").check();
     let test = test.flow("status flow.toml").stdout_has("stage").check();
-    assert_eq!(test.read("starts"), starts);
+    assert_eq!(test.read("noted"), starts);
 }
 
 /// Installs nothing from anywhere: the distribution is made by hand, as pip would.

@@ -1,5 +1,7 @@
 //! The machine's ledger, by two ledgers in one folder: to each other they are as two processes are.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Environments and tools: what is in the key of them, and what is refused.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -267,4 +269,128 @@ fn an_image_is_named_by_digest() {
             .contains("absent.sif")
     );
     assert!(of("rkt", &named).unwrap_err().contains("rkt"));
+}
+
+/// Storage and settings of a podman of the test's own, which needs neither systemd nor overlays, and an image made of busybox.
+/// Gives the variables, and the image by digest.
+fn podman(folder: &Path) -> Option<(Vec<(&'static str, PathBuf)>, String)> {
+    let there = |name: &str| {
+        let places = ["/usr/bin", "/usr/sbin", "/bin"];
+        places
+            .iter()
+            .map(|place| Path::new(place).join(name))
+            .find(|path| path.is_file())
+    };
+    let (Some(_), Some(_), Some(busybox)) = (there("podman"), there("runc"), there("busybox"))
+    else {
+        flow_tests::skip!(
+            "no podman, runc and busybox, so no container was run (apt-get install podman runc busybox-static)"
+        );
+    };
+    let storage = format!(
+        "[storage]\ndriver = \"vfs\"\ngraphroot = \"{0}/root\"\nrunroot = \"{0}/run\"\n",
+        folder.display()
+    );
+    let settings = "[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+                    [containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n";
+    fs::write(folder.join("storage.conf"), storage).unwrap();
+    fs::write(folder.join("containers.conf"), settings).unwrap();
+    let variables = vec![
+        ("CONTAINERS_STORAGE_CONF", folder.join("storage.conf")),
+        ("CONTAINERS_CONF", folder.join("containers.conf")),
+    ];
+    let bin = folder.join("image/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::copy(busybox, bin.join("busybox")).unwrap();
+    for name in ["sh", "cat", "ls", "echo"] {
+        std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
+    }
+    let said = |command: &mut Command| {
+        let output = command.envs(variables.iter().cloned()).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_string()
+    };
+    let archive = folder.join("image.tar");
+    said(
+        Command::new("tar")
+            .arg("-C")
+            .arg(folder.join("image"))
+            .arg("-cf")
+            .arg(&archive)
+            .arg("."),
+    );
+    let change = ["import", "--change", "ENV PATH=/bin"];
+    said(
+        Command::new("podman")
+            .args(change)
+            .arg(&archive)
+            .arg("localhost/tiny:1"),
+    );
+    let inspect = [
+        "image",
+        "inspect",
+        "localhost/tiny:1",
+        "--format",
+        "{{.Digest}}",
+    ];
+    let digest = said(Command::new("podman").args(inspect));
+    Some((variables, format!("localhost/tiny@{digest}")))
+}
+
+#[test]
+fn a_program_in_a_container_sees_its_folder_and_no_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((variables, image)) = podman(folder.path()) else {
+        return;
+    };
+    let environment = Environment::Image {
+        engine: "podman".into(),
+        image,
+    };
+    let store = Store::open(&folder.path().join("store")).unwrap();
+    let surroundings = resolve(&environment, folder.path(), &[], &store).unwrap();
+    // A name that command lines and CSV would read otherwise.
+    let (stage, input) = (
+        folder.path().join("a, \"b\" c"),
+        folder.path().join("input"),
+    );
+    fs::create_dir(&stage).unwrap();
+    fs::write(&input, "read me\n").unwrap();
+    let script = format!(
+        "ls /sys/class/net; echo \"$ONE\"; cat {0}; echo no > {0} || echo refused; echo made > out; exit 7",
+        input.display()
+    );
+    let path = std::env::var("PATH").unwrap();
+    let started = Started {
+        program: "sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        environment: BTreeMap::from([("ONE".into(), "1  '2'".into()), ("PATH".into(), path)]),
+    };
+    let place = flow_run::surroundings::Place {
+        folder: &stage,
+        seen_as: Path::new("/flow/stage"),
+        inputs: std::slice::from_ref(&input),
+        network: false,
+    };
+    let started = surroundings.wrap(started, &place);
+    let output = Command::new(&started.program)
+        .args(&started.arguments)
+        .env_clear()
+        .envs(&started.environment)
+        .envs(variables)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{stderr}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "lo\n1  '2'\nread me\nrefused\n",
+        "{stderr}"
+    );
+    assert_eq!(fs::read_to_string(stage.join("out")).unwrap(), "made\n");
+    assert_eq!(fs::read_to_string(&input).unwrap(), "read me\n");
 }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -202,7 +202,8 @@ impl Ledger {
             identities,
             waits: lack.is_some(),
         };
-        if mine.is_none() {
+        let is_new = mine.is_none();
+        if is_new {
             let last = tickets.last_key_value();
             let last = last.and_then(|(name, _)| name.split('-').next()?.parse::<u64>().ok());
             let number = last.map_or(0, |last| last + 1);
@@ -217,8 +218,11 @@ impl Ledger {
             && was.is_none_or(|was| was.waits != ticket.waits)
         {
             let text = serde_json::to_vec(&ticket)?;
-            rustix::fs::ftruncate(file, 0)?;
-            rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
+            // Only who is new has an empty one.
+            if !is_new {
+                rustix::fs::ftruncate(file, 0)?;
+                rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
+            }
             file.write_all(&text)?;
         }
         Ok(lack)
@@ -316,7 +320,9 @@ impl Ledger {
             .create_new(true)
             .open(&path)?;
         // Others have to read it, whatever the umask says.
-        file.set_permissions(Permissions::from_mode(0o644))?;
+        if file.metadata()?.mode() & 0o444 != 0o444 {
+            file.set_permissions(Permissions::from_mode(0o644))?;
+        }
         file.lock()?;
         Ok(Some(file))
     }

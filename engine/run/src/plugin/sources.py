@@ -10,7 +10,7 @@ import os
 import platform
 import site
 import sys
-from importlib import machinery
+from importlib import machinery, util
 
 LOADERS = [
     (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
@@ -26,6 +26,17 @@ class Sources:
         self.files = {program}
         self.absent = set()
         self.unread = [("__main__", False, program)]
+
+    def add(self, path):
+        self.files.add(path)
+        # Python takes bytecode for that of a source of the same second and size. Older than its source it is of another one,
+        # and would be run in its place.
+        try:
+            cached = util.cache_from_source(path)
+            if os.stat(cached).st_mtime_ns <= os.stat(path).st_mtime_ns:
+                os.remove(cached)
+        except (OSError, NotImplementedError):
+            pass
 
     def find(self, name):
         """The folders in which submodules of a module lie; none where it is not one of the plugin's own."""
@@ -46,7 +57,7 @@ class Sources:
             self.modules[name] = locations
             if origin:
                 origin = os.path.abspath(origin)
-                self.files.add(origin)
+                self.add(origin)
                 if origin.endswith(".py"):
                     self.unread.append((name, bool(locations), origin))
             break

@@ -104,15 +104,10 @@ pub(super) fn wrap(engine: &str, image: &str, started: Started, place: &Place<'_
                 add(&["--user", &format!("{}:{}", user.as_raw(), group.as_raw())]);
             }
         }
-        add(&[
-            "--mount",
-            &format!("type=bind,source={folder},target={seen_as}"),
-        ]);
+        add(&["--mount", &bind(&folder, &seen_as, "")]);
         for input in place.inputs {
-            add(&[
-                "--mount",
-                &format!("type=bind,source={0},target={0},readonly", text(input)),
-            ]);
+            let input = text(input);
+            add(&["--mount", &bind(&input, &input, ",readonly")]);
         }
         if !place.network {
             add(&["--network", "none"]);
@@ -131,4 +126,20 @@ pub(super) fn wrap(engine: &str, image: &str, started: Started, place: &Place<'_
         arguments,
         environment: started.environment,
     }
+}
+
+/// The words of a mount: a line of CSV, so that a path may have a comma.
+fn bind(source: &str, target: &str, more: &str) -> String {
+    let field = |name: &str, path: &str| {
+        let field = format!("{name}={path}");
+        match field.contains([',', '"']) {
+            true => format!("\"{}\"", field.replace('"', "\"\"")),
+            false => field,
+        }
+    };
+    format!(
+        "type=bind,{},{}{more}",
+        field("source", source),
+        field("target", target)
+    )
 }
