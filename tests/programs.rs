@@ -1,0 +1,247 @@
+//! What a program of the user's is given, what of it stays secret, and how people look into it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use flow_tests::{Test, binaries};
+
+/// All files below a folder that hold these bytes.
+fn holding(folder: &Path, bytes: &[u8], found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            holding(&path, bytes, found);
+        } else if let Ok(content) = fs::read(&path)
+            && content.windows(bytes.len()).any(|piece| piece == bytes)
+        {
+            found.push(path.display().to_string());
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_in_no_key_record_log_or_report() {
+    let secret = "s3cret-of-the-lab";
+    let test = Test::new()
+        .workflow(
+            r#"
+[stages.train]
+run = "echo key is $WANDB_API_KEY >&2; test -n \"$WANDB_API_KEY\"; echo 1 > ${outputs.o}"
+outputs = { o = "o" }
+secret_env = ["WANDB_API_KEY"]
+
+[stages.fails]
+run = "echo again $WANDB_API_KEY; exit 3"
+outputs = { o = "o" }
+secret_env = ["WANDB_API_KEY"]
+"#,
+        )
+        .run("--keep-going")
+        .env("WANDB_API_KEY", secret)
+        .anyhow()
+        .check();
+    let outcome = test.last();
+    assert!(outcome.stderr.contains("again ***"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains(secret) && !outcome.stdout.contains(secret));
+    // Another key is no other result.
+    let test = test
+        .run("--until train")
+        .env("WANDB_API_KEY", "another one")
+        .cached("train")
+        .check()
+        .flow("show flow.toml train")
+        .anyhow()
+        .check();
+    let run = test.last().stdout.clone();
+    assert!(run.contains("train"), "{run}");
+    let test = test
+        .flow("report flow.toml -o page.html")
+        .env("WANDB_API_KEY", secret)
+        .anyhow()
+        .check();
+    let mut found = Vec::new();
+    holding(&test.path(""), secret.as_bytes(), &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn sorting_and_dates_are_the_same_everywhere() {
+    let workflow = r#"
+[stages.s]
+run = "printf 'b\nA\na\nB\n' | sort > ${outputs.o}; date -d @0 +%H:%M >> ${outputs.o}; env | grep -c '^LANG=' >> ${outputs.o} || true"
+outputs = { o = "o" }
+"#;
+    for (language, zone) in [("de_DE.UTF-8", "Asia/Tokyo"), ("C", "America/New_York")] {
+        let test = Test::new()
+            .workflow(workflow)
+            .run("")
+            .env("LANG", language)
+            .env("LC_ALL", language)
+            .env("TZ", zone)
+            .env("FLOW_NOTHING", "1")
+            .ran("s")
+            .check();
+        assert_eq!(test.output("s", "o"), b"A\nB\na\nb\n00:00\n0\n");
+    }
+}
+
+#[test]
+fn searches_upwards_end_in_the_stage_s_folder() {
+    let script = r#"
+import pathlib, subprocess
+here = pathlib.Path.cwd()
+marks = [".git", ".project-root", "pyproject.toml"]
+print([str(p) for p in here.parents for mark in marks if (p / mark).exists()])
+print(subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True).returncode != 0)
+"#;
+    for isolation in ["", "off"] {
+        let test = Test::new()
+            .workflow(
+                "[stages.s]\nrun = 'python3 look.py > ${outputs.o}'\ninputs = { code = { path = 'look.py' } }\noutputs = { o = 'o' }\n",
+            )
+            .file("look.py", script)
+            .file(".project-root", "")
+            .file("pyproject.toml", "")
+            .file(".git/HEAD", "ref: refs/heads/main\n")
+            .run("")
+            .env("FLOW_ISOLATION", isolation)
+            .ran("s")
+            .check();
+        assert_eq!(String::from_utf8_lossy(&test.output("s", "o")), "[]\nTrue\n");
+    }
+}
+
+#[test]
+fn a_program_is_debugged_in_a_folder_as_it_begins_with() {
+    let test = Test::new()
+        .workflow(
+            r#"
+[params]
+lr = 0.1
+
+[stages.data]
+run = "echo 7 > ${outputs.o}"
+outputs = { o = "seven.txt" }
+
+[stages.train]
+run = "cat params.yaml ${inputs.data}; python3 code.py"
+inputs = { code = { path = "code.py" }, data = "data" }
+files = { "params.yaml" = { lr = "${lr}" } }
+outputs = { o = "o" }
+env = { MODE = "fast" }
+"#,
+        )
+        .file("code.py", "import os\nprint(os.environ['MODE'], open('o', 'w').write('x'))\nraise SystemExit(4)\n")
+        .run("")
+        .anyhow()
+        .check();
+    assert_eq!(test.last().status, Some(1));
+    let test = test.flow("debug flow.toml train").status(4).anyhow().check();
+    let outcome = test.last();
+    assert_eq!(outcome.stdout, "lr: 0.1\n7\nfast 1\n");
+    assert!(outcome.stderr.contains("the last attempt failed and left "), "{}", outcome.stderr);
+    let test = test
+        .flow("debug flow.toml train -- sh -c")
+        .arg("ls; cat inputs/data/seven.txt; pwd; echo $MODE")
+        .anyhow()
+        .check();
+    assert_eq!(
+        test.last().stdout,
+        "code.py\ninputs\nparams.yaml\n7\n/tmp/flow-stage\nfast\n"
+    );
+    // Nothing of it was committed.
+    test.flow("status flow.toml").anyhow().check();
+}
+
+/// Runs a program in a terminal of its own: types a line at each prompt, prints all that it shows, and ends as it does.
+const TERMINAL: &str = r#"
+import os, pty, sys
+typed, program = sys.argv[1].splitlines(), sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program[0], program)
+seen = b""
+while True:
+    try:
+        piece = os.read(terminal, 1024)
+    except OSError:
+        break
+    if not piece:
+        break
+    seen += piece
+    if seen.endswith(b"(Pdb) ") and typed:
+        os.write(terminal, typed.pop(0).encode() + b"\n")
+sys.stdout.buffer.write(seen)
+sys.stdout.flush()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+/// `pdb` reads from the terminal, which a stage of a run does not have.
+#[test]
+fn pdb_works_at_the_terminal() {
+    let test = Test::new()
+        .workflow(
+            "[stages.s]\nrun = 'python3 -m pdb code.py'\ninputs = { code = { path = 'code.py' } }\noutputs = { o = 'o' }\n",
+        )
+        .file("code.py", "answer = 41\nprint('end')\n");
+    let typed = "next\nprint(answer + 1)\nquit\n";
+    let output = Command::new("python3")
+        .args(["-c", TERMINAL, typed])
+        .arg(binaries::find("flow"))
+        .args(["debug", "flow.toml", "s"])
+        .current_dir(test.path(""))
+        .output()
+        .unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    assert!(seen.contains("\n42\n"), "{seen}");
+    assert!(output.status.success(), "{seen}");
+}
+
+#[test]
+fn what_stages_print_is_shown_while_they_print_it() {
+    let mut running = Test::new()
+        .workflow(
+            "[stages.s]\nrun = 'echo first; until [ -e ~/go ]; do sleep 0.02; done; printf last; echo x > ${outputs.o}'\noutputs = { o = 'o' }\n",
+        )
+        .run("--show-output")
+        .anyhow()
+        .start();
+    running.wait_for_stderr("s | first\n");
+    fs::write(running.path("../go"), "").unwrap();
+    let test = running.finish();
+    let stderr = &test.last().stderr;
+    let (last, end) = (stderr.find("s | last\n"), stderr.find("ran       s"));
+    assert!(last.is_some() && last < end, "{stderr}");
+}
+
+#[test]
+fn what_a_stage_used_is_a_column_and_too_much_memory_is_a_warning() {
+    let test = Test::new()
+        .workflow(
+            r#"
+[stages.big]
+run = "python3 -c 'x = bytearray(b\"1\") * 100_000_000' && echo x > ${outputs.o}"
+outputs = { o = "o" }
+resources = { memory = "50MB" }
+"#,
+        )
+        .run("")
+        .anyhow()
+        .check();
+    assert!(
+        test.last().stderr.contains("warning: big: it took 1"),
+        "{}",
+        test.last().stderr
+    );
+    let test = test
+        .flow("table flow.toml --metric big.peak_memory --metric big.cpu_seconds --json")
+        .anyhow()
+        .check();
+    let table: serde_json::Value = serde_json::from_str(&test.last().stdout).unwrap();
+    let peak = table["rows"][0]["cells"]["big.peak_memory"]["mean"].as_f64();
+    assert!(peak.is_some_and(|peak| (1e8..2e8).contains(&peak)), "{table}");
+    let test = test.flow("show flow.toml big").anyhow().check();
+    let shown = &test.last().stdout;
+    assert!(shown.contains("of memory at most"), "{shown}");
+}
