@@ -108,7 +108,10 @@ print(subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=Tru
             .env("FLOW_ISOLATION", isolation)
             .ran("s")
             .check();
-        assert_eq!(String::from_utf8_lossy(&test.output("s", "o")), "[]\nTrue\n");
+        assert_eq!(
+            String::from_utf8_lossy(&test.output("s", "o")),
+            "[]\nTrue\n"
+        );
     }
 }
 
@@ -137,10 +140,18 @@ env = { MODE = "fast" }
         .anyhow()
         .check();
     assert_eq!(test.last().status, Some(1));
-    let test = test.flow("debug flow.toml train").status(4).anyhow().check();
+    let test = test
+        .flow("debug flow.toml train")
+        .status(4)
+        .anyhow()
+        .check();
     let outcome = test.last();
     assert_eq!(outcome.stdout, "lr: 0.1\n7\nfast 1\n");
-    assert!(outcome.stderr.contains("the last attempt failed and left "), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("the last attempt failed and left "),
+        "{}",
+        outcome.stderr
+    );
     let test = test
         .flow("debug flow.toml train -- sh -c")
         .arg("ls; cat inputs/data/seven.txt; pwd; echo $MODE")
@@ -240,7 +251,10 @@ resources = { memory = "50MB" }
         .check();
     let table: serde_json::Value = serde_json::from_str(&test.last().stdout).unwrap();
     let peak = table["rows"][0]["cells"]["big.peak_memory"]["mean"].as_f64();
-    assert!(peak.is_some_and(|peak| (1e8..2e8).contains(&peak)), "{table}");
+    assert!(
+        peak.is_some_and(|peak| (1e8..2e8).contains(&peak)),
+        "{table}"
+    );
     let test = test.flow("show flow.toml big").anyhow().check();
     let shown = &test.last().stdout;
     assert!(shown.contains("of memory at most"), "{shown}");
