@@ -42,7 +42,7 @@ secret_env = ["WANDB_API_KEY"]
         .anyhow()
         .check();
     let outcome = test.last();
-    assert!(outcome.stderr.contains("again ***"), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("again ***"), "{}", outcome.stdout);
     assert!(!outcome.stderr.contains(secret) && !outcome.stdout.contains(secret));
     // Another key is no other result.
     let test = test
@@ -215,7 +215,7 @@ fn what_stages_print_is_shown_while_they_print_it() {
         .workflow(
             "[stages.s]\nrun = 'echo first; until [ -e ~/go ]; do sleep 0.02; done; printf last; echo x > ${outputs.o}'\noutputs = { o = 'o' }\n",
         )
-        .run("--show-output")
+        .flow("run flow.toml --show-output")
         .anyhow()
         .start();
     running.wait_for_stderr("s | first\n");
