@@ -52,7 +52,7 @@ fn what_failed_last_time_is_said_first() {
 
 #[test]
 fn a_success_after_a_failure_is_the_last_word_though_its_result_is_gone() {
-    let workflow = "[stages.a]\nrun = 'test -e ok && echo > ${outputs.o}'\noutputs = { o = 'o' }";
+    let workflow = "[stages.a]\nrun = 'test -e ~/ok && echo > ${outputs.o}'\noutputs = { o = 'o' }";
     let test = Test::new()
         .workflow(workflow)
         .run("")
@@ -63,7 +63,7 @@ fn a_success_after_a_failure_is_the_last_word_though_its_result_is_gone() {
         .flow("status flow.toml")
         .stdout_has("will run  a  failed last time: it ended with exit status 1\n")
         .check()
-        .file("ok", "")
+        .file("../ok", "")
         .run("")
         .ran("a")
         .check()

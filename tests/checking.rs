@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use flow_tests::{Signal, Test, store};
 use serde_json::{Value, json};
 
-/// Both read the file `side`, which they do not declare: what is in it changes what they make, and no key.
+/// `a` reads the file `side` outside the project, which it does not declare: what is in it changes what they make, and no key.
 const SIDE: &str = r#"
 [stages.a]
-run = "cat side > ${outputs.o}"
+run = "cat ~/side > ${outputs.o}"
 outputs = { o = "o.csv" }
 
 [stages.b]
@@ -21,7 +21,7 @@ outputs = { o = "o.txt" }
 fn side() -> Test {
     Test::new()
         .workflow(SIDE)
-        .file("side", "x,y\n1,2\n")
+        .file("../side", "x,y\n1,2\n")
         .run("")
         .ran("a b")
         .check()
@@ -72,7 +72,7 @@ fn the_same_bytes_are_identical_and_the_store_stays_as_it_is() {
 
 #[test]
 fn other_bytes_are_told_with_their_first_difference_and_do_not_spread() {
-    let test = side().file("side", "x,y\n1,3\n");
+    let test = side().file("../side", "x,y\n1,3\n");
     let before = content(&test.path(".flow"));
     let test = test
         .run("--check 2")
@@ -114,18 +114,18 @@ fn npy(values: [f32; 2]) -> Vec<u8> {
 
 #[test]
 fn arrays_and_figures_in_a_folder_are_compared_by_what_they_mean() {
-    let workflow = "[stages.a]\nrun = 'cp -r side/. ${outputs.o}'\noutputs = { o = 'o/' }\n\
-                    [stages.b]\nrun = 'cp side/x.npy ${outputs.o}'\noutputs = { o = 'o.npy' }";
+    let workflow = "[stages.a]\nrun = 'cp -r ~/side/. ${outputs.o}'\noutputs = { o = 'o/' }\n\
+                    [stages.b]\nrun = 'cp ~/side/x.npy ${outputs.o}'\noutputs = { o = 'o.npy' }";
     let test = Test::new()
         .workflow(workflow)
-        .file("side/x.npy", npy([1.0, 2.0]))
-        .file("side/m.json", r#"{"a": [1, {"b": 0.5}]}"#)
+        .file("../side/x.npy", npy([1.0, 2.0]))
+        .file("../side/m.json", r#"{"a": [1, {"b": 0.5}]}"#)
         .run("")
         .ran("a b")
         .check();
     let test = test
-        .file("side/x.npy", npy([1.0, 2.5]))
-        .file("side/m.json", r#"{"a": [1, {"b": 0.25}]}"#)
+        .file("../side/x.npy", npy([1.0, 2.5]))
+        .file("../side/m.json", r#"{"a": [1, {"b": 0.25}]}"#)
         .run("--check 1")
         .stages("differs", "a b")
         .status(1)
@@ -198,7 +198,7 @@ fn threads_can_be_chosen_and_are_told() {
 #[test]
 fn a_stage_that_fails_this_time_is_told_with_its_log() {
     let test = side();
-    std::fs::remove_file(test.path("side")).unwrap();
+    std::fs::remove_file(test.path("../side")).unwrap();
     let before = content(&test.path(".flow"));
     let test = test
         .flow("run flow.toml --check 1")
@@ -252,18 +252,18 @@ fn stages_are_chosen_as_for_a_run_and_must_have_results() {
 #[test]
 fn an_interrupted_check_leaves_nothing() {
     let test = Test::new()
-        .workflow("[stages.a]\nrun = 'test ! -e slow || { echo on > began; sleep 60; }; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }")
+        .workflow("[stages.a]\nrun = 'test ! -e ~/slow || { echo on > ~/began; sleep 60; }; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }")
         .run("")
         .ran("a")
         .check();
     let before = content(&test.path(".flow"));
     let mut running = test
-        .file("slow", "")
+        .file("../slow", "")
         .run("--check 1")
         .stages("cancelled", "a")
         .status(130)
         .start();
-    running.wait_for("began");
+    running.wait_for("../began");
     running.signal(Signal::INT);
     let test = running.finish();
     assert_eq!(content(&test.path(".flow")), before);

@@ -167,8 +167,8 @@ fn jobs_bounds_the_threads_that_are_given_out() {
     // Each stage waits until it has seen the other one; alone it gives up after some tries.
     let meet = |me: &str, other: &str| {
         format!(
-            "[stages.{me}]\nrun = 'touch {me}; n=0; until test -e {other} || test $n -ge ${{tries}}; \
-             do n=$((n+1)); sleep 0.02; done; test -e {other} && echo met > ${{outputs.o}} || echo alone > ${{outputs.o}}'\n\
+            "[stages.{me}]\nrun = 'touch ~/{me}; n=0; until test -e ~/{other} || test $n -ge ${{tries}}; \
+             do n=$((n+1)); sleep 0.02; done; test -e ~/{other} && echo met > ${{outputs.o}} || echo alone > ${{outputs.o}}'\n\
              outputs = {{ o = 'o' }}\n"
         )
     };

@@ -193,18 +193,18 @@ fn a_failed_run_keeps_its_log_for_a_week() {
 #[test]
 fn a_run_that_goes_on_is_left_alone() {
     let test = Test::new().workflow(
-        "[stages.a]\nrun = 'echo > began; until test -e go; do sleep 0.02; done; echo > ${outputs.o}'\noutputs = { o = 'o' }\n",
+        "[stages.a]\nrun = 'echo > ~/began; until test -e ~/go; do sleep 0.02; done; echo > ${outputs.o}'\noutputs = { o = 'o' }\n",
     );
     let gc = test.beside();
     let mut running = test.run("").ran("a").start();
-    running.wait_for("began");
+    running.wait_for("../began");
     let run = store::runs(&running.path(".flow")).pop().unwrap();
     age(&run, 30);
     gc.flow("cache gc flow.toml --max-age 1d --max-size 0B")
         .stdout_has("0 result(s)")
         .check();
     assert!(run.join("logs/a.log").is_file());
-    fs::write(running.path("go"), "").unwrap();
+    fs::write(running.path("../go"), "").unwrap();
     running.finish();
 }
 

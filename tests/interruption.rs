@@ -2,30 +2,19 @@
 
 use std::time::Duration;
 
-use flow_tests::{Signal, Test, is_alive, store};
+use flow_tests::{Signal, Test, store};
 
-/// `quick` ends at once; `slow` says its process id and a child's, and goes on for a minute.
+/// `quick` ends at once; `slow` says so when it has started a child, and goes on for a minute.
 const SLOW: &str = r#"
 [stages.quick]
 run = "echo quick >> ~/starts; echo 1 > ${outputs.o}"
 outputs = { o = "o" }
 
 [stages.slow]
-run = "sleep 60 & echo $$ $! > pids; wait; echo 2 > ${outputs.o}"
+run = "sleep 60 & echo on > ~/began; wait; echo 2 > ${outputs.o}"
 inputs = { quick = "quick" }
 outputs = { o = "o" }
 "#;
-
-#[track_caller]
-fn ends_soon(pids: &str) {
-    for pid in pids.split_whitespace() {
-        let ended = (0..500).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            !is_alive(pid)
-        });
-        assert!(ended, "process {pid} is still there");
-    }
-}
 
 #[test]
 fn ctrl_c_ends_the_stages_and_says_what_is_kept() {
@@ -40,10 +29,11 @@ fn ctrl_c_ends_the_stages_and_says_what_is_kept() {
                  run RUN: 1 ran, 0 cached, 1 not run, TIME\n",
             )
             .start();
-        let pids = running.wait_for("pids");
+        running.wait_for("../began");
+        assert!(running.is_inhabited());
         running.signal(signal);
         let test = running.finish();
-        ends_soon(&pids);
+        test.ends_soon();
         store::assert_sound(&test.path(".flow"));
         test.edit("sleep 60", "sleep 0")
             .run("")
@@ -109,7 +99,7 @@ fn ctrl_c_in_json() {
         .ran("quick")
         .stages("cancelled", "slow")
         .start();
-    running.wait_for("pids");
+    running.wait_for("../began");
     running.signal(Signal::INT);
     let test = running.finish();
     assert_eq!(test.last().run.as_ref().unwrap()["status"], "cancelled");
@@ -127,10 +117,10 @@ fn a_stage_that_ignores_the_request_to_end_is_killed() {
         .ran("quick")
         .stages("cancelled", "slow")
         .start();
-    let pids = running.wait_for("pids");
+    running.wait_for("../began");
+    assert!(running.is_inhabited());
     running.signal(Signal::INT);
-    running.finish();
-    ends_soon(&pids);
+    running.finish().ends_soon();
 }
 
 #[test]
@@ -144,14 +134,15 @@ fn a_second_ctrl_c_does_not_wait() {
         .status(130)
         .stderr("ran       quick TIME\n")
         .start();
-    let pids = running.wait_for("pids");
+    running.wait_for("../began");
+    assert!(running.is_inhabited());
     running.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(100));
     running.signal(Signal::INT);
-    running.finish();
+    let test = running.finish();
     // On Linux all that a stage started ends with flow.
     if cfg!(target_os = "linux") {
-        ends_soon(&pids);
+        test.ends_soon();
     }
 }
 
@@ -168,7 +159,7 @@ fn nothing_is_started_after_ctrl_c() {
         .stages("cancelled", "slow later")
         .starts("quick")
         .start();
-    running.wait_for("pids");
+    running.wait_for("../began");
     running.signal(Signal::INT);
     running.finish();
 }
@@ -176,13 +167,13 @@ fn nothing_is_started_after_ctrl_c() {
 /// A ladder of short stages with a fan in the middle; what it comes to is fixed.
 fn ladder() -> String {
     let mut text = String::from(
-        "[stages.s0]\nrun = 'echo s0 >> log; echo 0 > ${outputs.o}'\noutputs = { o = 'o' }\n",
+        "[stages.s0]\nrun = 'echo s0 >> ~/log; echo 0 > ${outputs.o}'\noutputs = { o = 'o' }\n",
     );
     for i in 1..10 {
         // Each reads the two before it.
         let (one, two) = (i - 1, if i > 1 { i - 2 } else { 0 });
         text += &format!(
-            "[stages.s{i}]\nrun = 'echo s{i} >> log; sleep 0.01; \
+            "[stages.s{i}]\nrun = 'echo s{i} >> ~/log; sleep 0.01; \
              cat ${{inputs.a}} ${{inputs.b}} > ${{outputs.o}}; echo {i} >> ${{outputs.o}}'\n\
              inputs = {{ a = 's{one}', b = 's{two}' }}\noutputs = {{ o = 'o' }}\n"
         );
@@ -197,9 +188,9 @@ fn ladder() -> String {
 )]
 fn a_killed_flow_takes_its_stage_with_it() {
     let mut running = Test::new().workflow(SLOW).run("").start();
-    let pids = running.wait_for("pids");
-    running.kill();
-    ends_soon(&pids);
+    running.wait_for("../began");
+    assert!(running.is_inhabited());
+    running.kill().ends_soon();
 }
 
 #[test]
@@ -223,7 +214,7 @@ fn two_runs_at_once_compute_each_key_once() {
             .count()
     };
     assert_eq!(ran(&one) + ran(&two), 10);
-    assert_eq!(one.read("log").lines().count(), 10);
+    assert_eq!(one.read("../log").lines().count(), 10);
     for (label, stage) in &one.last().stages {
         assert_eq!(stage.outputs, two.last().stages[label].outputs);
     }
@@ -232,34 +223,34 @@ fn two_runs_at_once_compute_each_key_once() {
 
 #[test]
 fn a_run_says_for_whom_it_waits() {
-    let waiting = "[stages.a]\nrun = 'echo > began; until test -e go; do sleep 0.02; done; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }";
+    let waiting = "[stages.a]\nrun = 'echo > ~/began; until test -e ~/go; do sleep 0.02; done; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }";
     let test = Test::new().workflow(waiting);
     let other = test.beside().flow("run flow.toml");
     let mut first = test.run("").ran("a").start();
-    first.wait_for("began");
+    first.wait_for("../began");
     let mut second = other
         .stderr_has("waiting   a for process ")
         .stderr_has("of flow), which computes it")
         .stderr_has("cached    a")
         .start();
     second.wait_for_stderr("which computes it");
-    std::fs::write(first.path("go"), "").unwrap();
+    std::fs::write(first.path("../go"), "").unwrap();
     first.finish();
     second.finish();
 }
 
 #[test]
 fn the_waiting_run_takes_over_from_a_killed_one() {
-    let waiting = "[stages.a]\nrun = 'echo >> began; until test -e go; do sleep 0.02; done; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }";
+    let waiting = "[stages.a]\nrun = 'echo >> ~/began; until test -e ~/go; do sleep 0.02; done; echo 1 > ${outputs.o}'\noutputs = { o = 'o' }";
     let test = Test::new().workflow(waiting);
     let other = test.beside().flow("run flow.toml");
     let mut first = test.run("").start();
-    first.wait_for("began");
+    first.wait_for("../began");
     let mut second = other.stderr_has("ran       a").start();
     second.wait_for_stderr("which computes it");
     let test = first.kill();
-    std::fs::write(test.path("go"), "").unwrap();
+    std::fs::write(test.path("../go"), "").unwrap();
     let test = second.finish();
-    assert_eq!(test.read("began").lines().count(), 2);
+    assert_eq!(test.read("../began").lines().count(), 2);
     test.run("").cached("a").check();
 }

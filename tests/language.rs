@@ -1,6 +1,6 @@
 //! What a workflow file means: parameters, matrices, references, globs, quoting.
 
-use flow_tests::Test;
+use flow_tests::{Test, store};
 
 /// A plugin whose one kind writes the request's parameters to its output.
 const ECHO: &str = r#"#!/bin/sh
@@ -274,8 +274,8 @@ fn file_names_are_quoted_for_the_shell() {
 
 #[test]
 fn a_folder_with_an_odd_name_works() {
-    let text = "[stages.a]\nrun = 'cat ${inputs.x} ${inputs.g} > ${outputs.o}; pwd > where'\n\
-                inputs = { x = { path = 'x.txt' }, g = { path = '*.csv' } }\noutputs = { o = 'o' }";
+    let text = "[stages.a]\nrun = 'cat ${inputs.x} ${inputs.g} > ${outputs.o}; ls -A > ${outputs.list}'\n\
+                inputs = { x = { path = 'x.txt' }, g = { path = '*.csv' } }\noutputs = { o = 'o', list = 'list' }";
     let folder = "it's [a] $(touch pwned) folder";
     let test = Test::new()
         .file(&format!("{folder}/w.toml"), text)
@@ -286,9 +286,14 @@ fn a_folder_with_an_odd_name_works() {
         .arg("--json")
         .ran("a")
         .check();
-    // A run stage works in the workflow's folder, and the store lies there.
-    let pwd = test.read(&format!("{folder}/where"));
-    assert!(pwd.trim_end().ends_with(folder), "{pwd}");
+    // A run stage works in a folder of its own; the store lies in the workflow's.
+    let blob = |output: &str| {
+        let digest = &test.last().stages["a"].outputs[output];
+        std::fs::read_to_string(store::blob(&test.path(&format!("{folder}/.flow")), digest))
+            .unwrap()
+    };
+    assert_eq!(blob("o"), "12");
+    assert_eq!(blob("list"), ".work\nlist\no\nx.txt\ny.csv\n");
     assert!(test.has(&format!("{folder}/.flow")));
     assert!(!test.has("pwned") && !test.has(&format!("{folder}/pwned")));
 }
@@ -489,8 +494,8 @@ fn what_is_laid_over_wins_in_its_order() {
 
 #[test]
 fn a_stage_is_tried_again_as_often_as_it_says() {
-    let flaky = "[stages.a]\nrun = 'echo try >> ~/starts; test $(wc -l < starts) -ge 3; echo $? > ${outputs.o}; \
-                 test $(wc -l < starts) -ge 3'\noutputs = { o = 'o' }\nretries = 2\n";
+    let flaky = "[stages.a]\nrun = 'echo try >> ~/starts; test $(wc -l < ~/starts) -ge 3; echo $? > ${outputs.o}; \
+                 test $(wc -l < ~/starts) -ge 3'\noutputs = { o = 'o' }\nretries = 2\n";
     let test = Test::new()
         .workflow(flaky)
         .run("")

@@ -50,12 +50,12 @@ mine = "plugin"
 uses = "steps"
 
 [stages.first]
-run = "until test -e go-1; do sleep 0.05; done; python3 ${inputs.script} train ${outputs.view}"
+run = "until test -e ~/go-1; do sleep 0.05; done; python3 ${inputs.script} train ${outputs.view}"
 inputs = { script = { path = "publish.py" } }
 outputs = { view = "view/" }
 
 [stages.second]
-run = "until test -e go-2; do sleep 0.05; done; cat ${inputs.first}/view.json > ${outputs.o}"
+run = "until test -e ~/go-2; do sleep 0.05; done; cat ${inputs.first}/view.json > ${outputs.o}"
 inputs = { first = "first" }
 outputs = { o = "o" }
 "#;
@@ -95,13 +95,13 @@ outputs = { o = "o" }
         );
         fs::write(run.path("step-3"), "").unwrap();
         browser.wait(&format!("{}?.startsWith('ran')", state("steps")));
-        fs::write(run.path("go-1"), "").unwrap();
+        fs::write(run.path("../go-1"), "").unwrap();
         browser.wait(&format!("{}?.startsWith('ran')", state("first")));
         browser.wait(&format!("{}?.includes('running')", state("second")));
         // Its chart came without a new page.
         browser.value(SEE_ALL);
         browser.wait("document.querySelectorAll('.chart.drawn').length === 2");
-        fs::write(run.path("go-2"), "").unwrap();
+        fs::write(run.path("../go-2"), "").unwrap();
         run.finish();
         browser.wait(&format!("{}?.startsWith('ran')", state("second")));
         browser.wait("document.getElementById('facts').textContent.includes(': ok')");

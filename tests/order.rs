@@ -9,15 +9,15 @@ use serde_json::Value;
 /// `last` stands first in the file and ends its way; `start` leads on to `middle`.
 const WAYS: &str = "
 [stages.last]
-run = 'echo last >> order; echo 1 > ${outputs.o}'
+run = 'echo last >> ~/order; echo 1 > ${outputs.o}'
 outputs = { o = 'o' }
 
 [stages.start]
-run = 'echo start >> order; echo 2 > ${outputs.o}'
+run = 'echo start >> ~/order; echo 2 > ${outputs.o}'
 outputs = { o = 'o' }
 
 [stages.middle]
-run = 'echo middle >> order; cat ${inputs.i} > ${outputs.o}'
+run = 'echo middle >> ~/order; cat ${inputs.i} > ${outputs.o}'
 inputs = { i = 'start' }
 outputs = { o = 'o' }
 ";
@@ -40,9 +40,9 @@ fn took(store: &Path, seconds: &[(&str, f64)]) {
 fn order(test: Test, again: &str, labels: &str, seconds: &[(&str, f64)]) -> (Test, String) {
     let test = test.run("").ran(labels).check();
     took(&test.path(".flow"), seconds);
-    fs::remove_file(test.path("order")).unwrap();
+    fs::remove_file(test.path("../order")).unwrap();
     let test = test.run("--jobs 1").flow(again).ran(labels).check();
-    let order = test.read("order");
+    let order = test.read("../order");
     (test, order.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
@@ -84,7 +84,7 @@ fn where_nothing_is_known_the_way_of_most_stages_is_begun_first() {
         .run("--jobs 1")
         .ran("last start middle")
         .check();
-    assert_eq!(test.read("order"), "start\nlast\nmiddle\n");
+    assert_eq!(test.read("../order"), "start\nlast\nmiddle\n");
 }
 
 #[test]

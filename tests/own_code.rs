@@ -280,7 +280,7 @@ outputs = { o = "o" }
         assert_eq!(test.last().stages["bad"].status, "failed", "{isolation}");
         let test = test
             .env("FLOW_ISOLATION", isolation)
-            .run("--only later")
+            .run("--until later")
             .anyhow()
             .check();
         assert_eq!(test.output("later", "o"), b"BBBB", "{isolation}");
@@ -338,7 +338,7 @@ outputs = { o = "o" }
     for target in ["../../stranger", "nowhere", "../other"] {
         let link = test.path("data/link");
         symlink(target, &link).unwrap();
-        let test = test.beside().flow("check").anyhow().check();
+        let test = test.beside().flow("check flow.toml").anyhow().check();
         let told = format!("{}{}", test.last().stdout, test.last().stderr);
         assert!(told.contains("data/link"), "{target}: {told}");
         fs::remove_file(link).unwrap();

@@ -101,7 +101,7 @@ fn runs_are_listed_newest_first_with_what_was_laid_over() {
 
 #[test]
 fn runs_that_fail_go_on_or_were_killed_are_told_apart() {
-    let workflow = "[stages.a]\nrun = 'test ! -e slow || { echo on > began; sleep 60; }; exit 1'\noutputs = { o = 'o' }";
+    let workflow = "[stages.a]\nrun = 'test ! -e ~/slow || { echo on > ~/began; sleep 60; }; exit 1'\noutputs = { o = 'o' }";
     let test = Test::new()
         .workflow(workflow)
         .run("")
@@ -113,8 +113,8 @@ fn runs_that_fail_go_on_or_were_killed_are_told_apart() {
         .stdout_has("\"status\":\"failed\"")
         .check();
     next_second();
-    let mut running = test.file("slow", "").run("").start();
-    running.wait_for("began");
+    let mut running = test.file("../slow", "").run("").start();
+    running.wait_for("../began");
     let beside = Test::new();
     let store = running.path(".flow");
     let status = |test: Test| {
@@ -356,13 +356,13 @@ fn what_a_terminal_would_act_on_is_shown_as_escapes() {
     assert!(!test.last().stdout.contains('\u{9b}'));
     // What the compared files hold, too.
     let test = test
-        .workflow("[stages.a]\nrun = 'cat side > ${outputs.o}'\noutputs = { o = 'o' }")
-        .file("side", "1")
+        .workflow("[stages.a]\nrun = 'cat ~/side > ${outputs.o}'\noutputs = { o = 'o' }")
+        .file("../side", "1")
         .run("")
         .ran("a")
         .check();
     let test = test
-        .file("side", "\u{1b}[2J")
+        .file("../side", "\u{1b}[2J")
         .flow("run flow.toml --check 1")
         .stderr_has("`\\u{1b}[2J`, stored `1`")
         .status(1)
@@ -394,13 +394,13 @@ fn what_a_workflow_includes_is_kept_with_the_run() {
     let mut running = test
         .edit(
             "echo ${word} >",
-            "echo on > began; sleep 60; echo ${word} >",
+            "echo on > ~/began; sleep 60; echo ${word} >",
         )
         .run("")
         .stages("cancelled", "a")
         .status(130)
         .start();
-    running.wait_for("began");
+    running.wait_for("../began");
     running.signal(Signal::INT);
     let test = running.finish();
     test.flow("runs --json")

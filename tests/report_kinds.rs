@@ -133,12 +133,12 @@ fn a_run_that_failed_has_a_report_with_the_end_of_its_log() {
 
 #[test]
 fn the_report_of_a_run_that_was_killed_has_the_stages_that_it_wanted_and_no_others() {
-    let workflow = "[stages.a]\nrun = 'echo on > began; sleep 60'\noutputs = { o = 'o' }\n\
+    let workflow = "[stages.a]\nrun = 'echo on > ~/began; sleep 60'\noutputs = { o = 'o' }\n\
         [stages.b]\nrun = 'cat ${inputs.a} > ${outputs.o}'\ninputs = { a = 'a' }\noutputs = { o = 'o' }\n\
         [stages.c]\nrun = 'echo 1 > ${outputs.o}'\noutputs = { o = 'o' }\n";
     let shown = |wanted: &str| {
         let mut running = Test::new().workflow(workflow).run(wanted).start();
-        running.wait_for("began");
+        running.wait_for("../began");
         let test = running.kill();
         let run = store::runs(&test.path(".flow"))[0].clone();
         let run = run.file_name().unwrap().to_str().unwrap();
@@ -352,7 +352,7 @@ fn figures_for_papers_are_written_without_a_browser() {
 
 #[test]
 fn what_can_not_be_shown_says_so_and_hides_nothing_else() {
-    let workflow = "[stages.a]\nrun = 'mkdir -p ${outputs.view}; cp view.json ${outputs.view}/'\noutputs = { view = 'view/' }\n\
+    let workflow = "[stages.a]\nrun = 'mkdir -p ${outputs.view}; cp view.json ${outputs.view}/'\ninputs = { view = { path = 'view.json' } }\noutputs = { view = 'view/' }\n\
         [stages.b]\nrun = 'mkdir -p ${outputs.view}; echo {} > ${outputs.view}/view.json'\noutputs = { view = 'view/' }\n";
     let view = json!({"view": 1, "items": [
         {"type": "image", "title": "Gone", "alt": "a", "file": "gone.png"},

@@ -378,16 +378,16 @@ fn what_many_points_share_is_started_first_and_then_the_longest_way() {
 [params]
 x = 1
 [stages.own]
-run = "echo own${x} >> order; echo ${x} > ${outputs.o}"
+run = "echo own${x} >> ~/order; echo ${x} > ${outputs.o}"
 outputs = { o = "o" }
 [stages.short]
-run = "echo short >> order; echo > ${outputs.o}"
+run = "echo short >> ~/order; echo > ${outputs.o}"
 outputs = { o = "o" }
 [stages.long]
-run = "echo long >> order; echo > ${outputs.o}"
+run = "echo long >> ~/order; echo > ${outputs.o}"
 outputs = { o = "o" }
 [stages.after]
-run = "echo after >> order; cat ${inputs.o} > ${outputs.o}"
+run = "echo after >> ~/order; cat ${inputs.o} > ${outputs.o}"
 inputs = { o = "long" }
 outputs = { o = "o" }
 [sweep.axes]
@@ -398,7 +398,7 @@ x = [1, 2, 3]
         .run("--jobs 1")
         .anyhow()
         .check();
-    let order = test.read("order");
+    let order = test.read("../order");
     // When `after` can begin depends on when the disk has the bytes of `long`.
     assert!(order.starts_with("long\nshort\n"), "{order}");
     assert_eq!(order.lines().count(), 6, "{order}");

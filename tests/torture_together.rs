@@ -17,12 +17,12 @@ const RUNS: usize = 16;
 /// line in `log`, in one short write.
 fn workflow() -> String {
     let mut text = String::from(
-        "[params]\nround = 0\n\n[stages.base]\nrun = 'echo base-${round} >> log; echo ${round} > ${outputs.o}'\n\
+        "[params]\nround = 0\n\n[stages.base]\nrun = 'echo base-${round} >> ~/log; echo ${round} > ${outputs.o}'\n\
          outputs = { o = 'o' }\n",
     );
     for part in 0..8 {
         text += &format!(
-            "[stages.p{part}]\nrun = 'echo p{part}-${{round}} >> log; sleep 0.02; mkdir -p ${{outputs.o}}/deep; \
+            "[stages.p{part}]\nrun = 'echo p{part}-${{round}} >> ~/log; sleep 0.02; mkdir -p ${{outputs.o}}/deep; \
              echo {part} | cat - ${{inputs.b}} > ${{outputs.o}}/deep/x; echo same > ${{outputs.o}}/same'\n\
              inputs = {{ b = 'base' }}\noutputs = {{ o = 'o/' }}\n"
         );
@@ -60,14 +60,14 @@ fn many_runs_and_a_gc() {
         .file("junk.toml", JUNK)
         .file(
             "hold.toml",
-            "[stages.h]\nrun = 'echo > held; until test -e go; do sleep 0.1; done; echo > ${outputs.o}'\noutputs = { o = 'o' }",
+            "[stages.h]\nrun = 'echo > ~/held; until test -e ~/go; do sleep 0.1; done; echo > ${outputs.o}'\noutputs = { o = 'o' }",
         );
     let root = test.path(".flow");
     // A run that goes on all the while: what was of use since half an hour before it began is not gc's to take. So that each
     // key is computed once can be asked of the others, though each of them ends.
     let hold = test.beside().flow("run hold.toml").anyhow().start();
     let mut hold = hold;
-    hold.wait_for("held");
+    hold.wait_for("../held");
 
     let began = Instant::now();
     let over = || began.elapsed() > time;
@@ -142,10 +142,10 @@ fn many_runs_and_a_gc() {
         });
     });
     eprintln!("{:.1} s", began.elapsed().as_secs_f64());
-    fs::write(test.path("go"), "").unwrap();
+    fs::write(test.path("../go"), "").unwrap();
     hold.finish();
 
-    let log = test.read("log");
+    let log = test.read("../log");
     let mut started = BTreeMap::<String, usize>::new();
     log.lines()
         .for_each(|line| *started.entry(line.into()).or_default() += 1);

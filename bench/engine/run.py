@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 sys.path.insert(0, str(HERE))
-from generate import generate  # noqa: E402
+from generate import counter, generate, line  # noqa: E402
 
 JOBS = str(os.cpu_count())
 COMMANDS = {
@@ -57,7 +57,7 @@ def call(command, folder):
 
 def ran(folder):
     """How many stages ran since the last question."""
-    path = folder / "ran"
+    path = counter(folder)
     count = len(path.read_text().split()) if path.exists() else 0
     path.unlink(missing_ok=True)
     return count
@@ -100,7 +100,7 @@ def floor(stages):
         folder = Path(folder)
         generate("make", folder, lanes, depth)
         # One argument a line: `xargs` starts a shell for each.
-        lines = [f"cat in/{i}_{j} > out/{i}_{j}; echo {i}_{j} >> ran" for j in range(depth) for i in range(lanes)]
+        lines = [line(folder, [f"in/{i}_{j}"], f"out/{i}_{j}") for j in range(depth) for i in range(lanes)]
         start = time.perf_counter()
         subprocess.run(
             ["xargs", "-d", "\n", "-n", "1", "-P", JOBS, "sh", "-c"], input="\n".join(lines).encode(), cwd=folder, check=True

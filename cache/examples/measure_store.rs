@@ -74,7 +74,11 @@ fn commit_as(store: &Store, key: Key, make: impl Fn(&Path)) -> Duration {
     let path = lease.work().join("out");
     make(&path);
     let artifact = "test".to_owned();
-    let output = DraftOutput { path, artifact };
+    let output = DraftOutput {
+        path,
+        artifact,
+        known: Default::default(),
+    };
     let draft = Draft {
         outputs: [("out".to_owned(), output)].into(),
         seconds: 1.0,

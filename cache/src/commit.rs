@@ -43,6 +43,8 @@ pub struct DraftOutput {
     pub path: PathBuf,
     /// The artifact type that its record gets.
     pub artifact: String,
+    /// What else is in a folder and in the store already, by its path in the folder. None of it lies at `path`.
+    pub known: BTreeMap<String, Output>,
 }
 
 /// A finished file that waits to be moved to its place.
@@ -113,7 +115,11 @@ impl Lease {
         output: DraftOutput,
         staged: &mut Vec<Staged>,
     ) -> Result<Output, Error> {
-        let DraftOutput { path, artifact } = output;
+        let DraftOutput {
+            path,
+            artifact,
+            known,
+        } = output;
         let bad = |why: String| Error::BadOutput {
             role: role.to_owned(),
             why,
@@ -174,10 +180,19 @@ impl Lease {
                 Ok((name, entry, Some(file)))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let tree = Tree::new(entries.into_iter().map(|(name, entry, file)| {
+        let mut named = Vec::new();
+        for (name, entry, file) in entries {
             staged.extend(file);
-            (name, entry)
-        }));
+            // What is known may lie in a folder of which nothing else is there.
+            let is_known = |known: &String| Path::new(known).starts_with(&name);
+            if entry != Entry::EmptyFolder || !known.keys().any(is_known) {
+                named.push((name, entry));
+            }
+        }
+        for (name, output) in known {
+            named.extend(self.store.entries(&name, &output)?);
+        }
+        let tree = Tree::new(named);
         let output = tree.to_output();
         let path = self.store.blob_path(&output.digest);
         let file = self
@@ -189,6 +204,24 @@ impl Lease {
 }
 
 impl Store {
+    /// What a folder holds that has this output at `name`.
+    fn entries(&self, name: &str, output: &Output) -> Result<Vec<(String, Entry)>, Error> {
+        if !output.folder {
+            let entry = Entry::File {
+                digest: output.digest,
+                size: output.size,
+                executable: output.executable,
+            };
+            return Ok(vec![(name.to_owned(), entry)]);
+        }
+        let entries = self.read_tree(&output.digest)?.entries;
+        if entries.is_empty() {
+            return Ok(vec![(name.to_owned(), Entry::EmptyFolder)]);
+        }
+        let inside = |(path, entry)| (format!("{name}/{path}"), entry);
+        Ok(entries.into_iter().map(inside).collect())
+    }
+
     /// Seals and hashes a file of the work folder.
     fn stage_file(&self, path: &Path, size: u64) -> Result<(Staged, Digest), Error> {
         // First by path: a program may have made the file unreadable.

@@ -184,7 +184,11 @@ mod tests {
                 let path = lease.work().join("out");
                 fs::write(&path, content(n)).unwrap();
                 let artifact = String::new();
-                let output = DraftOutput { path, artifact };
+                let output = DraftOutput {
+                    path,
+                    artifact,
+                    known: Default::default(),
+                };
                 let draft = Draft {
                     outputs: [("out".to_owned(), output)].into(),
                     ..Draft::default()

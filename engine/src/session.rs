@@ -1,16 +1,17 @@
 //! What most commands begin with: a workflow that is known to be right, its plan and its store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use flow_cache::Store;
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::plan::{self, Plan};
+use flow_plan::plan::{self, Instance, Plan, Task};
 use flow_plan::workflow::problem::{Problems, is_or_are};
 use flow_plan::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
 use flow_results::Survey;
+use flow_run::folder;
 use flow_run::plugin;
 use flow_run::record::Externals;
 use petgraph::graph::NodeIndex;
@@ -88,6 +89,35 @@ impl Session {
         }
         self.sources = settle(std::mem::take(&mut self.sources), problems, &self.catalogue)?;
         Ok(externals)
+    }
+
+    /// The instances of programs that are not kept apart from this machine, by why not.
+    ///
+    /// # Errors
+    /// Where one of them wants to be kept apart.
+    pub fn not_isolated(
+        &self,
+        nodes: &BTreeSet<NodeIndex>,
+    ) -> Result<BTreeMap<String, Vec<&Instance>>, Failure> {
+        let mut found: BTreeMap<String, Vec<&Instance>> = BTreeMap::new();
+        for instance in self
+            .in_order(nodes)
+            .iter()
+            .map(|node| &self.plan.graph[*node])
+        {
+            let Task::Command(program) = &instance.task else {
+                continue;
+            };
+            let Err(why) = folder::isolation(program, self.workflow.root()) else {
+                continue;
+            };
+            if folder::wants_isolation(program) {
+                let label = &instance.label;
+                return Err(wrong(format!("stage `{label}`: {why}")));
+            }
+            found.entry(why).or_default().push(instance);
+        }
+        Ok(found)
     }
 
     /// The instances that arguments name.

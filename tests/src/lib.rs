@@ -357,6 +357,24 @@ impl Test {
         self.last.as_ref().unwrap()
     }
 
+    /// Whether a process is there that a call in this folder started, or the call itself.
+    pub fn is_inhabited(&self) -> bool {
+        is_home(&self.folder.project.with_file_name(""))
+    }
+
+    /// Waits some seconds until no such process is there.
+    #[track_caller]
+    pub fn ends_soon(&self) {
+        let began = Instant::now();
+        while self.is_inhabited() {
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "a process is still there"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The bytes of an output, as the store has it now; the last call named it in its `--json`.
     #[track_caller]
     pub fn output(&self, stage: &str, output: &str) -> Vec<u8> {
@@ -445,6 +463,11 @@ impl Running {
         let _ = kill_process(pid, signal);
     }
 
+    /// See [`Test::is_inhabited`].
+    pub fn is_inhabited(&self) -> bool {
+        self.test.as_ref().unwrap().is_inhabited()
+    }
+
     /// Whether flow has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -521,20 +544,21 @@ impl Drop for Running {
     }
 }
 
-/// Whether a process is there and not merely waiting to be reaped.
-pub fn is_alive(pid: &str) -> bool {
-    let pid = pid.trim();
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => !stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .trim_start()
-            .starts_with('Z'),
-        Err(_) if Path::new("/proc/self").exists() => false,
-        Err(_) => {
-            let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
-            rustix::process::test_kill_process(pid).is_ok()
-        }
-    }
+/// Whether a process has this folder as its home. Ids tell nothing: a stage may have process ids of its own.
+fn is_home(folder: &Path) -> bool {
+    let variable = format!("HOME={}", folder.display());
+    let Ok(processes) = fs::read_dir("/proc") else {
+        let mut ps = Command::new("ps");
+        let listed = ps.args(["-A", "-E", "-ww", "-o", "command="]).output();
+        let listed = listed.expect("ps lists processes");
+        return String::from_utf8_lossy(&listed.stdout).contains(&variable);
+    };
+    // A process that merely waits to be reaped has no environment.
+    let mut environments = processes
+        .flatten()
+        .filter_map(|process| fs::read(process.path().join("environ")).ok());
+    environments.any(|all| {
+        all.split(|byte| *byte == 0)
+            .any(|one| one == variable.as_bytes())
+    })
 }

@@ -84,6 +84,7 @@ pub fn draft(lease: &Lease, names: &[&str]) -> Draft {
     let output = |name: &str| DraftOutput {
         path: lease.work().join(name),
         artifact: "test".to_owned(),
+        known: Default::default(),
     };
     Draft {
         manifest: json!({ "kind": "test", "of": lease.key() }),

@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     pub secrets: Vec<String>,
     /// What it could write to of the store.
     pub shared: Vec<Shared>,
+    /// The same of what it goes on from, which lies in the store for results.
+    pub earlier: Vec<Shared>,
     /// The folder of a program.
     pub folder: Option<StageFolder>,
 }
@@ -58,6 +60,7 @@ pub(super) fn prepare(
                 input: None,
                 secrets: secrets(&site.request.variables),
                 shared: std::mem::take(&mut folder.shared),
+                earlier: Vec::new(),
                 folder: Some(folder),
             }))
         }
@@ -95,6 +98,7 @@ fn prepare_kind(
         attempt,
         mount: process::isolation().is_ok(),
         shared: Vec::new(),
+        earlier: Vec::new(),
     };
     let mut inputs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for input in &request.inputs {
@@ -144,7 +148,7 @@ fn prepare_kind(
             .map(|output| (output.role.clone(), outputs.join(&output.file)))
             .collect(),
         earlier: match earlier {
-            Some(record) => lay_out(site, record, &attempt.join("earlier"))?,
+            Some(record) => placing.lay_out_earlier(record)?,
             None => BTreeMap::new(),
         },
         work: scratch.clone(),
@@ -168,6 +172,7 @@ fn prepare_kind(
         input: Some(line),
         secrets: secrets(&request.variables),
         shared: placing.shared,
+        earlier: placing.earlier,
         folder: None,
     })
 }
@@ -180,20 +185,6 @@ fn secrets(variables: &Variables) -> Vec<String> {
         .collect()
 }
 
-/// Links what an earlier action of the same kind made into `folder`, by role.
-fn lay_out(site: &Site<'_>, record: &Record, folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    make(folder)?;
-    let mut paths = BTreeMap::new();
-    for output in &site.request.outputs {
-        if let Some(stored) = record.outputs.get(&output.role) {
-            let path = folder.join(&output.file);
-            site.results.materialise(stored, &path)?;
-            paths.insert(output.role.clone(), path);
-        }
-    }
-    Ok(paths)
-}
-
 /// Puts a kind's inputs in their places: the user's own where they are, the rest out of the store.
 struct Placing<'a> {
     site: &'a Site<'a>,
@@ -201,6 +192,7 @@ struct Placing<'a> {
     /// Whether the process gets mounts of its own.
     mount: bool,
     shared: Vec<Shared>,
+    earlier: Vec<Shared>,
 }
 
 impl Placing<'_> {
@@ -228,14 +220,34 @@ impl Placing<'_> {
         if let Some(extension) = Path::new(&made.file).extension() {
             path.set_extension(extension);
         }
-        let lay = Lay {
+        let shared = self.site.inputs.lay_out(&made.stored, &path, self.lay())?;
+        self.shared.extend(shared);
+        Ok(path)
+    }
+
+    /// Puts what an earlier action of the same kind made in its places, by role.
+    fn lay_out_earlier(&mut self, record: &Record) -> Result<BTreeMap<String, PathBuf>> {
+        let folder = self.attempt.join("earlier");
+        make(&folder)?;
+        let mut paths = BTreeMap::new();
+        for output in &self.site.request.outputs {
+            if let Some(stored) = record.outputs.get(&output.role) {
+                let path = folder.join(&output.file);
+                make(path.parent().unwrap_or(&folder))?;
+                let shared = self.site.results.lay_out(stored, &path, self.lay())?;
+                self.earlier.extend(shared);
+                paths.insert(output.role.clone(), path);
+            }
+        }
+        Ok(paths)
+    }
+
+    fn lay(&self) -> Lay {
+        Lay {
             copy_below: 0,
             writable: false,
             mount: self.mount,
-        };
-        let shared = self.site.inputs.lay_out(&made.stored, &path, lay)?;
-        self.shared.extend(shared);
-        Ok(path)
+        }
     }
 
     /// What the process sees of its inputs: nothing that it can write to.
@@ -248,15 +260,15 @@ impl Placing<'_> {
             to: to.to_path_buf(),
             read_only: true,
         };
-        let inputs = self.attempt.join("inputs");
-        let blobs = self
-            .shared
-            .iter()
-            .filter_map(|shared| Some(bind(shared.mount.as_ref()?, &shared.path)));
-        let mut mounts = vec![bind(&inputs, &inputs)];
-        mounts.extend(blobs);
-        // The kernel holds links read-only; nobody has to look whether they were written to.
-        self.shared.retain(|shared| shared.mount.is_some());
+        let folders = ["inputs", "earlier"].map(|name| self.attempt.join(name));
+        let folders = folders.iter().filter(|folder| folder.is_dir());
+        let mut mounts: Vec<Mount> = folders.map(|folder| bind(folder, folder)).collect();
+        for shared in [&mut self.shared, &mut self.earlier] {
+            let blobs = shared.iter();
+            mounts.extend(blobs.filter_map(|one| Some(bind(one.mount.as_ref()?, &one.path))));
+            // The kernel holds links read-only; nobody has to look whether they were written to.
+            shared.retain(|one| one.mount.is_some());
+        }
         Some(Confinement {
             mounts,
             network: true,

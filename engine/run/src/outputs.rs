@@ -12,15 +12,17 @@ use flow_stage::ArtifactType;
 use flow_stage::view::{self, Coordinates, Item, View};
 use serde_json::{Map, Value};
 
-use super::folder;
+use super::folder::{self, Known};
 use super::request::{Request, Task};
 use crate::record::event::Event;
 use crate::record::figures;
 
-/// Checks the declared outputs and reads the figures out of the metrics among them.
+/// Checks the declared outputs and reads the figures out of the metrics among them. `known` says what else is in folders and
+/// in the store already.
 pub(super) fn collect(
     request: &Request,
     at: &Path,
+    mut known: Known,
     tell: &impl Fn(Event),
 ) -> Result<(BTreeMap<String, DraftOutput>, Map<String, Value>)> {
     let mut kept = BTreeMap::new();
@@ -49,7 +51,13 @@ pub(super) fn collect(
             tell(Event::Warning { label, message });
         }
         let artifact = output.artifact.to_string();
-        kept.insert(output.role.clone(), DraftOutput { path, artifact });
+        let known = known.remove(&output.role).unwrap_or_default();
+        let draft = DraftOutput {
+            path,
+            artifact,
+            known,
+        };
+        kept.insert(output.role.clone(), draft);
     }
     let declared = |name: &str| {
         request.outputs.iter().any(|o| {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::budget::Share;
 use super::command;
 use super::earlier;
+use super::folder::Known;
 use super::outputs;
 use super::request::{Made, Request, Source, Task};
 use super::site::Site;
@@ -178,6 +179,7 @@ impl Site<'_> {
             return Ok(None);
         };
         let shared = std::mem::take(&mut prepared.shared);
+        let gone_on_from = std::mem::take(&mut prepared.earlier);
         let folder = prepared.folder.take();
         let launch = prepared.launch.clone();
         let outputs = attempt.join("outputs");
@@ -200,35 +202,49 @@ impl Site<'_> {
             Task::Command(program) => folder.as_ref().map(|folder| (folder, program)),
             Task::Kind { .. } => None,
         };
-        if let Some((folder, program)) = program
-            && !matches!(watched, Ok(Some(_)))
-        {
-            folder.keep_checkpoints(program, lease.work())?;
-        }
+        let keep_checkpoints = || match program {
+            Some((folder, program)) => folder.keep_checkpoints(program, lease.work()),
+            None => Ok(()),
+        };
         let taken = watched.and_then(|watched| {
-            if let (Some((folder, _)), Some(_)) = (program, &watched) {
-                folder.take_outputs(self, &outputs)?;
-            }
-            Ok(watched)
+            let known = match (program, &watched) {
+                (Some((folder, _)), Some(_)) => folder.take_outputs(self, &outputs)?,
+                _ => Known::new(),
+            };
+            Ok(watched.map(|watched| (watched, known)))
         });
-        let Watched { facts, used } = match (taken, program) {
-            (Ok(Some(watched)), _) => watched,
-            (Ok(None), _) => return Ok(None),
+        let (Watched { facts, used }, known) = match (taken, program) {
+            (Ok(Some(taken)), _) => taken,
+            (Ok(None), _) => {
+                keep_checkpoints()?;
+                return Ok(None);
+            }
             (Err(error), None) => return Err(error),
             (Err(error), Some((folder, _))) => {
-                self.check_shared(&shared)?;
+                keep_checkpoints()?;
+                check_shared(self.inputs, &shared)?;
                 return Err(folder.failure(self, error, &launch, lease.work()));
             }
         };
         self.warn_of_memory(used, tell);
-        let (kept, metrics) = outputs::collect(request, &outputs, tell)?;
-        self.check_shared(&shared)?;
-        self.check_inputs()?;
-        for stored in continued.iter().flat_map(|record| record.outputs.values()) {
-            self.results
-                .check(stored)
-                .context("what it went on from changed while it ran; stages may only read it")?;
-        }
+        let collected = outputs::collect(request, &outputs, known, tell).and_then(|collected| {
+            check_shared(self.inputs, &shared)?;
+            check_shared(self.results, &gone_on_from)?;
+            self.check_inputs()?;
+            for stored in continued.iter().flat_map(|record| record.outputs.values()) {
+                self.results.check(stored).context(
+                    "what it went on from changed while it ran; stages may only read it",
+                )?;
+            }
+            Ok(collected)
+        });
+        let (kept, metrics) = match collected {
+            Ok(collected) => collected,
+            Err(error) => {
+                keep_checkpoints()?;
+                return Err(error);
+            }
+        };
         let (plugin, digest) = match &request.task {
             Task::Kind { plugin, digest, .. } => (Some(plugin), Some(digest)),
             Task::Command(_) => (None, None),
@@ -281,21 +297,6 @@ impl Site<'_> {
         }
     }
 
-    /// What a stage wrote to in place of reading it makes no result; and what was damaged by that is gone from the store.
-    fn check_shared(&self, shared: &[Shared]) -> Result<()> {
-        let mut checked = shared.iter().map(|shared| {
-            self.inputs.check_shared(shared).with_context(|| {
-                let name = shared.path.file_name().unwrap_or_default().to_string_lossy();
-                format!(
-                    "it wrote to its input `{name}`; a stage may only read its inputs, or asks for a copy with `writable = true`"
-                )
-            })
-        });
-        // All of them, so that none stays damaged.
-        let all: Vec<Result<()>> = checked.by_ref().collect();
-        all.into_iter().collect()
-    }
-
     /// Inputs that changed while the stage ran make a result that belongs to no key.
     fn check_inputs(&self) -> Result<()> {
         let check = |made: &Made| {
@@ -346,6 +347,21 @@ impl Site<'_> {
     }
 }
 
+/// What a stage wrote to in place of reading it makes no result; and what was damaged by that is gone from the store.
+fn check_shared(store: &Store, shared: &[Shared]) -> Result<()> {
+    let checked = shared.iter().map(|shared| {
+        store.check_shared(shared).with_context(|| {
+            let name = shared.path.file_name().unwrap_or_default().to_string_lossy();
+            format!(
+                "it wrote to its input `{name}`; a stage may only read its inputs, or asks for a copy with `writable = true`"
+            )
+        })
+    });
+    // All of them, so that none stays damaged.
+    let all: Vec<Result<()>> = checked.collect();
+    all.into_iter().collect()
+}
+
 /// Removes what attempts that were killed have left beside their checkpoints. Nothing reads it again, so what can't be
 /// removed is only in the way of disk space.
 fn remove_attempts(work: &Path) {
@@ -371,7 +387,13 @@ fn origins(request: &Request) -> Value {
         let from: Vec<Value> = match &input.source {
             Source::Result(made) => vec![result(made)],
             Source::Collected(all) => all.iter().map(result).collect(),
-            Source::Path { files, .. } => vec![json!({ "path": files.text() })],
+            Source::Path { files, .. } => {
+                let mut named = json!({ "path": files.text() });
+                if files.patterns.len() > 1 || !files.exclude.is_empty() {
+                    named["files"] = json!(files);
+                }
+                vec![named]
+            }
         };
         (input.role.clone(), Value::from(from))
     });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use flow_plan::plan::{Folder, Task};
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::WorkflowArguments;
@@ -21,5 +22,22 @@ pub fn check(arguments: &WorkflowArguments) -> Result<ExitCode, Failure> {
         session.workflow.stages.len(),
         all.len()
     ))?;
+    for (why, instances) in session.not_isolated(&all)? {
+        let mut stages: Vec<&str> = instances.iter().map(|one| one.stage.as_str()).collect();
+        stages.dedup();
+        view::print(&format!(
+            "not isolated: {}: {why}",
+            view::some(&stages, view::MANY)
+        ))?;
+        let in_project = instances.iter().any(|one| match &one.task {
+            Task::Command(program) => program.folder == Folder::Project,
+            Task::Kind { .. } => false,
+        });
+        if in_project {
+            view::print(
+                "  what it reads and writes there beside its inputs and outputs is in no key, and is not tracked",
+            )?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

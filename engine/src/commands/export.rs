@@ -310,7 +310,11 @@ impl Writer<'_> {
                 self.lack(format!("{stage}.{output}"), "is not known by its key");
                 Ok(Vec::new())
             }
-            Source::Path { path, digest } => self.given(path, *digest),
+            Source::Path {
+                path,
+                files,
+                digest,
+            } => self.given(path, files.as_ref(), *digest),
             Source::Unknown { digest } => {
                 self.lack(digest.to_string(), "was made by nothing that is known");
                 Ok(Vec::new())
@@ -319,18 +323,29 @@ impl Writer<'_> {
     }
 
     /// The user's files, if they are still what the stage read.
-    fn given(&mut self, pattern: &str, digest: Digest) -> Result<Vec<usize>> {
+    fn given(
+        &mut self,
+        pattern: &str,
+        files: Option<&Files>,
+        digest: Digest,
+    ) -> Result<Vec<usize>> {
         if let Some(places) = self.given.get(&(pattern.to_string(), digest)) {
             return Ok(places.clone());
         }
-        let base = self.run.head.path.parent().unwrap_or(Path::new("/"));
+        let head = &self.run.head;
+        let beside = head.path.parent().unwrap_or(Path::new("/"));
+        let base = head.root.as_deref().unwrap_or(beside);
         // A pattern that matches one file may have been meant as that file, or as a list of one.
-        let found = [Wanted::Many, Wanted::Either]
-            .into_iter()
-            .flat_map(|wanted| [(wanted, Reader::Kind), (wanted, Reader::Program)])
-            .filter_map(|(wanted, reader)| {
-                external::find(&Files::one(pattern, wanted), reader, base, self.store).ok()
-            })
+        let named = match files {
+            Some(files) => vec![files.clone()],
+            None => [Wanted::Many, Wanted::Either]
+                .map(|wanted| Files::one(pattern, wanted))
+                .to_vec(),
+        };
+        let found = named
+            .iter()
+            .flat_map(|files| [(files, Reader::Kind), (files, Reader::Program)])
+            .filter_map(|(files, reader)| external::find(files, reader, base, self.store).ok())
             .find(|external| external.digest == digest);
         let mut places = Vec::new();
         match found {

@@ -62,9 +62,14 @@ fn keep(store: &Store, manifest: &Manifest, mut draft: Draft, made: &[u8]) -> Re
     let path = lease.work().join("report.html");
     fs::write(&path, made).with_context(|| format!("{} can't be written", path.display()))?;
     let artifact = "file".to_string();
-    draft
-        .outputs
-        .insert(ROLE.into(), DraftOutput { path, artifact });
+    draft.outputs.insert(
+        ROLE.into(),
+        DraftOutput {
+            path,
+            artifact,
+            known: Default::default(),
+        },
+    );
     lease.commit(draft)?;
     Ok(())
 }

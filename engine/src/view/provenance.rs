@@ -246,6 +246,9 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
     if !with.is_empty() {
         facts.push(("with", with.join(", ")));
     }
+    if let Some(why) = text("not_isolated") {
+        facts.push(("isolation", format!("not isolated: {why}")));
+    }
     facts.push(("key", record.key.to_string()));
     if let Some(run) = action.run() {
         let folder = runs.join(run);
@@ -288,7 +291,7 @@ pub fn action_json(action: &Action, again: Option<&Again>) -> Value {
                 key,
                 digest,
             } => json!({"stage": stage, "output": output, "key": key, "digest": digest}),
-            Source::Path { path, digest } => json!({"path": path, "digest": digest}),
+            Source::Path { path, digest, .. } => json!({"path": path, "digest": digest}),
             Source::Unknown { digest } => json!({"digest": digest}),
         });
         (role.clone(), sources.collect())

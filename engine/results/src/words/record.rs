@@ -36,7 +36,7 @@ pub fn from(source: &Source) -> String {
             "{stage}.{output} {}",
             digest.as_ref().map_or(String::new(), digits)
         ),
-        Source::Path { path, digest } => format!("{path} {}", digits(digest)),
+        Source::Path { path, digest, .. } => format!("{path} {}", digits(digest)),
         Source::Unknown { digest } => format!("{}, which nothing here made", digits(digest)),
     }
 }

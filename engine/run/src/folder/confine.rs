@@ -18,19 +18,23 @@ const FEW: usize = 32;
 ///
 /// # Errors
 /// Where the stage wants to be kept apart, and that can't be.
-pub fn possible(request: &Request, program: &Program) -> Result<Result<PathBuf, String>> {
+pub fn possible(root: &Path, program: &Program) -> Result<Result<PathBuf, String>> {
     let found = match program.folder {
-        Folder::Own => process::isolation().and_then(|()| project(&request.folder)),
+        Folder::Own => process::isolation().and_then(|()| project(root)),
         Folder::Project => Err("it works in the project's folder".into()),
     };
     if let Err(why) = &found {
-        let wanted = program.isolation.required || !program.isolation.network;
         ensure!(
-            !wanted || program.folder == Folder::Project,
+            !is_wanted(program),
             "it wants to be isolated, and can't be: {why}"
         );
     }
     Ok(found)
+}
+
+/// Whether a program must not run where it can't be kept apart.
+pub fn is_wanted(program: &Program) -> bool {
+    program.isolation.required || !program.isolation.network
 }
 
 /// The repository around the workflow's root, or the root.

@@ -116,7 +116,11 @@ pub(super) fn missed(request: &Request, tail: &[String]) -> Option<String> {
     for line in tail.iter().rev().filter(|line| tells_of_missing(line)) {
         let mut names: Vec<String> = line
             .split(is_text)
-            .map(|word| word.trim_matches([':', ';', '.', '[', ']']).to_string())
+            .map(|word| {
+                word.trim_matches([':', ';', '[', ']'])
+                    .trim_end_matches('.')
+            })
+            .map(|word| word.trim_start_matches("./").to_string())
             .collect();
         // Python says which module it did not find, not which file.
         if let Some((_, rest)) = line.split_once("No module named '") {

@@ -57,7 +57,13 @@ fn lay_one(
     let mut entries: BTreeMap<&str, &Place> = BTreeMap::new();
     for place in places {
         match &place.entry {
-            None => lay_whole(site, folder, content, &place.path, writable, mount)?,
+            None => {
+                let shared = lay_whole(site, folder, content, &place.path, writable, mount)?;
+                if mount {
+                    folder.mount(&folder.path.join(&place.path), &place.path, &shared);
+                }
+                folder.shared.extend(shared);
+            }
             Some(entry) => {
                 entries.insert(entry, place);
             }
@@ -68,25 +74,31 @@ fn lay_one(
     }
     // First aside, as a whole: the store knows folders, not what lies in them.
     let aside = ".aside";
-    lay_whole(site, folder, content, aside, writable, false)?;
+    let mut shared = lay_whole(site, folder, content, aside, writable, false)?;
     for (entry, place) in entries {
         let to = folder.path.join(&place.path);
         make(to.parent().unwrap_or(&to))?;
         let from = folder.path.join(aside).join(entry);
         fs::rename(&from, &to).with_context(|| format!("{} can't be made", to.display()))?;
-        for shared in &mut folder.shared {
-            if let Ok(rest) = shared.path.strip_prefix(&from) {
-                shared.path = match rest.as_os_str().is_empty() {
-                    true => to.clone(),
-                    false => to.join(rest),
-                };
-            }
+        let mut inside = Vec::new();
+        for mut shared in shared.extract_if(.., |shared| shared.path.starts_with(&from)) {
+            let rest = shared.path.strip_prefix(&from).unwrap_or(Path::new(""));
+            shared.path = match rest.as_os_str().is_empty() {
+                true => to.clone(),
+                false => to.join(rest),
+            };
+            inside.push(shared);
         }
+        if mount {
+            folder.mount(&to, &place.path, &inside);
+        }
+        folder.shared.extend(inside);
     }
     let aside = folder.path.join(aside);
     fs::remove_dir_all(&aside).with_context(|| format!("{} can't be removed", aside.display()))
 }
 
+/// Lays all of a content out at one place; gives what is shared with the store.
 fn lay_whole(
     site: &Site<'_>,
     folder: &mut StageFolder,
@@ -94,7 +106,7 @@ fn lay_whole(
     place: &str,
     writable: bool,
     mount: bool,
-) -> Result<()> {
+) -> Result<Vec<Shared>> {
     let to = folder.path.join(place);
     make(to.parent().unwrap_or(&to))?;
     match content {
@@ -104,12 +116,7 @@ fn lay_whole(
                 writable,
                 mount,
             };
-            let shared = site.inputs.lay_out(stored, &to, lay)?;
-            if mount {
-                folder.mount(&to, place, &shared);
-            }
-            folder.shared.extend(shared);
-            Ok(())
+            Ok(site.inputs.lay_out(stored, &to, lay)?)
         }
         Content::Own { path, files, .. } => {
             let laid = lay_own(site, path, files, &to, writable, mount)?;
@@ -121,7 +128,7 @@ fn lay_whole(
                 },
             });
             folder.mounts.extend(mounts);
-            Ok(())
+            Ok(Vec::new())
         }
     }
 }

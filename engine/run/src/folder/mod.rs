@@ -39,6 +39,17 @@ const MTIME: Duration = Duration::from_secs(946_684_800);
 /// Where the lines of a command stand, in the scratch folder.
 const SCRIPT: &str = ".command";
 
+/// Whether a program of a workflow with this root is kept apart from this machine.
+///
+/// # Errors
+/// Why not, in words.
+pub fn isolation(program: &Program, root: &Path) -> Result<(), String> {
+    match confine::possible(root, program) {
+        Ok(found) => found.map(drop),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
 /// A stage's folder, ready for its program.
 pub(super) struct StageFolder {
     /// Where it is.
@@ -68,7 +79,7 @@ pub(super) fn prepare(
     attempt: &Path,
 ) -> Result<Option<(StageFolder, Launch)>> {
     let request = site.request;
-    let confinement = confine::possible(request, program)?;
+    let confinement = confine::possible(&request.folder, program)?;
     let path = match &confinement {
         Ok(_) => attempt.join("folder"),
         Err(_) => confine::outside(attempt, &request.folder)?,
@@ -139,11 +150,12 @@ pub(super) fn prepare(
 }
 
 impl StageFolder {
-    /// Moves what the program made into `to`, each output at the place that [`outputs::place`] gives it.
+    /// Moves what the program made into `to`, each output at the place that [`output_place`] gives it. Gives the inputs that
+    /// belong to outputs.
     ///
     /// # Errors
     /// Where one is missing, or can't be taken.
-    pub fn take_outputs(&self, site: &Site<'_>, to: &Path) -> Result<()> {
+    pub fn take_outputs(&self, site: &Site<'_>, to: &Path) -> Result<Known> {
         outputs::take(self, site, to)
     }
 
@@ -202,7 +214,8 @@ impl Drop for StageFolder {
     }
 }
 
-pub(super) use outputs::place as output_place;
+pub use confine::is_wanted as wants_isolation;
+pub(super) use outputs::{Known, place as output_place};
 
 /// The places of everything.
 fn lay(

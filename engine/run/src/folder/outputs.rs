@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use flow_cache::Output as Stored;
 use flow_plan::plan::layout::{Place, WORK};
 use flow_plan::plan::{Output, is_glob};
 use glob::{MatchOptions, Pattern};
@@ -48,73 +49,190 @@ pub fn fixed_part(file: &str) -> &str {
         .map_or("", |slash| &file[..=slash])
 }
 
-/// Moves all outputs to their places below `to`.
+/// Inputs that belong to outputs which are globs: by role, and by the path in the folder that such an output is stored as.
+pub type Known = BTreeMap<String, BTreeMap<String, Stored>>;
+
+/// Moves all outputs to their places below `to`. Inputs among them are not touched, where the result's store has them.
 ///
 /// # Errors
 /// Where one is missing or has a link that leads out of the folder.
-pub fn take(folder: &StageFolder, site: &Site<'_>, to: &Path) -> Result<()> {
-    for output in &site.request.outputs {
+pub fn take(folder: &StageFolder, site: &Site<'_>, to: &Path) -> Result<Known> {
+    let request = site.request;
+    let of = |output: &Output| format!("its output `{}`", output.role);
+    let mut found = Vec::new();
+    for output in &request.outputs {
+        let paths = find(folder, site, output).with_context(|| of(output))?;
+        found.push((output, paths));
+    }
+    let inputs = inputs(folder);
+    let input = |path: &Path| {
+        let inside = path.strip_prefix(base(folder, site)).ok();
+        inputs.get(inside.and_then(Path::to_str)?).copied()
+    };
+    // All links first: what they lead to may be an output as well.
+    if folder.project.is_none() {
+        for (output, paths) in &found {
+            for path in paths.iter().filter(|path| input(path).is_none()) {
+                let settled = Resolver { folder }.settle(path);
+                settled.with_context(|| of(output))?;
+            }
+        }
+    }
+    // Globs first: they may take what belongs to another output too.
+    found.sort_by_key(|(output, _)| !is_glob(&output.file));
+    let mut known = Known::new();
+    for (output, paths) in &found {
         let target = to.join(place(output));
         make(target.parent().unwrap_or(&target))?;
         let taken = if is_glob(&output.file) {
-            take_glob(folder, site, &output.file, &target)
+            let known = known.entry(output.role.clone()).or_default();
+            take_glob(folder, site, output, paths, &target, &input, known)
         } else {
-            take_path(folder, site, output, &target)
+            match &folder.project {
+                Some(project) => project.take(&output.file, &target),
+                None => move_to(&folder.path.join(&output.file), &target),
+            }
         };
-        taken.with_context(|| format!("its output `{}`", output.role))?;
+        taken.with_context(|| of(output))?;
+    }
+    Ok(known)
+}
+
+/// Where outputs' paths begin.
+fn base<'a>(folder: &'a StageFolder, site: &'a Site<'_>) -> &'a Path {
+    match &folder.project {
+        Some(_) => &site.request.folder,
+        None => &folder.path,
+    }
+}
+
+/// What is there of an output.
+fn find(folder: &StageFolder, site: &Site<'_>, output: &Output) -> Result<Vec<PathBuf>> {
+    let base = base(folder, site);
+    let path = base.join(&output.file);
+    let found = if is_glob(&output.file) {
+        let escaped = format!(
+            "{}/{}",
+            Pattern::escape(&base.to_string_lossy()),
+            output.file
+        );
+        let found = glob::glob_with(&escaped, AS_A_SHELL)?;
+        found.collect::<Result<Vec<_>, _>>()?
+    } else {
+        let there = fs::symlink_metadata(&path).is_ok();
+        there.then_some(path).into_iter().collect()
+    };
+    ensure!(!found.is_empty(), "{}", missing(folder, site, &output.file));
+    Ok(found)
+}
+
+fn take_glob<'a>(
+    folder: &StageFolder,
+    site: &Site<'_>,
+    output: &Output,
+    paths: &[PathBuf],
+    to: &Path,
+    input: &impl Fn(&Path) -> Option<(&'a Content, &'a Place)>,
+    known: &mut BTreeMap<String, Stored>,
+) -> Result<()> {
+    make(to)?;
+    let base = base(folder, site);
+    let fixed = base.join(fixed_part(&output.file));
+    let is_another_s = |path: &Path| {
+        let inside = path.strip_prefix(base).unwrap_or(path);
+        let mut others = site
+            .request
+            .outputs
+            .iter()
+            .filter(|other| other.role != output.role);
+        others.any(|other| match Pattern::new(&other.file) {
+            Ok(pattern) if is_glob(&other.file) => pattern.matches_path_with(inside, AS_A_SHELL),
+            _ => inside.starts_with(&other.file) || Path::new(&other.file).starts_with(inside),
+        })
+    };
+    for path in paths {
+        let inside = path.strip_prefix(&fixed).unwrap_or(path);
+        let to = to.join(inside);
+        let input = input(path);
+        if let Some((Content::Stored(stored), place)) = input
+            && place.entry.is_none()
+            && site.request.results.is_none()
+            && is_still(folder, site, path, stored)
+            && let Some(name) = inside.to_str()
+        {
+            known.insert(name.into(), stored.clone());
+            continue;
+        }
+        make(to.parent().unwrap_or(&to))?;
+        if input.is_some() || folder.project.is_some() || is_another_s(path) {
+            copy_seen(folder, path, &to)?;
+        } else {
+            move_to(path, &to)?;
+        }
     }
     Ok(())
 }
 
-fn take_path(folder: &StageFolder, site: &Site<'_>, output: &Output, to: &Path) -> Result<()> {
-    if let Some(project) = &folder.project {
-        return project.take(&output.file, to);
-    }
-    let from = folder.path.join(&output.file);
-    if fs::symlink_metadata(&from).is_err() {
-        bail!("{}", missing(folder, site, &output.file));
-    }
-    Resolver { folder }.settle(&from)?;
-    move_to(&from, to)
+/// Whether an input is still what was laid out. What is mounted nobody could write to; of the rest the content tells.
+fn is_still(folder: &StageFolder, site: &Site<'_>, path: &Path, stored: &Stored) -> bool {
+    let files = match stored.folder {
+        false => vec![(String::new(), stored.digest, stored.size)],
+        true => site.inputs.files(stored).unwrap_or_default(),
+    };
+    let file = |name: &str| match name {
+        "" => path.to_path_buf(),
+        name => path.join(name),
+    };
+    let found = |path: &Path| walk(folder, path).map_or(0, |found| found.len());
+    files.len() == found(path)
+        && files.iter().all(|(name, digest, _)| {
+            let file = file(name);
+            mounted(folder, &file).is_some()
+                || fs::symlink_metadata(&file).is_ok_and(|stat| stat.is_file())
+                    && site
+                        .inputs
+                        .digest_path(&file)
+                        .is_ok_and(|now| now == *digest)
+        })
 }
 
-fn take_glob(folder: &StageFolder, site: &Site<'_>, pattern: &str, to: &Path) -> Result<()> {
-    let base = match &folder.project {
-        Some(_) => &site.request.folder,
-        None => &folder.path,
-    };
-    let escaped = format!("{}/{pattern}", Pattern::escape(&base.to_string_lossy()));
-    let mut matches = Vec::new();
-    for path in glob::glob_with(&escaped, AS_A_SHELL)? {
-        matches.push(path?);
+/// All files at a path, as the program saw it.
+fn walk(folder: &StageFolder, path: &Path) -> Result<Vec<PathBuf>> {
+    let seen = mounted(folder, path).unwrap_or_else(|| path.to_path_buf());
+    if !seen.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
     }
-    ensure!(!matches.is_empty(), "{}", missing(folder, site, pattern));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&seen)? {
+        found.extend(walk(folder, &path.join(entry?.file_name()))?);
+    }
+    Ok(found)
+}
+
+/// What was mounted at a path, or lay in a folder that was, while the program ran.
+fn mounted(folder: &StageFolder, path: &Path) -> Option<PathBuf> {
+    let inside = path.strip_prefix(&folder.path).ok()?;
+    let mounts = folder.mounts.iter();
+    let over = mounts.filter_map(|mount| {
+        let rest = inside.strip_prefix(&mount.to).ok()?;
+        Some(match rest.as_os_str().is_empty() {
+            true => mount.from.clone(),
+            false => mount.from.join(rest),
+        })
+    });
+    over.last()
+}
+
+/// Copies what the program saw at a path.
+fn copy_seen(folder: &StageFolder, path: &Path, to: &Path) -> Result<()> {
+    let seen = mounted(folder, path).unwrap_or_else(|| path.to_path_buf());
+    if !seen.is_dir() {
+        return copy_all(&seen, to);
+    }
     make(to)?;
-    let inputs = inputs(folder);
-    let fixed = base.join(fixed_part(pattern));
-    for path in matches {
-        let inside = path.strip_prefix(&fixed).unwrap_or(&path);
-        let to = to.join(inside);
-        make(to.parent().unwrap_or(&to))?;
-        let named = path.strip_prefix(base).ok().and_then(Path::to_str);
-        match named.and_then(|path| inputs.get(path)) {
-            // Over a large one something was mounted, which is gone now.
-            Some((Content::Stored(stored), place)) if place.entry.is_none() => {
-                site.inputs.materialise(stored, &to)?;
-            }
-            Some((Content::Own { path, .. }, place)) if place.entry.is_none() => {
-                copy_all(path, &to)?;
-            }
-            _ if folder.project.is_some() => copy_all(&path, &to)?,
-            other => {
-                Resolver { folder }.settle(&path)?;
-                match other {
-                    // Another glob may match it too.
-                    Some(_) => copy_all(&path, &to)?,
-                    None => move_to(&path, &to)?,
-                }
-            }
-        }
+    for entry in fs::read_dir(&seen)? {
+        let name = entry?.file_name();
+        copy_seen(folder, &path.join(&name), &to.join(&name))?;
     }
     Ok(())
 }
@@ -227,16 +345,8 @@ impl Resolver<'_> {
         let real = real.canonicalize().with_context(lead)?;
         let folder = self.folder.path.canonicalize()?;
         ensure!(real.starts_with(&folder), "{}", lead());
-        let mounted = real.strip_prefix(&folder).ok().and_then(Path::to_str);
-        let mounts = self.folder.mounts.iter();
-        let below = mounts.filter_map(|mount| {
-            let rest = Path::new(mounted?).strip_prefix(&mount.to).ok()?;
-            Some(match rest.as_os_str().is_empty() {
-                true => mount.from.clone(),
-                false => mount.from.join(rest),
-            })
-        });
-        Ok(below.last().unwrap_or(real))
+        let inside = real.strip_prefix(&folder).unwrap_or(&real);
+        Ok(mounted(self.folder, &self.folder.path.join(inside)).unwrap_or(real))
     }
 
     /// A path as it is outside: the program knows the folder by its fixed one.

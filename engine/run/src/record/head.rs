@@ -17,6 +17,9 @@ pub struct Head {
     pub workflow: String,
     /// Where its file was.
     pub path: PathBuf,
+    /// Where paths in it begin, absolute; none where that is the file's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
     /// The seed of every seeded stage.
     pub seed: Option<u64>,
     /// Its params, after everything that was laid over them.

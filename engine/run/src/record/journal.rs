@@ -226,6 +226,7 @@ impl Subject<'_> {
         Head {
             workflow: workflow.name.clone(),
             path: workflow.path.clone(),
+            root: (workflow.root() != workflow.folder()).then(|| workflow.root().to_path_buf()),
             seed: Some(workflow.seed),
             params: node::object(&workflow.params),
             set: overrides.set.clone(),

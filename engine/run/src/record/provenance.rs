@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use flow_cache::{Digest, Error, Key, Record, Store};
+use flow_plan::plan::Files;
 use serde::Deserialize;
 
 use super::key::Manifest;
@@ -37,6 +38,8 @@ pub enum Source {
     Path {
         /// The path or glob, relative to the workflow's folder.
         path: String,
+        /// All that was named, where that is more than one path or glob.
+        files: Option<Files>,
         /// Of the content.
         digest: Digest,
     },
@@ -59,6 +62,7 @@ enum Noted {
     },
     Path {
         path: String,
+        files: Option<Files>,
     },
 }
 
@@ -207,8 +211,9 @@ impl Search<'_> {
                         key,
                         digest,
                     },
-                    Noted::Path { path } => Source::Path {
+                    Noted::Path { path, files } => Source::Path {
                         path,
+                        files,
                         digest: *digest,
                     },
                 })
