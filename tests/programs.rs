@@ -259,3 +259,46 @@ resources = { memory = "50MB" }
     let shown = &test.last().stdout;
     assert!(shown.contains("of memory at most"), "{shown}");
 }
+
+#[test]
+fn a_folder_in_itself_is_refused_at_once() {
+    let test = Test::new()
+        .workflow(
+            "[stages.s]\nrun = 'mkdir -p d/e; echo x > d/x; ln -s .. d/e/up'\noutputs = { o = 'd/' }\n",
+        )
+        .run("")
+        .anyhow()
+        .check();
+    let (failure, _) = test.last().stages["s"].failure.clone().unwrap();
+    assert!(
+        failure.contains("`d/e/up` leads back to a folder above it"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_hint_names_what_is_missing_and_no_other_word_of_the_log() {
+    for (run, hinted) in [
+        (
+            "echo writing results; echo the rate is too large >&2; exit 3",
+            false,
+        ),
+        ("cat results/a.csv", true),
+    ] {
+        let test = Test::new()
+            .workflow(&format!(
+                "[stages.s]\nrun = '{run}'\noutputs = {{ o = 'o' }}\n"
+            ))
+            .file("results/a.csv", "1\n")
+            .run("")
+            .anyhow()
+            .check();
+        let (failure, _) = test.last().stages["s"].failure.clone().unwrap();
+        assert_eq!(
+            failure.contains("the project has `results/a.csv`"),
+            hinted,
+            "{failure}"
+        );
+        assert_eq!(failure.contains("the project has"), hinted, "{failure}");
+    }
+}

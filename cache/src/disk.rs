@@ -70,7 +70,10 @@ pub(crate) fn folder_bytes(folder: &Path) -> u64 {
 }
 
 /// Removes a folder and all in it, also where a program made folders in it read-only.
-pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// Where the system does not let it.
+pub fn remove_folder(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),

@@ -64,6 +64,7 @@ mod walk;
 
 pub use commit::{Draft, DraftOutput};
 pub use digest::{Digest, Key};
+pub use disk::remove_folder;
 pub use error::{Error, Problem};
 pub use gc::{Budget, Evicted, Plan};
 pub use inputs::{Own, OwnFiles};

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
-use flow_cache::{Acquired, Draft, Holder, Lease, Record, Shared, Store};
+use flow_cache::{Acquired, Draft, Holder, Lease, Record, Shared, Store, remove_folder};
 use flow_plan::plan::Folder;
 use serde_json::{Value, json};
 
@@ -144,7 +144,7 @@ impl Site<'_> {
                 Ok(Outcome::Ran(Box::new(lease.commit(draft)?)))
             }
             Ok(None) => {
-                let _ = fs::remove_dir_all(&attempt);
+                let _ = remove_folder(&attempt);
                 let kept = if is_program { "checkpoints" } else { "scratch" };
                 let scratch = fs::read_dir(lease.work().join(kept));
                 let checkpoint = checkpoints && scratch.is_ok_and(|mut left| left.next().is_some());
@@ -152,7 +152,7 @@ impl Site<'_> {
                 Ok(Outcome::Cancelled { checkpoint })
             }
             Err(error) => {
-                let _ = fs::remove_dir_all(&attempt);
+                let _ = remove_folder(&attempt);
                 // A program's folder is kept, to be looked at.
                 lease.abandon(checkpoints || is_program);
                 Err(error)
@@ -368,7 +368,7 @@ fn remove_attempts(work: &Path) {
     for entry in fs::read_dir(work).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if name == "failed" || name.to_string_lossy().starts_with("attempt-") {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove_folder(&entry.path());
         }
     }
 }

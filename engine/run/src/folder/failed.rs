@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use flow_cache::{Key, Store};
+use flow_cache::{Key, Store, remove_folder};
 
 use super::StageFolder;
 use super::outputs::is_inside;
@@ -48,7 +48,7 @@ pub(super) fn keep(
     work: &Path,
 ) -> Result<Option<PathBuf>> {
     let kept = work.join("failed");
-    let _ = fs::remove_dir_all(&kept);
+    let _ = remove_folder(&kept);
     if own_bytes(&folder.path) > KEPT {
         return Ok(None);
     }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use flow_cache::Shared;
+use flow_cache::{Shared, remove_folder};
 use flow_plan::plan::layout::{Layout, WORK, layout};
 use flow_plan::plan::{Folder, Program};
 
@@ -207,7 +207,7 @@ impl StageFolder {
 impl Drop for StageFolder {
     fn drop(&mut self) {
         // What was laid out beside the store is nobody's afterwards.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove_folder(&self.path);
         if let Some(parent) = self.path.parent() {
             let _ = fs::remove_dir(parent);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -263,12 +264,16 @@ impl Resolver<'_> {
             .with_context(|| format!("{} can't be read", self.name(path)))?;
         if stat.is_symlink() {
             let target = self.target(path)?;
+            self.is_no_circle(path, &target)?;
             let aside = path.with_file_name(".settled");
             fs::remove_file(path).with_context(|| self.name(path))?;
             self.copy(&target, &aside, 0)?;
             return fs::rename(&aside, path).with_context(|| self.name(path));
         }
         if stat.is_dir() {
+            // A program may have made its own folder read-only, which then could not be moved either.
+            let mode = stat.permissions().mode() | 0o700;
+            let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode));
             for entry in fs::read_dir(path).with_context(|| self.unreadable(path))? {
                 self.settle(&entry?.path())?;
             }
@@ -283,10 +288,21 @@ impl Resolver<'_> {
             .map(drop)
             .or_else(|error| {
                 // A program may have made its own file unreadable; one of another user is not ours to read.
-                use std::os::unix::fs::PermissionsExt;
                 fs::set_permissions(path, fs::Permissions::from_mode(0o444)).map_err(|_| error)
             })
             .with_context(|| self.unreadable(path))
+    }
+
+    /// A folder in itself has no end.
+    fn is_no_circle(&self, link: &Path, target: &Path) -> Result<()> {
+        let real = link.parent().unwrap_or(link).canonicalize();
+        let real = real.with_context(|| self.name(link))?;
+        ensure!(
+            !real.starts_with(target),
+            "{} leads back to a folder above it",
+            self.name(link)
+        );
+        Ok(())
     }
 
     fn unreadable(&self, path: &Path) -> String {
@@ -305,7 +321,9 @@ impl Resolver<'_> {
         );
         let stat = fs::symlink_metadata(from).with_context(|| self.name(from))?;
         if stat.is_symlink() {
-            return self.copy(&self.target(from)?, to, depth + 1);
+            let target = self.target(from)?;
+            self.is_no_circle(from, &target)?;
+            return self.copy(&target, to, depth + 1);
         }
         if !stat.is_dir() {
             return copy_all(from, to);
