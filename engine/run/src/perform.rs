@@ -248,6 +248,9 @@ impl Site<'_> {
             "continues": continued.map(|record| record.key),
             "started": begun.to_string(),
         });
+        if let Some(surroundings) = &request.surroundings {
+            provenance["environment"] = surroundings.to_string().into();
+        }
         if let Some((folder, _)) = program
             && let Some(why) = &folder.why_not
         {

@@ -5,22 +5,24 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use flow_plan::plan::{Environment, Folder, Program};
+use flow_plan::plan::{Folder, Program};
 
 use super::{StageFolder, make};
 use crate::process::{self, Confinement, Mount};
 use crate::request::Request;
+use crate::surroundings::Surroundings;
 
 /// Inputs of more places than this are mounted with what lies beside them.
 const FEW: usize = 32;
 
-/// The project that is hidden, or why the program can't be kept apart from the machine.
+/// The project that is hidden, none where the program sees nothing of the machine, or why the program can't be kept apart from the machine.
 ///
 /// # Errors
 /// Where the stage wants to be kept apart, and that can't be.
-pub fn possible(request: &Request, program: &Program) -> Result<Result<PathBuf, String>> {
+pub fn possible(request: &Request, program: &Program) -> Result<Result<Option<PathBuf>, String>> {
     let found = match program.folder {
-        Folder::Own => process::isolation().and_then(|()| project(&request.folder)),
+        Folder::Own if in_container(request) => Ok(None),
+        Folder::Own => process::isolation().and_then(|()| project(&request.folder).map(Some)),
         Folder::Project => Err("it works in the project's folder".into()),
     };
     if let Err(why) = &found {
@@ -31,6 +33,12 @@ pub fn possible(request: &Request, program: &Program) -> Result<Result<PathBuf, 
         );
     }
     Ok(found)
+}
+
+/// Whether the program runs in a container.
+pub fn in_container(request: &Request) -> bool {
+    let surroundings = request.surroundings.as_ref();
+    surroundings.is_some_and(Surroundings::is_container)
 }
 
 /// The repository around the workflow's root, or the root.
@@ -96,6 +104,34 @@ pub fn outside(attempt: &Path, root: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// What a container shows of the machine: the stage's folder with its inputs, and the project to one that works there.
+///
+/// # Errors
+/// Where the project's folder is gone.
+pub fn boxed(folder: &StageFolder, request: &Request, program: &Program) -> Result<Confinement> {
+    let mut mounts = vec![Mount::Bind {
+        from: folder.path.clone(),
+        to: folder.seen.clone(),
+        read_only: false,
+    }];
+    if folder.project.is_some() {
+        mounts.push(Mount::Bind {
+            from: request.folder.canonicalize()?,
+            to: request.folder.clone(),
+            read_only: false,
+        });
+    }
+    mounts.extend(folder.mounts.iter().map(|mounted| Mount::Bind {
+        from: mounted.from.clone(),
+        to: folder.seen.join(&mounted.to),
+        read_only: true,
+    }));
+    Ok(Confinement {
+        mounts,
+        network: program.isolation.network,
+    })
+}
+
 /// All mounts of a program whose project is `around`.
 ///
 /// # Errors
@@ -138,7 +174,7 @@ pub fn confinement(
         mounts.push(bind(&folder.path.join(path), root.join(path), true));
     }
     mounts.extend(inner(&root));
-    for environment in environments(program, &root, around) {
+    for environment in environments(request, around) {
         mounts.push(bind(&environment, environment.clone(), true));
     }
     Ok(Confinement {
@@ -148,11 +184,9 @@ pub fn confinement(
 }
 
 /// The environments inside the project whose programs the stage runs: the one that it names, and those on the PATH.
-fn environments(program: &Program, root: &Path, around: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    if let Some(Environment::Venv { folder, .. }) = &program.environment {
-        found.push(root.join(folder));
-    }
+fn environments(request: &Request, around: &Path) -> Vec<PathBuf> {
+    let own = request.surroundings.as_ref().and_then(Surroundings::folder);
+    let mut found: Vec<PathBuf> = own.map(Path::to_path_buf).into_iter().collect();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let above = std::env::split_paths(&path).filter_map(|bin| bin.parent().map(Path::to_path_buf));
     found.extend(above.filter(|folder| is_environment(folder)));

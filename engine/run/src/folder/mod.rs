@@ -127,9 +127,16 @@ pub(super) fn prepare(
         Some(_) => request.folder.clone(),
         None => folder.seen.clone(),
     };
+    launch.confinement = match &confinement {
+        _ if confine::in_container(request) => Some(confine::boxed(&folder, request, program)?),
+        Ok(Some(around)) => Some(confine::confinement(&folder, request, program, around)?),
+        Ok(None) | Err(_) => None,
+    };
+    if let Some(surroundings) = &request.surroundings {
+        launch = surroundings.enter(launch)?;
+    }
     match confinement {
-        Ok(around) => {
-            launch.confinement = Some(confine::confinement(&folder, request, program, &around)?);
+        Ok(_) => {
             // The kernel holds links read-only; nobody has to look whether they were written to.
             folder.shared.retain(|shared| shared.mount.is_some());
         }
