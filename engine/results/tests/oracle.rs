@@ -306,7 +306,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
     let plan = plan::expand(&workflow, &catalogue, &mut problems);
     let store = Store::open(&folder.join(".flow")).unwrap();
     let note = Digest::of_bytes(b"settled");
-    let settled = Settled::find(&store, &note, folder).is_some();
+    let settled = Settled::find(&store, &note).is_some();
     let all: BTreeSet<_> = plan.order.iter().copied().collect();
     let externals = Externals::resolve(&plan, all.clone(), folder, &store, &mut problems);
     let survey = Survey::of(&plan, |_| true, |_| false, &catalogue, &externals, &store).unwrap();
@@ -376,7 +376,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
             &store,
         );
         store.note(&note, &seen.unwrap()).unwrap();
-        if Settled::find(&store, &note, folder).is_none() {
+        if Settled::find(&store, &note).is_none() {
             wrong.push("what was remembered of this idle run does not hold".into());
         }
     }

@@ -202,10 +202,6 @@ impl Site<'_> {
             Task::Command(program) => folder.as_ref().map(|folder| (folder, program)),
             Task::Kind { .. } => None,
         };
-        let keep_checkpoints = || match program {
-            Some((folder, program)) => folder.keep_checkpoints(program, lease.work()),
-            None => Ok(()),
-        };
         let taken = watched.and_then(|watched| {
             let known = match (program, &watched) {
                 (Some((folder, _)), Some(_)) => folder.take_outputs(self, &outputs)?,
@@ -215,13 +211,9 @@ impl Site<'_> {
         });
         let (Watched { facts, used }, known) = match (taken, program) {
             (Ok(Some(taken)), _) => taken,
-            (Ok(None), _) => {
-                keep_checkpoints()?;
-                return Ok(None);
-            }
+            (Ok(None), _) => return Ok(None),
             (Err(error), None) => return Err(error),
             (Err(error), Some((folder, _))) => {
-                keep_checkpoints()?;
                 check_shared(self.inputs, &shared)?;
                 return Err(folder.failure(self, error, &launch, lease.work()));
             }
@@ -238,13 +230,7 @@ impl Site<'_> {
             }
             Ok(collected)
         });
-        let (kept, metrics) = match collected {
-            Ok(collected) => collected,
-            Err(error) => {
-                keep_checkpoints()?;
-                return Err(error);
-            }
-        };
+        let (kept, metrics) = collected?;
         let (plugin, digest) = match &request.task {
             Task::Kind { plugin, digest, .. } => (Some(plugin), Some(digest)),
             Task::Command(_) => (None, None),
@@ -267,6 +253,9 @@ impl Site<'_> {
             "continues": continued.map(|record| record.key),
             "started": begun.to_string(),
         });
+        if let Some(surroundings) = &request.surroundings {
+            provenance["environment"] = surroundings.to_string().into();
+        }
         if let Some((folder, _)) = program
             && let Some(why) = &folder.why_not
         {

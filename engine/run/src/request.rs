@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::record::external::{Externals, Reader};
 use crate::record::key::Manifest;
+use crate::surroundings::Surroundings;
 
 /// One stage instance to execute. As JSON it is complete: what it does not say is the store's, or the machine's
 /// that carries it out.
@@ -37,6 +38,9 @@ pub struct Request {
     pub resources: Resources,
     /// What its environment holds beside what every stage has: names, and the values that the workflow sets.
     pub variables: Variables,
+    /// What its program runs in, if not in the surroundings of flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surroundings: Option<Surroundings>,
     /// After which it is ended.
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
@@ -207,6 +211,7 @@ impl Requests<'_> {
             outputs: instance.outputs.clone(),
             resources: instance.resources,
             variables: instance.env.clone(),
+            surroundings: self.externals.surroundings(instance)?.environment,
             timeout: instance.timeout,
             retries: instance.retries,
             forced: false,

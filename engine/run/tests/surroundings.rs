@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use flow_cache::Store;
+use flow_cache::{Digest, Store};
 use flow_plan::plan::Environment;
-use flow_run::surroundings::{Started, Surroundings, resolve, tools};
+use flow_run::process::{Confinement, Launch, Mount, output};
+use flow_run::surroundings::{Surroundings, resolve, tools};
 
 /// A folder with a store and a virtual environment.
 struct Place(tempfile::TempDir);
@@ -149,40 +151,32 @@ fn code_linked_from_elsewhere_is_refused_unless_it_is_an_input() {
 fn programs_of_a_virtual_environment_come_first() {
     let place = Place::new();
     let surroundings = place.venv(None, &[]).unwrap();
-    let started = Started {
-        program: "python3".into(),
-        arguments: vec!["-c".into(), "import sys; print(sys.prefix)".into()],
-        environment: BTreeMap::from([("PATH".into(), std::env::var("PATH").unwrap())]),
-    };
-    let folder = flow_run::surroundings::Place {
-        folder: Path::new("/"),
-        seen_as: Path::new("/"),
-        inputs: &[],
-        network: true,
-    };
-    let started = surroundings.wrap(started, &folder);
-    let output = Command::new(&started.program)
-        .args(&started.arguments)
-        .env_clear()
-        .envs(&started.environment)
-        .output()
-        .unwrap();
-    let prefix = String::from_utf8(output.stdout).unwrap();
+    let mut launch = Launch::new("python3");
+    launch.arguments = ["-c", "import sys; print(sys.prefix)"]
+        .map(OsString::from)
+        .to_vec();
+    launch.environment = vec![
+        ("CONDA_PREFIX".into(), "/another".into()),
+        ("PATH".into(), std::env::var_os("PATH").unwrap()),
+    ];
+    let launch = surroundings.enter(launch).unwrap();
+    let prefix = output(&launch, Duration::from_secs(60)).unwrap().stdout;
+    let prefix = String::from_utf8(prefix).unwrap();
     assert_eq!(
         Path::new(prefix.trim()),
         place.at("venv").canonicalize().unwrap()
     );
-    assert_eq!(
-        started.environment["VIRTUAL_ENV"],
-        place.at("venv").display().to_string()
-    );
+    let has = |name: &str| launch.environment.iter().find(|(known, _)| known == name);
+    assert_eq!(has("VIRTUAL_ENV").unwrap().1, place.at("venv"));
+    assert_eq!(has("CONDA_PREFIX"), None);
 }
 
 /// A folder of programs, and the value of a tool there.
 fn tool(place: &Path, name: &str, command: Option<&str>) -> Result<String, String> {
     let path = format!("{}:/usr/bin:/bin", place.join("bin").display());
-    let environment = BTreeMap::from([("PATH".to_string(), path)]);
+    let environment = [("PATH".into(), path.into())];
     let store = Store::open(&place.join("store")).unwrap();
+    store.note(&Digest::of_bytes(b""), &()).unwrap();
     tools::value(name, command, &environment, None, &store).map_err(|e| e.to_string())
 }
 
@@ -195,7 +189,7 @@ fn program(place: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn a_tool_is_what_it_says_and_is_asked_once() {
+fn a_tool_is_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path();
     let asked = place.join("asked");
@@ -208,8 +202,10 @@ fn a_tool_is_what_it_says_and_is_asked_once() {
     program(place, "samtools", &text("1.19"));
     let ask = || tool(place, "samtools", Some("samtools --version")).unwrap();
     assert_eq!(ask(), "1.19\nmore");
-    assert_eq!(ask(), "1.19\nmore");
+    // A script may be a launcher of something else.
     assert_eq!(fs::read_to_string(&asked).unwrap(), "x\n");
+    assert_eq!(ask(), "1.19\nmore");
+    assert_eq!(fs::read_to_string(&asked).unwrap(), "x\nx\n");
     program(place, "samtools", &text("1.20"));
     assert_eq!(ask(), "1.20\nmore");
     program(place, "samtools", "#!/bin/sh\necho broken >&2\nexit 3\n");
@@ -218,6 +214,38 @@ fn a_tool_is_what_it_says_and_is_asked_once() {
     program(place, "samtools", "#!/bin/sh\n");
     let error = tool(place, "samtools", Some("samtools --version")).unwrap_err();
     assert!(error.contains("printed nothing"), "{error}");
+}
+
+#[test]
+fn a_program_with_options_alone_is_asked_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    let date = fs::canonicalize("/bin/date").unwrap();
+    program(place, "now", "");
+    fs::copy(&date, place.join("bin/now")).unwrap();
+    let ask = |command: &str| tool(place, "now", Some(command)).unwrap();
+    let plain = "now --rfc-3339=ns";
+    let first = ask(plain);
+    assert_eq!(ask(plain), first);
+    // What else stands there may be of anything.
+    for command in ["now +%s%N", "now --rfc-3339=ns | cat", "now -u $FORMAT +%N"] {
+        assert_ne!(ask(command), ask(command), "{command}");
+    }
+    fs::copy(&date, place.join("bin/now")).unwrap();
+    assert_ne!(ask(plain), first);
+    // Another program of that name comes first.
+    fs::create_dir(place.join("first")).unwrap();
+    fs::copy(&date, place.join("first/now")).unwrap();
+    let second = ask(plain);
+    let path = format!(
+        "{}:{}:/bin",
+        place.join("first").display(),
+        place.join("bin").display()
+    );
+    let environment = [("PATH".into(), path.into())];
+    let store = Store::open(&place.join("store")).unwrap();
+    let found = tools::value("now", Some(plain), &environment, None, &store);
+    assert_ne!(found.unwrap(), second);
 }
 
 #[test]
@@ -365,22 +393,30 @@ fn a_program_in_a_container_sees_its_folder_and_no_network() {
         input.display()
     );
     let path = std::env::var("PATH").unwrap();
-    let started = Started {
-        program: "sh".into(),
-        arguments: vec!["-c".into(), script.into()],
-        environment: BTreeMap::from([("ONE".into(), "1  '2'".into()), ("PATH".into(), path)]),
+    let mut launch = Launch::new("sh");
+    launch.arguments = vec!["-c".into(), script.into()];
+    launch.environment = vec![
+        ("ONE".into(), "1  '2'".into()),
+        ("PATH".into(), path.into()),
+    ];
+    launch.folder = "/flow/stage".into();
+    let bind = |from: &Path, to: &Path, read_only| Mount::Bind {
+        from: from.into(),
+        to: to.into(),
+        read_only,
     };
-    let place = flow_run::surroundings::Place {
-        folder: &stage,
-        seen_as: Path::new("/flow/stage"),
-        inputs: std::slice::from_ref(&input),
+    launch.confinement = Some(Confinement {
+        mounts: vec![
+            bind(&stage, Path::new("/flow/stage"), false),
+            bind(&input, &input, true),
+        ],
         network: false,
-    };
-    let started = surroundings.wrap(started, &place);
+    });
+    let started = surroundings.enter(launch).unwrap();
     let output = Command::new(&started.program)
         .args(&started.arguments)
         .env_clear()
-        .envs(&started.environment)
+        .envs(started.environment.iter().cloned())
         .envs(variables)
         .output()
         .unwrap();

@@ -269,7 +269,7 @@ fn again(arguments: &RunArguments, name: &Digest, started: Instant) -> Result<bo
     let folder = path.parent().unwrap_or(&path);
     let store = open_store(&arguments.workflow, folder)?;
     let hearing = Hearing::new();
-    let settled = Settled::find(&hearing.of(&store), name, folder);
+    let settled = Settled::find(&hearing.of(&store), name);
     hearing.end();
     // It saves the next run time, nothing else.
     let _ = store.save_memo();

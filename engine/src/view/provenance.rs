@@ -200,8 +200,15 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
                 .map_or("not set".into(), |v| format!("{v:?}"));
             facts.push(("variable", format!("{name} = {value}")));
         }
+        facts.extend(text("environment").map(|environment| ("runs in", environment.into())));
         for (part, value) in &manifest.surroundings {
-            facts.push(("folder", format!("{part}: {value}")));
+            if let Some(name) = part.strip_prefix("tool `") {
+                let name = name.trim_end_matches('`');
+                let said = value.lines().next().unwrap_or_default();
+                facts.push(("tool", format!("{name} = {said}")));
+            } else {
+                facts.push(("folder", format!("{part}: {value}")));
+            }
         }
     }
     for (role, sources) in &action.inputs {

@@ -9,8 +9,8 @@ use super::kinds::{Catalogue, Kind};
 use super::layout::{self, Owner};
 use super::names::Names;
 use super::{
-    Files, Folder, Input, Instance, Origin, Output, Plan, Program, Resources, Task, Wanted, label,
-    parameters, plain_text, unused, wiring,
+    Files, Folder, Input, Instance, Origin, Output, Plan, Program, Resources, Spans, Task, Wanted,
+    label, parameters, plain_text, unused, wiring,
 };
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{self, Located, Reference, Stage, Workflow};
@@ -154,6 +154,10 @@ impl<'a> Expander<'a> {
                 timeout: stage.timeout,
                 retries: stage.retries,
                 env,
+                spans: Spans {
+                    environment: stage.program.environment.as_ref().map(|name| name.span),
+                    tools: stage.program.tools_span,
+                },
             });
             let sources = self.plan.graph[node].sources();
             for source in sources {

@@ -86,6 +86,17 @@ pub struct Instance {
     pub retries: u32,
     /// What its environment holds beside what every stage has.
     pub env: Variables,
+    /// Where the workflow names what it needs of the machine.
+    pub spans: Spans,
+}
+
+/// Where the workflow names what a program needs of the machine, for messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spans {
+    /// The key `environment`.
+    pub environment: Option<Span>,
+    /// The key `tools`.
+    pub tools: Option<Span>,
 }
 
 /// What a stage's environment holds beside what every stage has.

@@ -269,6 +269,8 @@ pub enum Problem {
     ManyFiles { pattern: String, count: usize },
     #[error("`{pattern}` is not a glob: {cause}")]
     BadGlob { pattern: String, cause: String },
+    #[error("{cause}")]
+    BadSurroundings { cause: String },
     #[error("the plugin {path} can't be used: {cause}")]
     BadPlugin { path: String, cause: String },
 

@@ -38,6 +38,8 @@ pub struct Program {
     pub isolation: Option<Isolation>,
     /// What belongs to its key: a name, and the command whose words count.
     pub tools: BTreeMap<String, Option<String>>,
+    /// Where these stand.
+    pub tools_span: Option<Span>,
     /// One of `[environments]`.
     pub environment: Option<Located<String>>,
 }
@@ -116,7 +118,10 @@ impl Reader<'_> {
             "checkpoints" => program.checkpoints = self.checkpoints(node),
             "folder" => program.folder = self.folder(node).unwrap_or_default(),
             "isolation" => program.isolation = self.isolation(node),
-            "tools" => program.tools = self.tools(node),
+            "tools" => {
+                program.tools_span = Some(node.span);
+                program.tools = self.tools(node);
+            }
             _ => {
                 program.environment = self.string("`environment`", node);
                 if let Some(name) = &program.environment {

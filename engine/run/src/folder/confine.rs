@@ -10,17 +10,19 @@ use flow_plan::plan::{Environment, Folder, Program};
 use super::{StageFolder, make};
 use crate::process::{self, Confinement, Mount};
 use crate::request::Request;
+use crate::surroundings::Surroundings;
 
 /// Inputs of more places than this are mounted with what lies beside them.
 const FEW: usize = 32;
 
-/// The project that is hidden, or why the program can't be kept apart from the machine.
+/// The project that is hidden, none where the program sees nothing of the machine, or why the program can't be kept apart from the machine.
 ///
 /// # Errors
 /// Where the stage wants to be kept apart, and that can't be.
-pub fn possible(root: &Path, program: &Program) -> Result<Result<PathBuf, String>> {
+pub fn possible(root: &Path, program: &Program) -> Result<Result<Option<PathBuf>, String>> {
     let found = match program.folder {
-        Folder::Own => process::isolation().and_then(|()| project(root)),
+        Folder::Own if in_container(program) => Ok(None),
+        Folder::Own => process::isolation().and_then(|()| project(root).map(Some)),
         Folder::Project => Err("it works in the project's folder".into()),
     };
     if let Err(why) = &found {
@@ -35,6 +37,11 @@ pub fn possible(root: &Path, program: &Program) -> Result<Result<PathBuf, String
 /// Whether a program must not run where it can't be kept apart.
 pub fn is_wanted(program: &Program) -> bool {
     program.isolation.required || !program.isolation.network
+}
+
+/// Whether the program runs in a container.
+pub fn in_container(program: &Program) -> bool {
+    matches!(program.environment, Some(Environment::Image { .. }))
 }
 
 /// The repository around the workflow's root, or the root.
@@ -100,6 +107,45 @@ pub fn outside(attempt: &Path, root: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// What a container shows of the machine: the stage's folder with its inputs, and the project to one that works there.
+///
+/// # Errors
+/// Where the project's folder is gone.
+pub fn boxed(folder: &StageFolder, request: &Request, program: &Program) -> Result<Confinement> {
+    let mut mounts = vec![Mount::Bind {
+        from: folder.path.clone(),
+        to: folder.seen.clone(),
+        read_only: false,
+    }];
+    if folder.project.is_some() {
+        mounts.push(Mount::Bind {
+            from: request.folder.canonicalize()?,
+            to: request.folder.clone(),
+            read_only: false,
+        });
+    }
+    mounts.extend(folder.mounts.iter().map(|mounted| Mount::Bind {
+        from: mounted.from.clone(),
+        to: folder.seen.join(&mounted.to),
+        read_only: true,
+    }));
+    mounts.extend(checkpoints(folder));
+    Ok(Confinement {
+        mounts,
+        network: program.isolation.network,
+    })
+}
+
+/// The checkpoints, where they are kept.
+fn checkpoints(folder: &StageFolder) -> Option<Mount> {
+    let (kept, place) = folder.checkpoints.clone()?;
+    Some(Mount::Bind {
+        from: kept,
+        to: folder.seen.join(place),
+        read_only: false,
+    })
+}
+
 /// All mounts of a program whose project is `around`.
 ///
 /// # Errors
@@ -128,6 +174,7 @@ pub fn confinement(
             .collect()
     };
     mounts.extend(inner(seen));
+    mounts.extend(checkpoints(folder));
     // The same under the paths of the project: editable installs and settings name these.
     let mut shown: Vec<&str> = folder.given(program).collect();
     shown.sort_unstable();
@@ -142,7 +189,7 @@ pub fn confinement(
         mounts.push(bind(&folder.path.join(path), root.join(path), true));
     }
     mounts.extend(inner(&root));
-    for environment in environments(program, &root, around) {
+    for environment in environments(request, around) {
         mounts.push(bind(&environment, environment.clone(), true));
     }
     Ok(Confinement {
@@ -152,11 +199,9 @@ pub fn confinement(
 }
 
 /// The environments inside the project whose programs the stage runs: the one that it names, and those on the PATH.
-fn environments(program: &Program, root: &Path, around: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    if let Some(Environment::Venv { folder, .. }) = &program.environment {
-        found.push(root.join(folder));
-    }
+fn environments(request: &Request, around: &Path) -> Vec<PathBuf> {
+    let own = request.surroundings.as_ref().and_then(Surroundings::folder);
+    let mut found: Vec<PathBuf> = own.map(Path::to_path_buf).into_iter().collect();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let above = std::env::split_paths(&path).filter_map(|bin| bin.parent().map(Path::to_path_buf));
     found.extend(above.filter(|folder| is_environment(folder)));

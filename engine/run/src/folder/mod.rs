@@ -19,6 +19,7 @@ mod project;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -66,6 +67,8 @@ pub(super) struct StageFolder {
     project: Option<Project>,
     /// What has to be mounted over what lies in it.
     mounts: Vec<inputs::Mounted>,
+    /// Where its checkpoints are kept, and where it sees them, relative to the folder; none where that is a link.
+    checkpoints: Option<(PathBuf, String)>,
     /// Why the program is not kept apart from the machine; none where it is.
     pub why_not: Option<String>,
 }
@@ -99,6 +102,7 @@ pub(super) fn prepare(
         shared: Vec::new(),
         project: None,
         mounts: Vec::new(),
+        checkpoints: None,
         why_not: None,
     };
     let mountable = confinement.is_ok() && program.folder == Folder::Own;
@@ -119,10 +123,13 @@ pub(super) fn prepare(
     if let Some(checkpoints) = &program.checkpoints {
         let (kept, there) = (work.join("checkpoints"), folder.path.join(checkpoints));
         make(there.parent().unwrap_or(&there))?;
-        if kept.is_dir() {
-            move_to(&kept, &there)?;
-        } else {
+        make(&kept)?;
+        // They stay where they are, so that whatever ends this attempt leaves them to the next.
+        if mountable {
             make(&there)?;
+            folder.checkpoints = Some((kept, checkpoints.clone()));
+        } else {
+            symlink(&kept, &there).with_context(|| format!("{} can't be made", there.display()))?;
         }
     }
     if program.folder == Folder::Project {
@@ -138,9 +145,16 @@ pub(super) fn prepare(
         Some(_) => request.folder.clone(),
         None => folder.seen.clone(),
     };
+    launch.confinement = match &confinement {
+        _ if confine::in_container(program) => Some(confine::boxed(&folder, request, program)?),
+        Ok(Some(around)) => Some(confine::confinement(&folder, request, program, around)?),
+        Ok(None) | Err(_) => None,
+    };
+    if let Some(surroundings) = &request.surroundings {
+        launch = surroundings.enter(launch)?;
+    }
     match confinement {
-        Ok(around) => {
-            launch.confinement = Some(confine::confinement(&folder, request, program, &around)?);
+        Ok(_) => {
             // The kernel holds links read-only; nobody has to look whether they were written to.
             folder.shared.retain(|shared| shared.mount.is_some());
         }
@@ -157,22 +171,6 @@ impl StageFolder {
     /// Where one is missing, or can't be taken.
     pub fn take_outputs(&self, site: &Site<'_>, to: &Path) -> Result<Known> {
         outputs::take(self, site, to)
-    }
-
-    /// Keeps checkpoints for the next attempt.
-    ///
-    /// # Errors
-    /// Where they can't be moved.
-    pub fn keep_checkpoints(&self, program: &Program, work: &Path) -> Result<()> {
-        let Some(checkpoints) = &program.checkpoints else {
-            return Ok(());
-        };
-        let (there, kept) = (self.path.join(checkpoints), work.join("checkpoints"));
-        if fs::read_dir(&there).is_ok_and(|mut left| left.next().is_some()) {
-            let _ = fs::remove_dir_all(&kept);
-            move_to(&there, &kept)?;
-        }
-        Ok(())
     }
 
     /// A failure with what helps: what the program missed, and where its folder is kept.

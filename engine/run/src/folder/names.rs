@@ -14,6 +14,7 @@ use crate::machine::domain::SHARE;
 use crate::process::Launch;
 use crate::process::environment::{For, environment};
 use crate::site::Site;
+use crate::surroundings::Surroundings;
 
 /// What runs the lines of a command: what fails in them fails the stage, also in front of a pipe, and an unset variable is a
 /// mistake.
@@ -62,7 +63,11 @@ pub fn launch(site: &Site<'_>, program: &Program, folder: &StageFolder) -> Resul
     let mut variables = site.request.variables.clone();
     variables.set = variables.values(|name| names.text(name))?;
     let ceiling = folder.seen.parent().filter(|_| folder.project.is_none());
-    let whose = For::Program { ceiling };
+    let surroundings = site.request.surroundings.as_ref();
+    let whose = match surroundings.is_some_and(Surroundings::is_container) {
+        true => For::Container,
+        false => For::Program { ceiling },
+    };
     launch.environment = environment(whose, &variables, site.share.threads, &site.share.gpus);
     let work = folder.seen.join(WORK);
     launch.environment.push(("FLOW_WORK".into(), work.into()));

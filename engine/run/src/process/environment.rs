@@ -28,6 +28,16 @@ const INHERITED: &[&str] = &[
     "CONDA_PREFIX",
 ];
 
+/// What of it says something inside a container too.
+const INHERITED_BY_CONTAINERS: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
 /// What plugins inherit beside it: where they were installed with it, they can't start without.
 const INHERITED_BY_PLUGINS: &[&str] = &["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 
@@ -63,6 +73,8 @@ pub enum For<'a> {
         /// it from looking there.
         ceiling: Option<&'a Path>,
     },
+    /// A program of the user's in a container, which has its own places of programs, homes and certificates.
+    Container,
 }
 
 /// All variables of a stage: what is listed here, what is declared, and its share of the machine: a number of threads, and
@@ -74,14 +86,19 @@ pub fn environment(
     gpus: &[String],
 ) -> Vec<(OsString, OsString)> {
     let mut all: BTreeMap<OsString, OsString> = BTreeMap::new();
-    let inherited = INHERITED.iter().chain(match whose {
-        For::Plugin => INHERITED_BY_PLUGINS,
-        For::Program { .. } => &[],
-    });
+    let none: &[&str] = &[];
+    let (inherited, more) = match whose {
+        For::Plugin => (INHERITED, INHERITED_BY_PLUGINS),
+        For::Program { .. } => (INHERITED, none),
+        For::Container => (INHERITED_BY_CONTAINERS, none),
+    };
+    let inherited = inherited.iter().chain(more);
     let fixed = FIXED.iter().map(|(name, value)| (*name, *value));
     all.extend(fixed.map(|(name, value)| (name.into(), value.into())));
-    if let For::Program { ceiling } = whose {
+    if whose != For::Plugin {
         all.insert("PYTHONNOUSERSITE".into(), "1".into());
+    }
+    if let For::Program { ceiling } = whose {
         all.extend(ceiling.map(|path| ("GIT_CEILING_DIRECTORIES".into(), path.into())));
     }
     let declared = variables.passed.iter().chain(&variables.secret);

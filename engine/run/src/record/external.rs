@@ -1,17 +1,20 @@
-//! The user's files that stages read: found, hashed and complained about before anything runs. What is small of a program's is
+//! What stages need that no stage makes: found, hashed and complained about before anything runs. The user's files that they
+//! read; environments and tools of the machine. What is small of a program's is
 //! taken into the store before the first stage starts, so that the stages read the bytes that were hashed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use flow_cache::{Bound, Digest, Error, Own, Snapshot, Store};
-use flow_plan::plan::{Files, Origin, Plan, Task, Wanted, is_glob};
+use flow_plan::plan::{Files, Instance, Origin, Plan, Spans, Task, Wanted, is_glob};
 use flow_plan::workflow::Span;
 use flow_plan::workflow::problem::{Problem, Problems};
 use glob::Pattern;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::surroundings::{Found, Need};
 
 /// What tools leave in folders, and what nobody wants to hand on: no part of a folder that a program reads.
 const LEFT_OUT: [&str; 12] = [
@@ -78,14 +81,17 @@ impl External {
     }
 }
 
-/// What every path in a workflow stands for.
+/// What every path in a workflow stands for, and every environment and tool.
 #[derive(Debug, Default)]
 pub struct Externals {
     found: HashMap<(Files, Reader), External>,
+    surroundings: HashMap<Need, Found>,
+    /// What paths are relative to.
+    root: PathBuf,
 }
 
 impl Externals {
-    /// Finds and hashes the files that the given instances read.
+    /// Finds and hashes the files that the given instances read, and the environments and tools that they need.
     pub fn resolve(
         plan: &Plan,
         nodes: impl IntoIterator<Item = NodeIndex>,
@@ -94,7 +100,11 @@ impl Externals {
         problems: &mut Problems,
     ) -> Externals {
         let mut named: BTreeMap<(Files, Reader), Span> = BTreeMap::new();
+        let mut needs: BTreeMap<Need, Spans> = BTreeMap::new();
         for node in nodes {
+            if let Some(need) = Need::of(&plan.graph[node], folder) {
+                needs.entry(need).or_insert(plan.graph[node].spans);
+            }
             let reader = Reader::of(&plan.graph[node].task);
             for input in &plan.graph[node].inputs {
                 if let Origin::Path { files, span, .. } = &input.origin {
@@ -122,7 +132,47 @@ impl Externals {
                 Err(problem) => problems.add(problem, span),
             }
         }
-        Externals { found }
+        let needs: Vec<_> = needs.into_iter().collect();
+        let look = |(need, spans): (Need, Spans)| {
+            let result = need.find(folder, &spans, store);
+            (need, result)
+        };
+        let results: Vec<_> = match needs.len() {
+            0 | 1 => needs.into_iter().map(look).collect(),
+            _ => needs.into_par_iter().map(look).collect(),
+        };
+        let mut surroundings = HashMap::new();
+        for (need, result) in results {
+            match result {
+                Ok(found) => {
+                    surroundings.insert(need, found);
+                }
+                Err((span, why)) => {
+                    let cause = why.to_string();
+                    let span = span.unwrap_or(Span::new(0, 0..0));
+                    problems.add(Problem::BadSurroundings { cause }, span);
+                }
+            }
+        }
+        Externals {
+            found,
+            surroundings,
+            root: folder.to_path_buf(),
+        }
+    }
+
+    /// What was found of what an instance needs of the machine, nothing where it needs nothing; `None` where it was not looked
+    /// for.
+    pub fn surroundings(&self, instance: &Instance) -> Option<Found> {
+        match Need::of(instance, &self.root) {
+            Some(need) => self.surroundings.get(&need).cloned(),
+            None => Some(Found::default()),
+        }
+    }
+
+    /// All needs, and what was found.
+    pub fn needs(&self) -> impl Iterator<Item = (&Need, &Found)> {
+        self.surroundings.iter()
     }
 
     /// What a path stands for.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::external::{Externals, Reader};
+use crate::surroundings::Found;
 
 /// Separates these keys from any other use of blake3.
 const DOMAIN: &str = "flow action key";
@@ -39,7 +40,7 @@ pub struct Manifest {
     /// Output roles and the file names that the stage sees.
     pub outputs: BTreeMap<String, String>,
     /// What else decides what a program makes, each part with a name: where its inputs lie, files that are written for it, its
-    /// shell.
+    /// shell, its environment, its tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub surroundings: BTreeMap<String, String>,
 }
@@ -132,7 +133,10 @@ impl Manifest {
                 .collect(),
             surroundings: match &instance.task {
                 Task::Kind { .. } => BTreeMap::new(),
-                Task::Command(program) => surroundings(plan, instance, program),
+                Task::Command(program) => {
+                    let found = externals.surroundings(instance)?;
+                    surroundings(plan, instance, program, &found)
+                }
             },
             outputs: instance
                 .outputs
@@ -188,7 +192,12 @@ impl Manifest {
 }
 
 /// What decides what a program makes, beside its command, its inputs' content and its outputs' names.
-fn surroundings(plan: &Plan, instance: &Instance, program: &Program) -> BTreeMap<String, String> {
+fn surroundings(
+    plan: &Plan,
+    instance: &Instance,
+    program: &Program,
+    found: &Found,
+) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     for input in &instance.inputs {
         parts.insert(format!("place `{}`", input.role), place(plan, input));
@@ -202,6 +211,12 @@ fn surroundings(plan: &Plan, instance: &Instance, program: &Program) -> BTreeMap
     }
     if program.folder == Folder::Project {
         parts.insert("folder".into(), "project".into());
+    }
+    if let Some(environment) = &found.environment {
+        parts.insert("environment".into(), environment.digest.to_string());
+    }
+    for (name, value) in &found.tools {
+        parts.insert(format!("tool `{name}`"), value.clone());
     }
     parts
 }

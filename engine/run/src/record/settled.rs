@@ -1,7 +1,7 @@
 //! A run that found all its work done, remembered, so that the next one need not read the workflow again.
 //!
 //! What is remembered is never trusted, only compared: the workflow's texts by digest, plugins by their files' identity, the
-//! user's files by the store's memo, each record and each blob by its `stat`. Where all of it is as it was, a run
+//! user's files, environments and tools by the store's memo, each record and each blob by its `stat`. Where all of it is as it was, a run
 //! would find what that one found. Anything else, and the run goes the whole way.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flow_cache::{Digest, Key, Output, Record, Store};
-use flow_plan::plan::{Files, Plan};
+use flow_plan::plan::{Files, Plan, Spans};
 use flow_plan::workflow::{Overrides, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
@@ -20,6 +20,7 @@ use super::event::{Ending, Event, RunEnd};
 use super::external::{self, Externals, Reader};
 use super::key::FORMAT;
 use crate::plugin;
+use crate::surroundings::{Found, Need};
 
 /// What such a run saw.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct Settled {
     env: BTreeMap<String, Option<Digest>>,
     /// The user's files.
     files: Vec<(Files, Reader, Digest)>,
+    /// What paths in the workflow are relative to.
+    root: PathBuf,
+    /// Environments and tools.
+    needs: Vec<(Need, Found)>,
     /// The results: key, when the record was touched, outputs.
     results: Vec<(Key, i64, Vec<Output>)>,
 }
@@ -97,6 +102,11 @@ impl Settled {
                 .iter()
                 .map(|(files, reader, external)| (files.clone(), reader, external.digest))
                 .collect(),
+            root: workflow.root().to_path_buf(),
+            needs: externals
+                .needs()
+                .map(|(need, found)| (need.clone(), found.clone()))
+                .collect(),
             results: plan
                 .order
                 .iter()
@@ -110,9 +120,9 @@ impl Settled {
     }
 
     /// What is remembered under a name, if all of it still holds.
-    pub fn find(store: &Store, name: &Digest, folder: &Path) -> Option<Settled> {
+    pub fn find(store: &Store, name: &Digest) -> Option<Settled> {
         let settled: Settled = store.noted(name)?;
-        settled.holds(store, folder).then_some(settled)
+        settled.holds(store).then_some(settled)
     }
 
     /// What a run with nothing to do ends with.
@@ -130,22 +140,28 @@ impl Settled {
         })
     }
 
-    fn holds(&self, store: &Store, folder: &Path) -> bool {
+    fn holds(&self, store: &Store) -> bool {
         let same_text = |(path, digest): &(PathBuf, Digest)| {
             fs::read(path).is_ok_and(|bytes| Digest::of_bytes(&bytes) == *digest)
         };
         let same_variable = |(name, digest): (&String, &Option<Digest>)| variable(name) == *digest;
         let same_file = |(files, reader, digest): &(Files, Reader, Digest)| {
-            external::find(files, *reader, folder, store).is_ok_and(|found| found.digest == *digest)
+            let found = external::find(files, *reader, &self.root, store);
+            found.is_ok_and(|found| found.digest == *digest)
         };
         let same_result = |(key, touched, outputs): &(Key, i64, Vec<Output>)| {
             store.is_untouched(key, *touched, outputs)
+        };
+        let same_need = |(need, found): &(Need, Found)| {
+            let now = need.find(&self.root, &Spans::default(), store);
+            now.is_ok_and(|now| now == *found)
         };
         // A pool of threads costs more than a few files.
         const FEW: usize = 100;
         self.sources.iter().all(same_text)
             && plugin::identity(&self.plugins) == self.catalogue
             && self.env.iter().all(same_variable)
+            && self.needs.iter().all(same_need)
             && if self.results.len() + self.files.len() < FEW {
                 self.files.iter().all(same_file) && self.results.iter().all(same_result)
             } else {

@@ -1,6 +1,6 @@
-//! Conda environments by explicit lock files, made real by micromamba.
+//! Conda environments by explicit lock files, made real by micromamba when the first stage starts in one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// The file in an environment that says that it is whole.
 const WHOLE: &str = "flow-made";
 
-/// What an environment is, and what tells that it is the same. Makes it where it is not there.
+/// What an environment is, and what tells that it is the same.
 pub(super) fn resolve(lock: &Path) -> Result<(Surroundings, Vec<Seen>), Problem> {
     let watched = Seen::now(lock);
     let text = fs::read_to_string(lock).map_err(Problem::reading(lock))?;
@@ -28,18 +28,36 @@ pub(super) fn resolve(lock: &Path) -> Result<(Surroundings, Vec<Seen>), Problem>
         )
     })?;
     let folder = base.join("flow/environments").join(digest.to_string());
-    let whole = folder.join(WHOLE);
-    if !whole.exists() {
-        make(lock, &folder)?;
+    let program = program();
+    if !folder.join(WHOLE).exists() && !is_there(&program) {
+        return Err(missing(&program, lock, "it is not on the PATH"));
     }
     let surroundings = Surroundings {
         digest,
-        start: Start::Folder {
-            variable: "CONDA_PREFIX".into(),
+        start: Start::Conda {
             folder,
+            lock: lock.to_path_buf(),
         },
     };
-    Ok((surroundings, vec![watched, Seen::now(&whole)]))
+    Ok((surroundings, vec![watched]))
+}
+
+/// What makes environments.
+fn program() -> OsString {
+    std::env::var_os("MAMBA_EXE").unwrap_or_else(|| "micromamba".into())
+}
+
+fn is_there(program: &OsStr) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn missing(program: &OsStr, lock: &Path, why: &str) -> Problem {
+    Problem::Wrong(format!(
+        "`{}` makes the environment of {}, and can't be started ({why}): install micromamba, or set MAMBA_EXE to its path",
+        Path::new(program).display(),
+        lock.display()
+    ))
 }
 
 /// The digest of what is installed: file names and checksums, from whichever mirror.
@@ -75,9 +93,12 @@ fn digest(text: &str) -> Result<Digest, String> {
     ))
 }
 
-/// Makes it. Where two processes want the same, one waits for the other: its paths are written into its files, so it can't be
+/// Makes it, if it is not there. Where two processes want the same, one waits for the other: its paths are written into its files, so it can't be
 /// made elsewhere and moved.
-fn make(lock: &Path, folder: &Path) -> Result<(), Problem> {
+pub(super) fn make(lock: &Path, folder: &Path) -> Result<(), Problem> {
+    if folder.join(WHOLE).exists() {
+        return Ok(());
+    }
     let parent = folder.parent().unwrap_or(folder);
     fs::create_dir_all(parent).map_err(Problem::reading(parent))?;
     let door = folder.with_extension("lock");
@@ -89,20 +110,15 @@ fn make(lock: &Path, folder: &Path) -> Result<(), Problem> {
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(Problem::reading(folder))?;
     }
-    let program = std::env::var_os("MAMBA_EXE").unwrap_or_else(|| "micromamba".into());
+    let program = program();
     let mut launch = Launch::with_own_environment(&program);
     let options = ["create", "--yes", "--quiet", "--no-rc", "--prefix"];
     launch.arguments = options.map(OsString::from).to_vec();
     launch
         .arguments
         .extend([folder.into(), "--file".into(), lock.into()]);
-    let output = output(&launch, LIMIT).map_err(|error| {
-        Problem::Wrong(format!(
-            "`{}` makes the environment of {}, and can't be started ({error}): install micromamba, or set MAMBA_EXE to its path",
-            Path::new(&program).display(),
-            lock.display()
-        ))
-    })?;
+    let output =
+        output(&launch, LIMIT).map_err(|error| missing(&program, lock, &error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Problem::Wrong(format!(

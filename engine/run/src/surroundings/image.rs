@@ -1,12 +1,14 @@
 //! Container images by digest, run by podman, docker or apptainer.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use flow_cache::Digest;
 
 use super::seen::Seen;
-use super::{Place, Problem, Start, Started, Surroundings};
+use super::{Problem, Start, Surroundings};
+use crate::process::{Launch, Mount};
 
 /// What an image is, and what tells that it is the same.
 pub(super) fn resolve(
@@ -58,88 +60,131 @@ pub(super) fn resolve(
     Ok((surroundings, seen))
 }
 
-/// The program in a container: the stage's folder under its fixed path, inputs elsewhere under their own, to be read.
-pub(super) fn wrap(engine: &str, image: &str, started: Started, place: &Place<'_>) -> Started {
+/// The command in a container that sees of the machine what its confinement names, and nothing else.
+pub(super) fn enter(engine: &str, image: &str, launch: Launch) -> Result<Launch, Problem> {
+    let mut boxed = Launch::with_own_environment(engine);
+    boxed.held = launch.held;
+    boxed.folder = "/".into();
+    let mut variables = Vec::new();
+    for (name, value) in launch.environment {
+        // A secret, which is passed on as it is, stands on no command line.
+        if std::env::var_os(&name).is_some_and(|own| own == value) {
+            variables.push(name);
+        } else {
+            variables.push(joined([&name, OsStr::new("="), &value]));
+        }
+    }
+    let network = launch.confinement.as_ref().is_none_or(|own| own.network);
+    let mounts = launch.confinement.into_iter().flat_map(|own| own.mounts);
+    let mounts = mounts.filter_map(|mount| match mount {
+        Mount::Bind {
+            from,
+            to,
+            read_only,
+        } => Some((from, to, read_only)),
+        Mount::Cover { .. } => None,
+    });
     let mut arguments: Vec<OsString> = Vec::new();
-    let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-    let text = |path: &Path| path.display().to_string();
-    let (folder, seen_as) = (text(place.folder), text(place.seen_as));
-    let own = |name: &String| !["PATH", "HOME", "TMPDIR", "SHELL"].contains(&name.as_str());
-    let environment = started.environment.iter().filter(|(name, _)| own(name));
+    let mut add = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
+    let word = OsStr::new;
+    let folder = launch.folder.as_os_str();
     if engine == "apptainer" {
-        add(&[
-            "exec",
-            "--containall",
-            "--no-home",
-            "--cleanenv",
-            "--pwd",
-            &seen_as,
-        ]);
-        add(&["--bind", &format!("{folder}:{seen_as}")]);
-        for input in place.inputs {
-            add(&["--bind", &format!("{0}:{0}:ro", text(input))]);
+        let kept = ["exec", "--containall", "--no-home", "--cleanenv", "--pwd"];
+        add(&kept.map(word));
+        add(&[folder]);
+        for (from, to, read_only) in mounts {
+            let access = if read_only { ":ro" } else { "" };
+            let bind = [from.as_os_str(), word(":"), to.as_os_str(), word(access)];
+            sound(&from, ':')?;
+            add(&[word("--bind"), &joined(bind)]);
         }
-        if !place.network {
-            add(&["--net", "--network", "none"]);
+        if !network {
+            add(&["--net", "--network", "none"].map(word));
         }
-        for (name, value) in environment {
-            add(&["--env", &format!("{name}={value}")]);
+        // It hands on what is called so, and by `--cleanenv` nothing else.
+        for (name, value) in boxed.environment.clone() {
+            if variables.contains(&name) {
+                let name = joined([word("APPTAINERENV_"), &name]);
+                boxed.environment.push((name, value));
+            }
+        }
+        for variable in variables.iter().filter(|v| has(v, b'=')) {
+            add(&[word("--env"), variable]);
         }
     } else {
         // `--init` hands signals on, and ends what the program leaves behind.
-        add(&[
-            "run",
-            "--rm",
-            "--interactive",
-            "--init",
-            "--workdir",
-            &seen_as,
-        ]);
+        let kept = ["run", "--rm", "--interactive", "--init", "--workdir"];
+        add(&kept.map(word));
+        add(&[folder]);
         // Files belong to the user and not to whoever the image has.
         match engine {
             "podman" if rustix::process::geteuid().is_root() => {}
-            "podman" => add(&["--userns", "keep-id"]),
+            "podman" => add(&["--userns", "keep-id"].map(word)),
             _ => {
                 let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-                add(&["--user", &format!("{}:{}", user.as_raw(), group.as_raw())]);
+                let user = format!("{}:{}", user.as_raw(), group.as_raw());
+                add(&["--user", &user].map(word));
             }
         }
-        add(&["--mount", &bind(&folder, &seen_as, "")]);
-        for input in place.inputs {
-            let input = text(input);
-            add(&["--mount", &bind(&input, &input, ",readonly")]);
+        for (from, to, read_only) in mounts {
+            let access = if read_only { ",readonly" } else { "" };
+            let mount = joined([
+                word("type=bind,"),
+                &field("source", &from),
+                word(","),
+                &field("target", &to),
+                word(access),
+            ]);
+            add(&[word("--mount"), &mount]);
         }
-        if !place.network {
-            add(&["--network", "none"]);
-        }
-        for (name, value) in environment {
-            add(&["--env", &format!("{name}={value}")]);
+        // The network is there as it is for every stage, or not at all.
+        add(&["--network", if network { "host" } else { "none" }].map(word));
+        for variable in &variables {
+            add(&[word("--env"), variable]);
         }
         // What the image starts by itself is no part of the command.
-        add(&["--entrypoint", ""]);
+        add(&["--entrypoint", ""].map(word));
     }
-    add(&[image]);
-    arguments.push(started.program);
-    arguments.extend(started.arguments);
-    Started {
-        program: engine.into(),
-        arguments,
-        environment: started.environment,
-    }
+    add(&[word(image), &launch.program]);
+    arguments.extend(launch.arguments);
+    boxed.arguments = arguments;
+    Ok(boxed)
 }
 
-/// The words of a mount: a line of CSV, so that a path may have a comma.
-fn bind(source: &str, target: &str, more: &str) -> String {
-    let field = |name: &str, path: &str| {
-        let field = format!("{name}={path}");
-        match field.contains([',', '"']) {
-            true => format!("\"{}\"", field.replace('"', "\"\"")),
-            false => field,
+/// That a path can stand in an option whose parts are told apart by this sign.
+fn sound(path: &Path, sign: char) -> Result<(), Problem> {
+    if !has(path.as_os_str(), sign as u8) {
+        return Ok(());
+    }
+    Err(Problem::Wrong(format!(
+        "{} can't be mounted into a container, for its name has `{sign}`: rename it",
+        path.display()
+    )))
+}
+
+fn has(text: &OsStr, byte: u8) -> bool {
+    text.as_encoded_bytes().contains(&byte)
+}
+
+fn joined<const N: usize>(parts: [&OsStr; N]) -> OsString {
+    let mut all = OsString::new();
+    parts.iter().for_each(|part| all.push(part));
+    all
+}
+
+/// A word of a mount, which is a line of CSV: a path may have a comma.
+fn field(name: &str, path: &Path) -> OsString {
+    let mut field = joined([OsStr::new(name), OsStr::new("="), path.as_os_str()]);
+    if has(&field, b',') || has(&field, b'"') {
+        let mut quoted = Vec::from(b"\"");
+        for byte in field.as_encoded_bytes() {
+            quoted.extend(std::iter::repeat_n(
+                *byte,
+                if *byte == b'"' { 2 } else { 1 },
+            ));
         }
-    };
-    format!(
-        "type=bind,{},{}{more}",
-        field("source", source),
-        field("target", target)
-    )
+        quoted.push(b'"');
+        field = OsString::from_vec(quoted);
+    }
+    field
 }

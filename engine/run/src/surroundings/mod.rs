@@ -1,5 +1,6 @@
 //! What a stage's program runs in, beside its inputs: an environment, and programs of the machine.
 //!
+//! - [`Need`]: what a stage needs of it, and what is found.
 //! - [`resolve`]: what an environment is, as a digest for the key, and how a program is started in it. [`venv`], `conda` and
 //!   `image` are the three sorts; `lock` reads lock files.
 //! - [`tools`]: what programs of the machine say of themselves.
@@ -8,12 +9,13 @@
 mod conda;
 mod image;
 mod lock;
+mod need;
 pub(crate) mod seen;
 pub mod tools;
 pub mod venv;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,9 @@ use flow_plan::plan::Environment;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use need::{Found, Need};
+
+use crate::process::Launch;
 use seen::Seen;
 
 /// What is wrong with an environment or a tool: what, where, what to do.
@@ -49,7 +54,7 @@ impl Problem {
     }
 }
 
-/// An environment that is there.
+/// An environment that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Surroundings {
     /// What of it decides results; part of the key.
@@ -61,34 +66,12 @@ pub struct Surroundings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Start {
-    /// With its programs first on the PATH, and a variable that names its folder.
-    Folder { variable: String, folder: PathBuf },
+    /// With the programs of a virtual environment first on the PATH.
+    Venv { folder: PathBuf },
+    /// With those of a conda environment, which the lock file tells how to make.
+    Conda { folder: PathBuf, lock: PathBuf },
     /// By a program that runs containers.
     Image { engine: String, image: String },
-}
-
-/// A program to start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Started {
-    /// The program, by path or name.
-    pub program: OsString,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-    /// All of its variables.
-    pub environment: BTreeMap<String, String>,
-}
-
-/// Where a program works.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// The stage's folder.
-    pub folder: &'a Path,
-    /// What the program sees it as.
-    pub seen_as: &'a Path,
-    /// Inputs that lie elsewhere: they are there under the same path, to be read.
-    pub inputs: &'a [PathBuf],
-    /// Whether there is a network.
-    pub network: bool,
 }
 
 /// What is remembered of an environment.
@@ -109,7 +92,7 @@ pub fn resolve(
     inputs: &[PathBuf],
     store: &Store,
 ) -> Result<Surroundings, Problem> {
-    let name = format!("surroundings 1 {environment:?} {root:?} {inputs:?}");
+    let name = format!("surroundings 2 {environment:?} {root:?} {inputs:?}");
     let name = Digest::of_bytes(name.as_bytes());
     if let Some(known) = store.noted::<Known>(&name)
         && known.seen.iter().all(Seen::holds)
@@ -125,31 +108,71 @@ pub fn resolve(
         Environment::Image { engine, image } => image::resolve(engine, image, root)?,
     };
     let known = Known { surroundings, seen };
-    // Without it the next run reads again, nothing worse.
-    let _ = store.note(&name, &known);
+    // A command that only looks makes no store. Without the note the next run reads again, nothing worse.
+    if store.is_there() {
+        let _ = store.note(&name, &known);
+    }
     Ok(known.surroundings)
 }
 
 impl Surroundings {
-    /// The same program in it.
-    pub fn wrap(&self, mut started: Started, place: &Place<'_>) -> Started {
+    /// The same command in it. What its confinement shows it, a container shows it too, and nothing else.
+    ///
+    /// # Errors
+    /// Where the environment can't be made, or can't show what it should.
+    pub fn enter(&self, launch: Launch) -> Result<Launch, Problem> {
         match &self.start {
-            Start::Folder { variable, folder } => {
-                let programs = folder.join("bin");
-                let path = started.environment.remove("PATH").unwrap_or_default();
-                let text = |path: &Path| path.display().to_string();
-                let path = format!("{}:{path}", text(&programs));
-                started.environment.insert("PATH".into(), path);
-                started.environment.insert(variable.clone(), text(folder));
-                // Whoever starts it looks a name up on flow's own PATH.
-                let own = programs.join(&started.program);
-                let is_name = Path::new(&started.program).components().count() == 1;
-                if is_name && own.is_file() {
-                    started.program = own.into();
-                }
-                started
+            Start::Venv { folder } => Ok(activated(launch, "VIRTUAL_ENV", folder)),
+            Start::Conda { folder, lock } => {
+                conda::make(lock, folder)?;
+                Ok(activated(launch, "CONDA_PREFIX", folder))
             }
-            Start::Image { engine, image } => image::wrap(engine, image, started, place),
+            Start::Image { engine, image } => image::enter(engine, image, launch),
         }
     }
+
+    /// Whether programs see nothing of this machine in it but what they are shown.
+    pub fn is_container(&self) -> bool {
+        matches!(self.start, Start::Image { .. })
+    }
+
+    /// The folder that it is, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.start {
+            Start::Venv { folder } | Start::Conda { folder, .. } => Some(folder),
+            Start::Image { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.start {
+            Start::Venv { folder } => write!(f, "{}", folder.display()),
+            Start::Conda { lock, .. } => write!(f, "{}", lock.display()),
+            Start::Image { engine, image } => write!(f, "{image} by {engine}"),
+        }
+    }
+}
+
+/// The command with the programs of an environment's folder first on its PATH, and a variable that names the folder.
+fn activated(mut launch: Launch, variable: &str, folder: &Path) -> Launch {
+    let mut path = folder.join("bin").into_os_string();
+    let others = launch.environment.iter();
+    if let Some((_, others)) = others.clone().find(|(name, _)| name == "PATH") {
+        path.push(":");
+        path.push(others);
+    }
+    // Those of the environment that flow itself was started in.
+    let own = ["PATH", "VIRTUAL_ENV", "CONDA_PREFIX"];
+    launch
+        .environment
+        .retain(|(name, _)| !own.iter().any(|own| name == own));
+    let named = [
+        ("PATH", path),
+        (variable, OsString::from(folder.as_os_str())),
+    ];
+    let named = named.map(|(name, value)| (name.into(), value));
+    launch.environment.extend(named);
+    launch
 }

@@ -1,7 +1,6 @@
 //! Programs of the machine that a result depends on: what they say of themselves, or what they are.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,8 +10,8 @@ use flow_cache::{Digest, Store};
 use serde::{Deserialize, Serialize};
 
 use super::seen::Seen;
-use super::{Place, Problem, Started, Surroundings};
-use crate::process::{Launch, output};
+use super::{Problem, Surroundings};
+use crate::process::{Confinement, Launch, output};
 
 /// How long a program may take to say its version.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -36,75 +35,117 @@ struct Known {
 }
 
 /// What stands in the key for a tool: what its command prints, or the digest of its file and of its own shared libraries. It
-/// is asked in this environment, and in these surroundings, if any. The store remembers it as long as the program is the
-/// same file.
+/// is asked with these variables, and in these surroundings, if any. The store remembers what can't change as long as the
+/// program and its libraries are the same files; anything else is asked each time.
 ///
 /// # Errors
 /// Where the command fails, or the file is none whose content says what it does.
 pub fn value(
     name: &str,
     command: Option<&str>,
-    environment: &BTreeMap<String, String>,
-    surroundings: Option<(&Surroundings, &Place<'_>)>,
+    environment: &[(OsString, OsString)],
+    surroundings: Option<&Surroundings>,
     store: &Store,
 ) -> Result<String, Problem> {
-    let path = environment.get("PATH").map_or("", String::as_str);
-    let digest = surroundings.map(|(surroundings, _)| surroundings.digest);
-    let note = format!("tool 1 {name:?} {command:?} {path:?} {digest:?}");
+    let mut launch = Launch::new("sh");
+    launch.arguments = vec!["-c".into(), command.unwrap_or_default().into()];
+    launch.environment = environment.to_vec();
+    let is_container = surroundings.is_some_and(Surroundings::is_container);
+    if is_container {
+        launch.folder = "/".into();
+        launch.confinement = Some(Confinement {
+            mounts: Vec::new(),
+            network: false,
+        });
+    }
+    if let Some(surroundings) = surroundings {
+        launch = surroundings.enter(launch)?;
+    }
+    let path = launch.environment.iter().find(|(name, _)| name == "PATH");
+    let path = path.map_or(OsStr::new(""), |(_, path)| path);
+    let called = command.map_or(name, |command| {
+        command.split_whitespace().next().unwrap_or_default()
+    });
+    let program = match is_container {
+        true => None,
+        false => find(called, path),
+    };
+    let folder = surroundings.and_then(Surroundings::folder);
+    let is_part = is_container
+        || folder.is_some_and(|folder| program.iter().any(|program| program.starts_with(folder)));
+    let digest = surroundings.map(|surroundings| surroundings.digest);
+    let note = format!("tool 2 {name:?} {command:?} {environment:?} {program:?} {digest:?}");
     let note = Digest::of_bytes(note.as_bytes());
     if let Some(known) = store.noted::<Known>(&note)
         && known.seen.iter().all(Seen::holds)
     {
         return Ok(known.value);
     }
-    let mut started = Started {
-        program: "sh".into(),
-        arguments: vec!["-c".into(), command.unwrap_or_default().into()],
-        environment: environment.clone(),
-    };
-    if let Some((surroundings, place)) = surroundings {
-        started = surroundings.wrap(started, place);
-    }
-    let path = started.environment.get("PATH").map_or("", String::as_str);
-    let (value, seen) = match command {
-        Some(command) => {
-            let called = command.split_whitespace().next().unwrap_or_default();
-            let program = find(called, path);
+    let (value, seen) = match (command, &program) {
+        (Some(command), program) => {
             // Seen before it is asked.
-            let seen: Vec<Seen> = program.iter().map(|path| Seen::now(path)).collect();
-            (said(name, command, started)?, seen)
+            let seen = match program {
+                _ if is_container => Some(Vec::new()),
+                Some(program) if is_plain(command) => same(program, is_part),
+                _ => None,
+            };
+            (said(name, command, &launch)?, seen)
         }
-        None => {
-            let program = find(name, path).ok_or_else(|| {
-                Problem::Wrong(format!(
-                    "the tool {name} is not on the PATH: install it, or leave it out of `tools`"
-                ))
-            })?;
-            file(name, &program)?
+        (None, _) if is_part => ("part of the environment".into(), None),
+        (None, Some(program)) => {
+            let (value, seen) = file(name, program)?;
+            (value, Some(seen))
+        }
+        (None, None) => {
+            return Err(Problem::Wrong(format!(
+                "the tool {name} is not on the PATH: install it, or leave it out of `tools`"
+            )));
         }
     };
-    let known = Known { value, seen };
-    // What is nowhere found may be anything next time.
-    if !known.seen.is_empty() {
+    // A command that only looks makes no store.
+    if let Some(seen) = seen
+        && store.is_there()
+    {
+        let known = Known { value, seen };
         let _ = store.note(&note, &known);
+        return Ok(known.value);
     }
-    Ok(known.value)
+    Ok(value)
+}
+
+/// Whether a command is a program and nothing but options: what it prints is then of the program alone.
+fn is_plain(command: &str) -> bool {
+    let is_word = |word: &str| {
+        let mut bytes = word.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_./=+".contains(&byte))
+    };
+    let is_option = |word: &str| word.starts_with('-') || word == "version";
+    command.split_whitespace().all(is_word) && command.split_whitespace().skip(1).all(is_option)
+}
+
+/// What tells that a program says the same as now. None of a script: it may be a launcher of something else.
+fn same(program: &Path, is_part: bool) -> Option<Vec<Seen>> {
+    if is_part {
+        return Some(vec![Seen::now(program)]);
+    }
+    let real = program.canonicalize().ok()?;
+    let mut head = [0; 4];
+    File::open(&real).ok()?.read_exact(&mut head).ok()?;
+    if head != *b"\x7fELF" {
+        return None;
+    }
+    let files = std::iter::once(real.clone()).chain(libraries(&real));
+    Some(files.map(|path| Seen::now(&path)).collect())
 }
 
 /// What a command prints.
-fn said(name: &str, command: &str, started: Started) -> Result<String, Problem> {
-    let mut asked = Launch::new(&started.program);
-    asked.arguments = started.arguments.iter().map(OsString::from).collect();
-    let environment = started.environment.iter();
-    asked.environment = environment
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
+fn said(name: &str, command: &str, asked: &Launch) -> Result<String, Problem> {
     let wrong = |why: String| {
         Problem::Wrong(format!(
             "the tool {name} is asked by `{command}`, which {why}"
         ))
     };
-    let output = output(&asked, LIMIT).map_err(|error| wrong(format!("can't be run: {error}")))?;
+    let output = output(asked, LIMIT).map_err(|error| wrong(format!("can't be run: {error}")))?;
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let text = text.concat().trim().to_string();
@@ -188,7 +229,7 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
 }
 
 /// The file that a name means on a PATH.
-fn find(name: &str, path: &str) -> Option<PathBuf> {
+fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| path.is_file());
     }

@@ -261,8 +261,7 @@ pub(super) fn resolve(
     }
     let surroundings = Surroundings {
         digest: Digest::from_bytes(*hasher.finalize().as_bytes()),
-        start: Start::Folder {
-            variable: "VIRTUAL_ENV".into(),
+        start: Start::Venv {
             folder: folder.to_path_buf(),
         },
     };
