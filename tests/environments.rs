@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use flow_tests::Test;
+use flow_tests::{Signal, Test, skip};
 
 /// A workflow whose stage runs in a virtual environment of the project.
 const VENV: &str = r#"
@@ -260,4 +262,205 @@ fn a_tool_is_asked_in_the_environment_of_its_stage() {
     let shown = &asked.last().stdout;
     assert!(shown.contains("tool        lit = lit 1.0"), "{shown}");
     assert!(shown.contains("runs in     DIR/.venv"), "{shown}");
+}
+
+/// Podman with a storage of its own, and an image made on the spot.
+struct Podman {
+    folder: tempfile::TempDir,
+    image: String,
+}
+
+impl Podman {
+    /// None where the machine has none of it.
+    fn new() -> Option<Podman> {
+        let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+        let lacks: Vec<&str> = ["podman", "runc"]
+            .into_iter()
+            .filter(|program| !is_there(program))
+            .collect();
+        let busybox = Path::new("/bin/busybox");
+        if !lacks.is_empty() || !busybox.exists() {
+            skip!(
+                "no podman, runc or busybox (apt-get install podman runc catatonit busybox-static)"
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        // A machine of continuous integration has neither systemd nor overlays.
+        let limits = "default_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]";
+        let engine = "[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
+        fs::write(
+            at("containers.conf"),
+            format!("[containers]\n{limits}\n{engine}"),
+        )
+        .unwrap();
+        let storage = format!(
+            "[storage]\ndriver = \"vfs\"\ngraphroot = {:?}\nrunroot = {:?}\n",
+            at("root"),
+            at("run")
+        );
+        fs::write(at("storage.conf"), storage).unwrap();
+        let programs = at("image/bin");
+        fs::create_dir_all(&programs).unwrap();
+        fs::copy(busybox, programs.join("busybox")).unwrap();
+        for name in ["sh", "cat", "ls", "sleep", "env", "touch"] {
+            symlink("busybox", programs.join(name)).unwrap();
+        }
+        let mut podman = Podman {
+            image: String::new(),
+            folder,
+        };
+        podman.image = podman.import("1");
+        Some(podman)
+    }
+
+    /// An image that says this version of itself.
+    fn import(&self, version: &str) -> String {
+        let at = |name: &str| self.folder.path().join(name).display().to_string();
+        let (image, content) = (at("image.tar"), at("image"));
+        fs::write(at("image/version"), version).unwrap();
+        run("tar", &["-C", &content, "-cf", &image, "."]);
+        let name = format!("localhost/tiny:{version}");
+        self.call(&["import", "--change", "ENV PATH=/bin", &image, &name]);
+        let digest = ["image", "inspect", "--format", "{{.Digest}}", &name];
+        format!("localhost/tiny@{}", self.call(&digest).trim())
+    }
+
+    fn settings(&self) -> [(&'static str, PathBuf); 2] {
+        let at = |name: &str| self.folder.path().join(name);
+        [
+            ("CONTAINERS_CONF", at("containers.conf")),
+            ("CONTAINERS_STORAGE_CONF", at("storage.conf")),
+        ]
+    }
+
+    fn call(&self, arguments: &[&str]) -> String {
+        let mut podman = Command::new("podman");
+        let output = podman
+            .args(arguments)
+            .envs(self.settings())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "podman {arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn run(&self, test: Test) -> Test {
+        let settings = self.settings().into_iter();
+        settings.fold(test.run(""), |test, (name, value)| test.env(name, value))
+    }
+
+    fn workflow(&self, rest: &str) -> String {
+        format!("[environments.box]\nimage = \"{}\"\n{rest}", self.image)
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let mut podman = Command::new("podman");
+        let _ = podman.args(["rmi", "-af"]).envs(self.settings()).output();
+    }
+}
+
+/// A stage that says what it sees of the machine.
+const BOXED: &str = r#"
+[stages.big]
+run = "head -c 3000000 /dev/zero > big"
+outputs = { big = "big" }
+
+[stages.s]
+run = ["sh", "-c", """exec > out 2>&1; pwd; ls -A; ls inputs/big; cat own.txt; echo x > inputs/big/big
+  env | while IFS= read -r line; do case $line in (GIVEN=*|HIDDEN=*|PATH=*|LC_ALL=*|HOME=*|USER=*) echo "$line" > "env.${line%%=*}"; esac; done
+  cat env.*; ls /sys/class/net; ls PROJECT; true"""]
+inputs = { big = "big.big", own = { path = "own.txt" } }
+env = { GIVEN = "a b, c=d", PATH = "/bin" }
+secret_env = ["HIDDEN"]
+isolation = { network = false }
+environment = "box"
+tools = { busybox = "busybox cat /version" }
+outputs = { out = "out" }
+"#;
+
+#[test]
+fn a_container_sees_the_stage_s_folder_and_nothing_else() {
+    let Some(podman) = Podman::new() else {
+        return;
+    };
+    let test = Test::new().file("own.txt", "mine\n");
+    let project = test.path("").display().to_string();
+    let boxed = BOXED.replace("PROJECT", &project).replace("$${", "${");
+    let test = test.workflow(&podman.workflow(&boxed.replace("${line", "$${line")));
+    let test = podman.run(test).env("HIDDEN", "hush").ran("big s").check();
+    let expected = format!(
+        "/tmp/flow-stage\n.work\ninputs\nout\nown.txt\nbig\nmine\nsh: can't create inputs/big/big: Read-only file system\n\
+         GIVEN=a b, c=d\nHIDDEN=hush\nHOME=/\nLC_ALL=C.UTF-8\nPATH=/bin\nlo\nls: {project}: No such file or directory\n"
+    );
+    assert_eq!(text(&test, "s"), expected);
+    let test = podman
+        .run(test)
+        .env("HIDDEN", "other")
+        .cached("big s")
+        .check();
+    // Another image is another key.
+    let image = podman.import("2");
+    let test = test.edit(&podman.image, &image);
+    let test = podman
+        .run(test)
+        .stages("cached", "big")
+        .stages("ran", "s")
+        .check();
+    let shown = test.flow("show flow.toml s").anyhow().check();
+    let shown = &shown.last().stdout;
+    assert!(
+        shown.contains(&format!("runs in     {image} by podman")),
+        "{shown}"
+    );
+}
+
+/// How many processes of the machine have this in their command line.
+fn processes(mark: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let has = |line: &Vec<u8>| line.windows(mark.len()).any(|part| part == mark.as_bytes());
+    lines.filter(has).count()
+}
+
+#[track_caller]
+fn within(seconds: u64, what: &str, is: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(seconds);
+    while !is() {
+        assert!(Instant::now() < limit, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_container_ends_with_its_stage() {
+    let Some(podman) = Podman::new() else {
+        return;
+    };
+    // Containers of a storage name its folder in the command line of what watches them.
+    let storage = podman.folder.path().display().to_string();
+    for signal in [Signal::INT, Signal::KILL] {
+        let mark = format!("7{}.{}", std::process::id(), signal.as_raw());
+        // What is in no key says whether it takes long.
+        let stage = r#"
+[stages.s]
+run = ["sh", "-c", "if [ -n \"$LONG\" ]; then sleep $LONG & sleep $LONG; fi; touch o"]
+secret_env = ["LONG"]
+outputs = { o = "o" }
+environment = "box"
+"#;
+        let test = Test::new().workflow(&podman.workflow(stage));
+        let running = podman.run(test).env("LONG", &mark).anyhow().start();
+        within(60, "the container starts", || processes(&mark) >= 2);
+        running.signal(signal);
+        let test = running.finish();
+        within(5, "all of it ends", || {
+            processes(&mark) == 0 && processes(&storage) == 0
+        });
+        podman.run(test).ran("s").check();
+    }
+    assert_eq!(podman.call(&["ps", "--all", "--quiet"]), "");
 }

@@ -159,7 +159,7 @@ fn programs_of_a_virtual_environment_come_first() {
         ("CONDA_PREFIX".into(), "/another".into()),
         ("PATH".into(), std::env::var_os("PATH").unwrap()),
     ];
-    let launch = surroundings.enter(launch).unwrap();
+    let launch = surroundings.enter(launch, None).unwrap();
     let prefix = output(&launch, Duration::from_secs(60)).unwrap().stdout;
     let prefix = String::from_utf8(prefix).unwrap();
     assert_eq!(

@@ -151,7 +151,7 @@ pub(super) fn prepare(
         Ok(None) | Err(_) => None,
     };
     if let Some(surroundings) = &request.surroundings {
-        launch = surroundings.enter(launch)?;
+        launch = surroundings.enter(launch, Some(work))?;
     }
     match confinement {
         Ok(_) => {

@@ -61,10 +61,19 @@ pub(super) fn resolve(
 }
 
 /// The command in a container that sees of the machine what its confinement names, and nothing else.
-pub(super) fn enter(engine: &str, image: &str, launch: Launch) -> Result<Launch, Problem> {
+pub(super) fn enter(
+    engine: &str,
+    image: &str,
+    launch: Launch,
+    work: Option<&Path>,
+) -> Result<Launch, Problem> {
     let mut boxed = Launch::with_own_environment(engine);
     boxed.held = launch.held;
     boxed.folder = "/".into();
+    let gpus = launch.environment.iter();
+    let has_gpus = gpus
+        .filter(|(name, _)| name == "CUDA_VISIBLE_DEVICES")
+        .any(|(_, gpus)| !gpus.is_empty());
     let mut variables = Vec::new();
     for (name, value) in launch.environment {
         // A secret, which is passed on as it is, stands on no command line.
@@ -101,6 +110,9 @@ pub(super) fn enter(engine: &str, image: &str, launch: Launch) -> Result<Launch,
         if !network {
             add(&["--net", "--network", "none"].map(word));
         }
+        if has_gpus {
+            add(&["--nv"].map(word));
+        }
         // It hands on what is called so, and by `--cleanenv` nothing else.
         for (name, value) in boxed.environment.clone() {
             if variables.contains(&name) {
@@ -116,6 +128,11 @@ pub(super) fn enter(engine: &str, image: &str, launch: Launch) -> Result<Launch,
         let kept = ["run", "--rm", "--interactive", "--init", "--workdir"];
         add(&kept.map(word));
         add(&[folder]);
+        if let (Some(work), "podman") = (work, engine) {
+            let name = Digest::of_bytes(work.as_os_str().as_encoded_bytes());
+            let name = format!("flow-{name}");
+            add(&["--replace", "--name", &name].map(word));
+        }
         // Files belong to the user and not to whoever the image has.
         match engine {
             "podman" if rustix::process::geteuid().is_root() => {}
@@ -136,6 +153,12 @@ pub(super) fn enter(engine: &str, image: &str, launch: Launch) -> Result<Launch,
                 word(access),
             ]);
             add(&[word("--mount"), &mount]);
+        }
+        // All of them; CUDA_VISIBLE_DEVICES says which are the stage's.
+        match engine {
+            _ if !has_gpus => {}
+            "podman" => add(&["--device", "nvidia.com/gpu=all"].map(word)),
+            _ => add(&["--gpus", "all"].map(word)),
         }
         // The network is there as it is for every stage, or not at all.
         add(&["--network", if network { "host" } else { "none" }].map(word));

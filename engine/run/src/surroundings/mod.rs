@@ -116,18 +116,19 @@ pub fn resolve(
 }
 
 impl Surroundings {
-    /// The same command in it. What its confinement shows it, a container shows it too, and nothing else.
+    /// The same command in it. What its confinement shows it, a container shows it too, and nothing else. `work` is a folder that
+    /// no other command has at the same time: a container that was left there by one that was killed is removed.
     ///
     /// # Errors
     /// Where the environment can't be made, or can't show what it should.
-    pub fn enter(&self, launch: Launch) -> Result<Launch, Problem> {
+    pub fn enter(&self, launch: Launch, work: Option<&Path>) -> Result<Launch, Problem> {
         match &self.start {
             Start::Venv { folder } => Ok(activated(launch, "VIRTUAL_ENV", folder)),
             Start::Conda { folder, lock } => {
                 conda::make(lock, folder)?;
                 Ok(activated(launch, "CONDA_PREFIX", folder))
             }
-            Start::Image { engine, image } => image::enter(engine, image, launch),
+            Start::Image { engine, image } => image::enter(engine, image, launch, work),
         }
     }
 

@@ -59,7 +59,7 @@ pub fn value(
         });
     }
     if let Some(surroundings) = surroundings {
-        launch = surroundings.enter(launch)?;
+        launch = surroundings.enter(launch, None)?;
     }
     let path = launch.environment.iter().find(|(name, _)| name == "PATH");
     let path = path.map_or(OsStr::new(""), |(_, path)| path);
