@@ -412,7 +412,7 @@ fn a_program_in_a_container_sees_its_folder_and_no_network() {
         ],
         network: false,
     });
-    let started = surroundings.enter(launch).unwrap();
+    let started = surroundings.enter(launch, None).unwrap();
     let output = Command::new(&started.program)
         .args(&started.arguments)
         .env_clear()
