@@ -302,3 +302,45 @@ fn a_hint_names_what_is_missing_and_no_other_word_of_the_log() {
         assert_eq!(failure.contains("the project has"), hinted, "{failure}");
     }
 }
+
+#[test]
+fn checkpoints_survive_kill_9() {
+    for isolation in ["", "off"] {
+        let mut running = Test::new()
+            .workflow(
+                "[stages.s]\nrun = 'ls ckpt; touch ckpt/one ~/made; until [ -e ~/go ]; do sleep 0.02; done; ls ckpt > o'\n\
+                 checkpoints = 'ckpt/'\noutputs = { o = 'o' }\n",
+            )
+            .flow("run flow.toml --show-output")
+            .env("FLOW_ISOLATION", isolation)
+            .anyhow()
+            .start();
+        running.wait_for_path("../made");
+        let test = running.kill();
+        let test = test
+            .file("../go", "")
+            .flow("run flow.toml --show-output")
+            .env("FLOW_ISOLATION", isolation)
+            .anyhow()
+            .check();
+        assert!(
+            test.last().stderr.contains("s | one\n"),
+            "{}",
+            test.last().stderr
+        );
+        assert_eq!(test.output("s", "o"), b"one\n");
+    }
+}
+
+#[test]
+fn a_path_is_no_option() {
+    let test = Test::new()
+        .workflow(
+            "[stages.s]\nrun = 'cat ${inputs.a} > ${outputs.o}'\ninputs = { a = { path = '-n' } }\noutputs = { o = '-o' }\n",
+        )
+        .file("-n", "1\n")
+        .run("")
+        .ran("s")
+        .check();
+    assert_eq!(test.output("s", "o"), b"1\n");
+}

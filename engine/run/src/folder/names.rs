@@ -10,6 +10,7 @@ use flow_plan::plan::words::{self, Words};
 use flow_plan::plan::{Command, Folder, Program};
 
 use super::{SCRIPT, StageFolder};
+use crate::budget::Machine;
 use crate::machine::domain::SHARE;
 use crate::process::Launch;
 use crate::process::environment::{For, environment};
@@ -97,7 +98,7 @@ impl Names<'_> {
         match name {
             "work" => return Ok(Words::one(self.path(WORK, false)?)),
             "cpus" => return Ok(Words::one(self.site.share.threads.to_string())),
-            "memory" => return Ok(Words::one(request.resources.memory.to_string())),
+            "memory" => return Ok(Words::one(memory(request.resources.memory).to_string())),
             _ => {}
         }
         let (name, absolute) = match name.strip_suffix(".absolute") {
@@ -128,11 +129,23 @@ impl Names<'_> {
         if absolute || self.program.folder == Folder::Project {
             return text(&self.folder.seen.join(inside));
         }
-        Ok(inside.to_string())
+        // Else a program would take it for an option.
+        Ok(match inside.starts_with('-') {
+            true => format!("./{inside}"),
+            false => inside.to_string(),
+        })
     }
 }
 
 fn text(path: &Path) -> Result<String> {
     let text = path.to_str().map(str::to_string);
     text.with_context(|| format!("{} is not valid UTF-8", PathBuf::from(path).display()))
+}
+
+/// The bytes of memory that a stage may count on: what it asks for, or all that there is.
+fn memory(asked: u64) -> u64 {
+    match asked {
+        0 => Machine::here().memory,
+        asked => asked,
+    }
 }
