@@ -71,16 +71,14 @@ impl Store {
     ) -> Result<Option<Output>, Error> {
         let stat = fs::metadata(path).map_err(|e| bad(path, e.to_string()))?;
         if stat.is_file() {
-            return Ok(match self.take_file(path, bound.file, staged)? {
-                Some((digest, size, executable)) => Some(Output {
-                    digest,
-                    size,
-                    folder: false,
-                    artifact: "file".to_owned(),
-                    executable,
-                }),
-                None => None,
-            });
+            let taken = self.take_file(path, bound.file, staged)?;
+            return Ok(taken.map(|(digest, size, executable)| Output {
+                digest,
+                size,
+                folder: false,
+                artifact: "file".to_owned(),
+                executable,
+            }));
         }
         let found = self.own_files(path, own)?.files;
         let mut total = 0;

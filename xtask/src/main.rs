@@ -107,6 +107,11 @@ fn test() -> Result<ExitCode> {
         if !Path::new("/usr/bin/chromium").exists() {
             fetch("chromium");
         }
+        for package in ["podman", "runc", "catatonit", "busybox-static"] {
+            if !Path::new("/usr/share/doc").join(package).exists() {
+                fetch(package);
+            }
+        }
         fetch_taplo()?;
     }
     let cargo_with = |arguments: &[&str]| {
@@ -155,7 +160,7 @@ fn step(name: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Installs a package that some tests need: images to train on, a browser to look at reports with. Where this is a machine of continuous
+/// Installs a package that some tests need: images to train on, a browser to look at reports with, what runs containers. Where this is a machine of continuous
 /// integration with Debian's packages; elsewhere those tests say that they are passed over.
 fn fetch(package: &str) {
     for arguments in [&["update", "-q"][..], &["install", "-q", "-y", package]] {

@@ -207,6 +207,8 @@ fn lasting(mut record: Record) -> Record {
     record.seconds = 0.0;
     record.finished = String::new();
     record.provenance["started"] = Value::Null;
+    // No two executions use the same.
+    record.provenance["used"] = Value::Null;
     record
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use flow_cache::Output as Stored;
+use flow_cache::{Digest, Output as Stored};
 use flow_plan::plan::layout::{Place, WORK};
 use flow_plan::plan::{Output, is_glob};
 use glob::{MatchOptions, Pattern};
@@ -63,6 +63,11 @@ pub fn take(folder: &StageFolder, site: &Site<'_>, to: &Path) -> Result<Known> {
     let mut found = Vec::new();
     for output in &request.outputs {
         let paths = find(folder, site, output).with_context(|| of(output))?;
+        if let Some(project) = &folder.project {
+            project
+                .wrote(&output.file, &paths)
+                .with_context(|| of(output))?;
+        }
         found.push((output, paths));
     }
     let inputs = inputs(folder);
@@ -89,9 +94,9 @@ pub fn take(folder: &StageFolder, site: &Site<'_>, to: &Path) -> Result<Known> {
             let known = known.entry(output.role.clone()).or_default();
             take_glob(folder, site, output, paths, &target, &input, known)
         } else {
-            match &folder.project {
-                Some(project) => project.take(&output.file, &target),
-                None => move_to(&folder.path.join(&output.file), &target),
+            match (&folder.project, &paths[..]) {
+                (None, [path]) => move_to(path, &target),
+                (_, paths) => paths.iter().try_for_each(|path| copy_all(path, &target)),
             }
         };
         taken.with_context(|| of(output))?;
@@ -109,22 +114,21 @@ fn base<'a>(folder: &'a StageFolder, site: &'a Site<'_>) -> &'a Path {
 
 /// What is there of an output.
 fn find(folder: &StageFolder, site: &Site<'_>, output: &Output) -> Result<Vec<PathBuf>> {
-    let base = base(folder, site);
-    let path = base.join(&output.file);
-    let found = if is_glob(&output.file) {
-        let escaped = format!(
-            "{}/{}",
-            Pattern::escape(&base.to_string_lossy()),
-            output.file
-        );
-        let found = glob::glob_with(&escaped, AS_A_SHELL)?;
-        found.collect::<Result<Vec<_>, _>>()?
-    } else {
-        let there = fs::symlink_metadata(&path).is_ok();
-        there.then_some(path).into_iter().collect()
-    };
+    let found = matches(base(folder, site), output)?;
     ensure!(!found.is_empty(), "{}", missing(folder, site, &output.file));
     Ok(found)
+}
+
+/// What is at an output's path or paths.
+pub fn matches(base: &Path, output: &Output) -> Result<Vec<PathBuf>> {
+    if !is_glob(&output.file) {
+        let path = base.join(&output.file);
+        let there = fs::symlink_metadata(&path).is_ok();
+        return Ok(there.then_some(path).into_iter().collect());
+    }
+    let base = Pattern::escape(&base.to_string_lossy());
+    let found = glob::glob_with(&format!("{base}/{}", output.file), AS_A_SHELL)?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 fn take_glob<'a>(
@@ -190,9 +194,8 @@ fn is_still(folder: &StageFolder, site: &Site<'_>, path: &Path, stored: &Stored)
             let file = file(name);
             mounted(folder, &file).is_some()
                 || fs::symlink_metadata(&file).is_ok_and(|stat| stat.is_file())
-                    && site
-                        .inputs
-                        .digest_path(&file)
+                    && File::open(&file)
+                        .and_then(|file| Digest::of_file(&file))
                         .is_ok_and(|now| now == *digest)
         })
 }
@@ -214,14 +217,14 @@ fn walk(folder: &StageFolder, path: &Path) -> Result<Vec<PathBuf>> {
 fn mounted(folder: &StageFolder, path: &Path) -> Option<PathBuf> {
     let inside = path.strip_prefix(&folder.path).ok()?;
     let mounts = folder.mounts.iter();
-    let over = mounts.filter_map(|mount| {
+    let mut over = mounts.filter_map(|mount| {
         let rest = inside.strip_prefix(&mount.to).ok()?;
         Some(match rest.as_os_str().is_empty() {
             true => mount.from.clone(),
             false => mount.from.join(rest),
         })
     });
-    over.last()
+    over.next_back()
 }
 
 /// Copies what the program saw at a path.
