@@ -108,8 +108,7 @@ pub struct Held {
 /// What is in the way of what is wanted.
 struct Lack {
     what: Vec<String>,
-    /// The runs, and what is said of each.
-    who: Vec<(String, String)>,
+    who: Vec<String>,
 }
 
 impl Ledger {
@@ -126,7 +125,7 @@ impl Ledger {
     }
 
     /// Takes all that is wanted as soon as it is there; more than there is counts as all. `key` names what the stage makes.
-    /// `waits` hears, once, for which other runs it waits; `None` where `stop` says so before.
+    /// `waits` hears for whom it waits, each time that it is for another; `None` where `stop` says so before.
     ///
     /// # Errors
     /// Where tickets can't be read or written.
@@ -144,17 +143,17 @@ impl Ledger {
             gpus: wanted.gpus.min(self.total.gpus.len()),
         };
         let mut mine: Option<(String, Option<File>)> = None;
-        let mut told = false;
+        let mut told = String::new();
         while !stop() {
             let lack = self.step(wanted, who, key, &mut mine)?;
             let Some(lack) = lack else {
                 let Some((name, file)) = mine else { break };
                 return Ok(Some(self.held(name, file, key)));
             };
-            // Stages of the same run take turns as ever.
-            if !told && let Some(text) = lack.text(&who.run) {
+            let text = lack.text();
+            if text != told {
                 waits(&text);
-                told = true;
+                told = text;
             }
             thread::sleep(TICK);
         }
@@ -389,9 +388,7 @@ impl Ledger {
                 || (lacks_threads && ticket.threads > 0)
                 || (lacks_memory && ticket.memory > 0)
         });
-        let who = who
-            .map(|ticket| (ticket.who.run.clone(), ticket.text()))
-            .collect();
+        let who = who.map(|ticket| ticket.text()).collect();
         Some(Lack { what, who })
     }
 }
@@ -410,23 +407,17 @@ impl Ticket {
 }
 
 impl Lack {
-    /// What is said of it to a run, if others are in its way.
-    fn text(&self, own: &str) -> Option<String> {
+    fn text(&self) -> String {
         const SHOWN: usize = 2;
-        let others = self.who.iter().filter(|(run, _)| run != own);
-        let others: Vec<&str> = others.map(|(_, text)| text.as_str()).collect();
-        if others.is_empty() {
-            return None;
-        }
         let mut text = format!(
             "{}: {}",
             self.what.join(" and "),
-            others[..others.len().min(SHOWN)].join("; ")
+            self.who[..self.who.len().min(SHOWN)].join("; ")
         );
-        if others.len() > SHOWN {
-            text += &format!("; and {} more", others.len() - SHOWN);
+        if self.who.len() > SHOWN {
+            text += &format!("; and {} more", self.who.len() - SHOWN);
         }
-        Some(text)
+        text
     }
 }
 
