@@ -26,9 +26,12 @@ fn ledger(folder: &Path, gpus: &[&str]) -> Arc<Ledger> {
     Ledger::new(Some(domain), total)
 }
 
+/// Each a run of its own: r1, r2, …
 fn who(stage: &str) -> Who {
+    thread_local!(static RUNS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
+    RUNS.set(RUNS.get() + 1);
     Who {
-        run: "r1".into(),
+        run: format!("r{}", RUNS.get()),
         workflow: "w".into(),
         stage: stage.into(),
         pid: std::process::id(),
@@ -135,6 +138,32 @@ fn who_waits_is_served_in_order_and_in_nobodys_way_elsewhere() {
         drop(first);
         assert_eq!(big.join().unwrap(), 2);
     });
+}
+
+#[test]
+fn who_waits_for_a_run_hears_of_it_once_and_never_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = ledger(folder.path(), &[]);
+    let (holder, other) = (who("s"), who("t"));
+    let hold = || one.take(wanted(2, 0, 0), &holder, "k", || false, |_| ());
+    let (first, second) = (hold().unwrap().unwrap(), hold().unwrap().unwrap());
+    let hear = |waiter: &Who, left: std::cell::RefCell<Vec<Held>>| {
+        let began = Instant::now();
+        let mut heard = Vec::new();
+        // Halfway one of the two ends: another stage is in the way then, of the same run.
+        let stop = || {
+            if began.elapsed() > Duration::from_millis(150) {
+                left.borrow_mut().truncate(1);
+            }
+            began.elapsed() > Duration::from_millis(300)
+        };
+        let waits = |text: &str| heard.push(text.to_string());
+        let none = one.take(wanted(4, 0, 0), waiter, "k", stop, waits);
+        assert!(none.unwrap().is_none());
+        heard
+    };
+    assert!(hear(&holder, Vec::new().into()).is_empty());
+    assert_eq!(hear(&other, vec![first, second].into()).len(), 1);
 }
 
 #[test]

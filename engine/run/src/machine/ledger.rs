@@ -108,7 +108,8 @@ pub struct Held {
 /// What is in the way of what is wanted.
 struct Lack {
     what: Vec<String>,
-    who: Vec<String>,
+    /// The tickets of other runs; its own stages are what a run knows.
+    who: Vec<Ticket>,
 }
 
 impl Ledger {
@@ -125,7 +126,7 @@ impl Ledger {
     }
 
     /// Takes all that is wanted as soon as it is there; more than there is counts as all. `key` names what the stage makes.
-    /// `waits` hears for whom it waits, each time that it is for another; `None` where `stop` says so before.
+    /// `waits` hears for whom it waits, once for each other run; `None` where `stop` says so before.
     ///
     /// # Errors
     /// Where tickets can't be read or written.
@@ -143,17 +144,18 @@ impl Ledger {
             gpus: wanted.gpus.min(self.total.gpus.len()),
         };
         let mut mine: Option<(String, Option<File>)> = None;
-        let mut told = String::new();
+        let mut told = BTreeSet::new();
         while !stop() {
             let lack = self.step(wanted, who, key, &mut mine)?;
             let Some(lack) = lack else {
                 let Some((name, file)) = mine else { break };
                 return Ok(Some(self.held(name, file, key)));
             };
-            let text = lack.text();
-            if text != told {
+            // Its stages come and go: who waits for a run hears of it once.
+            if told.insert(lack.run().map(str::to_string))
+                && let Some(text) = lack.text()
+            {
                 waits(&text);
-                told = text;
             }
             thread::sleep(TICK);
         }
@@ -189,7 +191,7 @@ impl Ledger {
     ) -> io::Result<Option<Lack>> {
         let tickets = self.tickets(inside)?;
         let place = mine.as_ref().map(|(name, _)| name.as_str());
-        let lack = self.lack(wanted, &tickets, place);
+        let lack = self.lack(wanted, who, &tickets, place);
         let identities = match lack {
             None => self.free(&tickets).take(wanted.gpus).cloned().collect(),
             Some(_) => self.total.identities.clone(),
@@ -339,6 +341,7 @@ impl Ledger {
     fn lack(
         &self,
         wanted: Wanted,
+        whose: &Who,
         tickets: &BTreeMap<String, Ticket>,
         place: Option<&str>,
     ) -> Option<Lack> {
@@ -384,11 +387,12 @@ impl Ledger {
             return None;
         }
         let who = others.iter().filter(|ticket| {
-            (lacks_gpus && is_rival(ticket))
+            let is_in_the_way = (lacks_gpus && is_rival(ticket))
                 || (lacks_threads && ticket.threads > 0)
-                || (lacks_memory && ticket.memory > 0)
+                || (lacks_memory && ticket.memory > 0);
+            is_in_the_way && ticket.who.run != whose.run
         });
-        let who = who.map(|ticket| ticket.text()).collect();
+        let who = who.map(|ticket| (*ticket).clone()).collect();
         Some(Lack { what, who })
     }
 }
@@ -407,17 +411,22 @@ impl Ticket {
 }
 
 impl Lack {
-    fn text(&self) -> String {
+    fn run(&self) -> Option<&str> {
+        self.who.first().map(|ticket| ticket.who.run.as_str())
+    }
+
+    /// None where nobody but the own run is in the way.
+    fn text(&self) -> Option<String> {
         const SHOWN: usize = 2;
-        let mut text = format!(
-            "{}: {}",
-            self.what.join(" and "),
-            self.who[..self.who.len().min(SHOWN)].join("; ")
-        );
+        let who: Vec<String> = self.who.iter().take(SHOWN).map(Ticket::text).collect();
+        if who.is_empty() {
+            return None;
+        }
+        let mut text = format!("{}: {}", self.what.join(" and "), who.join("; "));
         if self.who.len() > SHOWN {
             text += &format!("; and {} more", self.who.len() - SHOWN);
         }
-        text
+        Some(text)
     }
 }
 
