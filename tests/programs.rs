@@ -344,3 +344,60 @@ fn a_path_is_no_option() {
         .check();
     assert_eq!(test.output("s", "o"), b"1\n");
 }
+
+/// Becomes a program for which the kernel forbids new namespaces, as the filters of containers do.
+const FILTERED: &str = r#"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+UNSHARE = {"x86_64": 272, "aarch64": 97}[os.uname().machine]
+# Load the call's number; where it is `unshare`, fail with EPERM; else allow.
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, UNSHARE), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
+filter = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
+program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(filter))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn where_a_filter_forbids_namespaces_that_is_said() {
+    let test = Test::new()
+        .workflow(
+            r#"
+[stages.s]
+run = "sleep 1000 & python3 code.py > ${outputs.o}"
+inputs = { code = { path = "code.py" } }
+outputs = { o = "o" }
+
+[stages.strict]
+run = "echo 1 > ${outputs.o}"
+outputs = { o = "o" }
+isolation = "required"
+"#,
+        )
+        .file(
+            "code.py",
+            "import os\nprint(sorted(os.listdir()), os.path.exists('helper.py'))\n",
+        )
+        .file("helper.py", "");
+    let flow = |arguments: &[&str]| {
+        let output = Command::new("python3")
+            .args(["-c", FILTERED])
+            .arg(binaries::find("flow"))
+            .args(arguments)
+            .current_dir(test.path(""))
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let said = flow(&["run", "flow.toml", "--keep-going"]);
+    assert!(said.contains("ran       s "), "{said}");
+    assert!(
+        said.contains("it wants to be isolated, and can't be"),
+        "{said}"
+    );
+    assert_eq!(test.output("s", "o"), b"['.work', 'code.py', 'o'] False\n");
+    let shown = flow(&["show", "flow.toml", "s"]);
+    assert!(shown.contains("not isolated"), "{shown}");
+}
