@@ -38,7 +38,7 @@ pub mod torture;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -62,6 +62,10 @@ pub struct Test {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    /// Variables for all calls.
+    always: Vec<(OsString, OsString)>,
+    /// Whose calls they are, if not our own.
+    user: Option<u32>,
     expected: Expected,
     #[cfg(target_os = "linux")]
     fault: Option<inject::Fault>,
@@ -110,7 +114,11 @@ impl Test {
 
     /// Another call in the same folder, for two that go on at once.
     pub fn beside(&self) -> Test {
-        Test::within(Arc::clone(&self.folder), self.program.clone())
+        Test {
+            always: self.always.clone(),
+            user: self.user,
+            ..Test::within(Arc::clone(&self.folder), self.program.clone())
+        }
     }
 
     fn within(folder: Arc<Folder>, program: PathBuf) -> Test {
@@ -119,6 +127,8 @@ impl Test {
             program,
             arguments: Vec::new(),
             environment: Vec::new(),
+            always: Vec::new(),
+            user: None,
             expected: Expected::default(),
             #[cfg(target_os = "linux")]
             fault: None,
@@ -186,6 +196,18 @@ impl Test {
     #[must_use = "nothing is tested before `check`"]
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Test {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// A variable for this call and all that follow.
+    pub fn always(mut self, name: &str, value: impl Into<OsString>) -> Test {
+        self.always.push((name.into(), value.into()));
+        self
+    }
+
+    /// From now on calls are those of another user, to whom all of the folder is given. Only root can do that.
+    pub fn as_user(mut self, id: u32) -> Test {
+        self.user = Some(id);
         self
     }
 
@@ -293,7 +315,20 @@ impl Test {
             self.folder.project.with_file_name(name)
         };
         let (stdout, stderr) = (printed("stdout"), printed("stderr"));
-        let mut command = Command::new(&self.program);
+        let mut command = match self.user {
+            None => Command::new(&self.program),
+            Some(id) => {
+                give(&home, id);
+                let mut command = Command::new("setpriv");
+                let ids = [format!("--reuid={id}"), format!("--regid={id}")];
+                command.args(ids).arg("--clear-groups").arg(&self.program);
+                command
+            }
+        };
+        let cache = match self.user {
+            None => binaries::cache_folder(),
+            Some(_) => home.join("cache"),
+        };
         for (name, _) in std::env::vars_os() {
             // Tables are as wide as COLUMNS says.
             if name.to_string_lossy().starts_with("FLOW_") || name == "COLUMNS" {
@@ -304,12 +339,13 @@ impl Test {
             .args(&self.arguments)
             .current_dir(&self.folder.project)
             .env("HOME", &home)
-            .env("XDG_CACHE_HOME", binaries::cache_folder())
+            .env("XDG_CACHE_HOME", cache)
             // Tests that run at once have nothing to do with each other; calls in one folder share the machine.
             .env(
                 "FLOW_MACHINE",
                 self.folder.project.with_file_name("machine"),
             )
+            .envs(self.always.iter().map(|(name, value)| (name, value)))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())
@@ -541,6 +577,16 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Gives a folder and all in it to a user.
+fn give(path: &Path, user: u32) {
+    lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
     }
 }
 

@@ -226,13 +226,11 @@ impl Site<'_> {
         };
         let collected = outputs::collect(request, &outputs, known, tell).and_then(|collected| {
             check_shared(self.inputs, &shared)?;
-            check_shared(self.results, &gone_on_from)?;
             self.check_inputs()?;
-            for stored in continued.iter().flat_map(|record| record.outputs.values()) {
-                self.results.check(stored).context(
-                    "what it went on from changed while it ran; stages may only read it",
-                )?;
-            }
+            let mut made = continued.iter().flat_map(|record| record.outputs.values());
+            check_shared(self.results, &gone_on_from)
+                .and_then(|()| Ok(made.try_for_each(|stored| self.results.check(stored))?))
+                .context("what it went on from changed while it ran; stages may only read it")?;
             Ok(collected)
         });
         let (kept, metrics) = match collected {

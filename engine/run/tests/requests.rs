@@ -207,6 +207,7 @@ fn lasting(mut record: Record) -> Record {
     record.seconds = 0.0;
     record.finished = String::new();
     record.provenance["started"] = Value::Null;
+    record.provenance["used"] = Value::Null;
     record
 }
 

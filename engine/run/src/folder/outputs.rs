@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use flow_cache::Output as Stored;
+use flow_cache::{Digest, Output as Stored};
 use flow_plan::plan::layout::{Place, WORK};
 use flow_plan::plan::{Output, is_glob};
 use glob::{MatchOptions, Pattern};
@@ -62,6 +62,11 @@ pub fn take(folder: &StageFolder, site: &Site<'_>, to: &Path) -> Result<Known> {
     let mut found = Vec::new();
     for output in &request.outputs {
         let paths = find(folder, site, output).with_context(|| of(output))?;
+        if let Some(project) = &folder.project {
+            project
+                .wrote(&output.file, &paths)
+                .with_context(|| of(output))?;
+        }
         found.push((output, paths));
     }
     let inputs = inputs(folder);
@@ -88,9 +93,9 @@ pub fn take(folder: &StageFolder, site: &Site<'_>, to: &Path) -> Result<Known> {
             let known = known.entry(output.role.clone()).or_default();
             take_glob(folder, site, output, paths, &target, &input, known)
         } else {
-            match &folder.project {
-                Some(project) => project.take(&output.file, &target),
-                None => move_to(&folder.path.join(&output.file), &target),
+            match (&folder.project, &paths[..]) {
+                (None, [path]) => move_to(path, &target),
+                (_, paths) => paths.iter().try_for_each(|path| copy_all(path, &target)),
             }
         };
         taken.with_context(|| of(output))?;
@@ -108,22 +113,45 @@ fn base<'a>(folder: &'a StageFolder, site: &'a Site<'_>) -> &'a Path {
 
 /// What is there of an output.
 fn find(folder: &StageFolder, site: &Site<'_>, output: &Output) -> Result<Vec<PathBuf>> {
-    let base = base(folder, site);
-    let path = base.join(&output.file);
-    let found = if is_glob(&output.file) {
-        let escaped = format!(
-            "{}/{}",
-            Pattern::escape(&base.to_string_lossy()),
-            output.file
-        );
-        let found = glob::glob_with(&escaped, AS_A_SHELL)?;
-        found.collect::<Result<Vec<_>, _>>()?
-    } else {
-        let there = fs::symlink_metadata(&path).is_ok();
-        there.then_some(path).into_iter().collect()
-    };
+    let found = matches(base(folder, site), output)?;
     ensure!(!found.is_empty(), "{}", missing(folder, site, &output.file));
     Ok(found)
+}
+
+/// What is at an output's path or paths.
+pub fn matches(base: &Path, output: &Output) -> Result<Vec<PathBuf>> {
+    if !is_glob(&output.file) {
+        let path = base.join(&output.file);
+        let there = fs::symlink_metadata(&path).is_ok();
+        return Ok(there.then_some(path).into_iter().collect());
+    }
+    let mut found = Vec::new();
+    matches_below(base, Path::new(""), &output.file, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+/// What a glob matches below `inside`. Not by the glob crate, which panics where a name is no UTF-8.
+fn matches_below(base: &Path, inside: &Path, glob: &str, found: &mut Vec<PathBuf>) -> Result<()> {
+    let pattern = Pattern::new(glob)?;
+    let deep = glob.contains("**") || inside.components().count() + 1 < glob.split('/').count();
+    let folder = base.join(inside);
+    let failed = || format!("{} can't be read", folder.display());
+    for entry in fs::read_dir(&folder).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        let path = inside.join(entry.file_name());
+        if pattern.matches_with(&path.to_string_lossy(), AS_A_SHELL) {
+            ensure!(
+                path.to_str().is_some(),
+                "the name `{}` is not valid UTF-8; give it another one",
+                path.display()
+            );
+            found.push(base.join(path));
+        } else if deep && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            matches_below(base, &path, glob, found)?;
+        }
+    }
+    Ok(())
 }
 
 fn take_glob<'a>(
@@ -145,9 +173,10 @@ fn take_glob<'a>(
             .outputs
             .iter()
             .filter(|other| other.role != output.role);
-        others.any(|other| match Pattern::new(&other.file) {
-            Ok(pattern) if is_glob(&other.file) => pattern.matches_path_with(inside, AS_A_SHELL),
-            _ => inside.starts_with(&other.file) || Path::new(&other.file).starts_with(inside),
+        others.any(|other| {
+            let pattern = Pattern::new(&other.file).ok();
+            is_glob(&other.file)
+                && pattern.is_some_and(|pattern| pattern.matches_path_with(inside, AS_A_SHELL))
         })
     };
     for path in paths {
@@ -189,9 +218,8 @@ fn is_still(folder: &StageFolder, site: &Site<'_>, path: &Path, stored: &Stored)
             let file = file(name);
             mounted(folder, &file).is_some()
                 || fs::symlink_metadata(&file).is_ok_and(|stat| stat.is_file())
-                    && site
-                        .inputs
-                        .digest_path(&file)
+                    && File::open(&file)
+                        .and_then(|file| Digest::of_file(&file))
                         .is_ok_and(|now| now == *digest)
         })
 }

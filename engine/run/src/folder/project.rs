@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use flow_cache::Claim;
 
-use super::copy_all;
+use super::outputs::matches;
 use crate::site::Site;
 
 /// What tells whether a file was written to: inode, size, time of its last change.
@@ -18,7 +18,6 @@ type State = (u64, u64, i64, i64);
 /// The right to work in the project's folder, and what lay there at outputs' paths.
 pub struct Project {
     _claim: Claim,
-    root: PathBuf,
     before: BTreeMap<PathBuf, State>,
 }
 
@@ -38,32 +37,31 @@ impl Project {
         };
         let mut before = BTreeMap::new();
         for output in &site.request.outputs {
-            states(&root.join(&output.file), &mut before);
+            for path in matches(&root, output)? {
+                states(&path, &mut before);
+            }
         }
         Ok(Some(Project {
             _claim: claim,
-            root,
             before,
         }))
     }
 
-    /// Copies an output to `to`, if the program wrote it.
+    /// Whether the program wrote to any of these paths.
     ///
     /// # Errors
     /// Where it did not.
-    pub fn take(&self, file: &str, to: &Path) -> Result<()> {
-        let path = self.root.join(file);
-        ensure!(path.exists(), "it ended well and did not write `{file}`");
+    pub fn wrote(&self, file: &str, paths: &[PathBuf]) -> Result<()> {
         let mut now = BTreeMap::new();
-        states(&path, &mut now);
-        let wrote = now
-            .iter()
-            .any(|(path, state)| self.before.get(path) != Some(state));
+        for path in paths {
+            states(path, &mut now);
+        }
+        let mut now = now.iter();
         ensure!(
-            wrote,
+            now.any(|(path, state)| self.before.get(path) != Some(state)),
             "`{file}` is as it was before the stage began, so the stage did not make it"
         );
-        copy_all(&path, to)
+        Ok(())
     }
 }
 
