@@ -169,6 +169,7 @@ impl Local<'_, '_> {
                     message: "flow itself failed while it ran this stage; please report it, with what it printed".into(),
                     tail: log::tail(&request.log),
                     log: request.log.clone(),
+                    folder: None,
                 })
             });
             free();

@@ -16,6 +16,7 @@ use super::budget::Share;
 use super::command;
 use super::earlier;
 use super::folder::Known;
+use super::folder::failed;
 use super::outputs;
 use super::request::{Made, Request, Source, Task};
 use super::site::Site;
@@ -86,10 +87,13 @@ pub fn perform(
         result
     });
     outcome.unwrap_or_else(|error| {
+        // What `--check` runs again is gone with its store.
+        let kept = failed::failed(store, &request.key);
         Outcome::Failed(Failure {
             message: format!("{error:#}"),
             tail: log::tail(&request.log),
             log: request.log.clone(),
+            folder: kept.map(|kept| kept.folder),
         })
     })
 }

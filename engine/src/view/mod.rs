@@ -191,6 +191,12 @@ fn failure_lines(label: &str, failure: &Failure) -> Vec<String> {
     )];
     lines.extend(failure.tail.iter().map(|line| format!("  | {line}")));
     lines.push(log_line(&failure.log));
+    if let Some(folder) = &failure.folder {
+        lines.push(format!(
+            "  its folder: {} (`flow debug` begins it anew)",
+            folder.display()
+        ));
+    }
     lines
 }
 

@@ -37,7 +37,7 @@ pub fn failed(store: &Store, key: &Key) -> Option<FailedAttempt> {
     })
 }
 
-/// Keeps an attempt that failed in `work`, in the place of the one before; gives its folder. None where it is too large.
+/// Keeps an attempt that failed in `work`, in the place of the one before; one that is too large is not kept.
 ///
 /// # Errors
 /// Where it can't be moved or written.
@@ -46,11 +46,11 @@ pub(super) fn keep(
     request: &Request,
     launch: &Launch,
     work: &Path,
-) -> Result<Option<PathBuf>> {
+) -> Result<()> {
     let kept = work.join("failed");
     let _ = remove_folder(&kept);
     if own_bytes(&folder.path) > KEPT {
-        return Ok(None);
+        return Ok(());
     }
     super::make(&kept)?;
     super::move_to(&folder.path, &kept.join("folder"))?;
@@ -63,7 +63,7 @@ pub(super) fn keep(
         let path = kept.join(name);
         fs::write(&path, text).with_context(|| format!("{} can't be written", path.display()))?;
     }
-    Ok(Some(kept.join("folder")))
+    Ok(())
 }
 
 /// What lies in a folder and nowhere else, in bytes.

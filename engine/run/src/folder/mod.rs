@@ -173,7 +173,7 @@ impl StageFolder {
         outputs::take(self, site, to)
     }
 
-    /// A failure with what helps: what the program missed, and where its folder is kept.
+    /// A failure with what helps: what the program missed. Keeps the folder.
     pub fn failure(
         &self,
         site: &Site<'_>,
@@ -185,10 +185,8 @@ impl StageFolder {
         if let Some(missed) = failed::missed(site.request, &log::tail(&site.request.log)) {
             message += &format!("; {missed}");
         }
-        match failed::keep(self, site.request, launch, work) {
-            Ok(Some(kept)) => message += &format!("; its folder is kept: {}", kept.display()),
-            Ok(None) => {}
-            Err(error) => message += &format!("; its folder could not be kept: {error:#}"),
+        if let Err(error) = failed::keep(self, site.request, launch, work) {
+            message += &format!("; its folder could not be kept: {error:#}");
         }
         anyhow::Error::msg(message)
     }

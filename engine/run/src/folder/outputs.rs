@@ -126,9 +126,33 @@ pub fn matches(base: &Path, output: &Output) -> Result<Vec<PathBuf>> {
         let there = fs::symlink_metadata(&path).is_ok();
         return Ok(there.then_some(path).into_iter().collect());
     }
-    let base = Pattern::escape(&base.to_string_lossy());
-    let found = glob::glob_with(&format!("{base}/{}", output.file), AS_A_SHELL)?;
-    Ok(found.collect::<Result<_, _>>()?)
+    let mut found = Vec::new();
+    matches_below(base, Path::new(""), &output.file, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+/// What a glob matches below `inside`. Not by the glob crate, which panics where a name is no UTF-8.
+fn matches_below(base: &Path, inside: &Path, glob: &str, found: &mut Vec<PathBuf>) -> Result<()> {
+    let pattern = Pattern::new(glob)?;
+    let deep = glob.contains("**") || inside.components().count() + 1 < glob.split('/').count();
+    let folder = base.join(inside);
+    let failed = || format!("{} can't be read", folder.display());
+    for entry in fs::read_dir(&folder).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        let path = inside.join(entry.file_name());
+        if pattern.matches_with(&path.to_string_lossy(), AS_A_SHELL) {
+            ensure!(
+                path.to_str().is_some(),
+                "the name `{}` is not valid UTF-8; give it another one",
+                path.display()
+            );
+            found.push(base.join(path));
+        } else if deep && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            matches_below(base, &path, glob, found)?;
+        }
+    }
+    Ok(())
 }
 
 fn take_glob<'a>(
@@ -150,9 +174,10 @@ fn take_glob<'a>(
             .outputs
             .iter()
             .filter(|other| other.role != output.role);
-        others.any(|other| match Pattern::new(&other.file) {
-            Ok(pattern) if is_glob(&other.file) => pattern.matches_path_with(inside, AS_A_SHELL),
-            _ => inside.starts_with(&other.file) || Path::new(&other.file).starts_with(inside),
+        others.any(|other| {
+            let pattern = Pattern::new(&other.file).ok();
+            is_glob(&other.file)
+                && pattern.is_some_and(|pattern| pattern.matches_path_with(inside, AS_A_SHELL))
         })
     };
     for path in paths {

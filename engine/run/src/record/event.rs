@@ -78,6 +78,9 @@ pub struct Failure {
     /// The log's last lines.
     #[serde(default)]
     pub tail: Vec<String>,
+    /// The folder that its program worked in, where that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
 }
 
 /// One event of a run.
