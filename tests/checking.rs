@@ -204,7 +204,7 @@ fn a_stage_that_fails_this_time_is_told_with_its_log() {
         .flow("run flow.toml --check 1")
         .stderr_has("failed    a ")
         .stderr_has("  it ended with exit status 1\n")
-        .stderr_has("  | cat: side: No such file")
+        .stderr_has("/side: No such file")
         .stderr_has("check: 1 of 2 identical, 1 failed, ")
         .status(1)
         .check();

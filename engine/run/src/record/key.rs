@@ -244,7 +244,14 @@ fn place(plan: &Plan, input: &Input) -> String {
     // Most gathers are of files with one name.
     names.dedup();
     match &input.place {
-        Some(place) => format!("{} in {place}", names.join(", ")),
+        // The path itself.
+        Some(place) if place != "." && !place.ends_with('/') => place.clone(),
+        Some(place) => {
+            let names = names
+                .iter()
+                .map(|name| name.rsplit('/').next().unwrap_or(name));
+            format!("{} in {place}", names.collect::<Vec<_>>().join(", "))
+        }
         None => names.join(", "),
     }
 }
