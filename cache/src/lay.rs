@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -81,7 +81,14 @@ impl Store {
     fn lay_copy(&self, file: &Content, to: &Path, writable: bool) -> Result<(), Error> {
         let cloned = file.size > LARGE && self.clone_blob(file, to)?;
         if !cloned {
-            self.copy(&file.digest, to)?;
+            if self.trusting {
+                let blob = self.sealed(&file.digest, Use::HandOn(file.size))?;
+                let mut source = File::open(blob.path()).map_err(|e| blob.error("reading", e))?;
+                let mut target = File::create_new(to).at("making", to)?;
+                io::copy(&mut source, &mut target).at("copying to", to)?;
+            } else {
+                self.copy(&file.digest, to)?;
+            }
         }
         let mode = match (writable, file.executable) {
             (false, false) => 0o444,

@@ -6,7 +6,7 @@
 //! so or is gone, and ends whatever the command leaves behind.
 //!
 //! - [`launch`]: what is started, as plain data; [`environment`]: its variables.
-//! - `namespaces`: the supervisor's own view of the machine; [`isolation`](mod@isolation): whether this machine allows one.
+//! - `namespaces`: the supervisor's own view of the machine; `isolation`: whether this machine allows one.
 //! - `wire`: what the three say to each other.
 //! - `terminal`: a command in the place of flow at the terminal.
 //! - `child`: flow's side of a running command; `direct`: a short one without a supervisor; [`lines`], [`mask`]: what it
