@@ -310,7 +310,7 @@ fn the_names_of_a_globs_files_count() {
 
 #[test]
 fn a_declared_variable_counts_and_others_do_not_arrive() {
-    let stage = "[stages.a]\nrun = 'echo \"$COLOUR $${SIZE-}\" > ${outputs.o}'\noutputs = { o = 'o' }\nenv = ['COLOUR']";
+    let stage = "[stages.a]\nrun = 'echo \"$${COLOUR-} $${SIZE-}\" > ${outputs.o}'\noutputs = { o = 'o' }\nenv = ['COLOUR']";
     let test = Test::new()
         .workflow(stage)
         .run("")
