@@ -27,7 +27,7 @@ fn ladder() -> String {
             .collect();
         text += &format!(
             "[stages.s{i}]\nrun = ': ${{salt}}; echo s{i} >> ~/log; sleep 0.01; mkdir -p $(dirname {file}); \
-             find ${{work}}{names} -type f -exec cat {{}} + > ${{work}}/all; echo {i} | sort - ${{work}}/all > {file}'\n\
+             find ${{work}}{names} -type f ! -name .command -exec cat {{}} + > ${{work}}/all; echo {i} | sort - ${{work}}/all > {file}'\n\
              inputs = {{ {inputs} }}\noutputs = {{ o = '{output}' }}\n",
         );
     }
