@@ -20,7 +20,7 @@ use crate::record::durations::Durations;
 use crate::record::event::{Ending, Event, Failure, RunEnd, StageEnd, Status};
 use crate::record::journal::Journal;
 use crate::record::key::Manifest;
-use crate::record::upgrade;
+use crate::record::upgrade::Upgrade;
 
 /// What to run, and how.
 #[derive(Debug, Clone)]
@@ -98,6 +98,8 @@ pub(super) struct State<'a, 'b> {
     durations: Option<Durations>,
     /// The points of a sweep.
     points: Points,
+    /// What programs of an earlier version may do otherwise now.
+    upgrade: Upgrade,
     /// Whether the user's small files were taken in, before the first stage starts.
     taken_in: bool,
     /// Waiting: how many instances each still waits for.
@@ -156,6 +158,7 @@ impl<'a, 'b> State<'a, 'b> {
         State {
             points: Points::of(plan, &options.wanted),
             requests,
+            upgrade: Upgrade::default(),
             taken_in: false,
             store,
             stop,
@@ -334,7 +337,7 @@ impl<'a, 'b> State<'a, 'b> {
                 continue;
             };
             if let Task::Command(program) = &request.task
-                && let Some(message) = upgrade::otherwise(self.store, &request.stage, program)
+                && let Some(message) = self.upgrade.otherwise(self.store, &request.stage, program)
             {
                 let label = Some(request.label.clone());
                 self.event(Event::Warning { label, message });

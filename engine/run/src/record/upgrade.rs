@@ -1,5 +1,7 @@
 //! What a stage of an earlier version of flow may do otherwise now. Told once: a result of this version ends it.
 
+use std::collections::BTreeSet;
+
 use flow_cache::Store;
 use flow_plan::plan::{Command, Program};
 use serde::Deserialize;
@@ -22,25 +24,48 @@ struct Made {
     stage: String,
 }
 
-/// What to say where `sh` made the results that the store has of a stage, and bash reads its lines otherwise.
-pub fn otherwise(store: &Store, stage: &str, program: &Program) -> Option<String> {
-    let Command::Shell(lines) = &program.command else {
-        return None;
-    };
-    if program.shell.is_some() || !is_read_otherwise(&lines.text) {
-        return None;
+/// The stages that this may be told of. Records are read once, and only where a program asks for it.
+#[derive(Debug, Default)]
+pub struct Upgrade {
+    /// Stages all of whose results `sh` made, that nothing was said of.
+    stages: Option<BTreeSet<String>>,
+}
+
+impl Upgrade {
+    /// What to say, once, where `sh` made the results that the store has of a stage, and bash reads its lines otherwise.
+    pub fn otherwise(&mut self, store: &Store, stage: &str, program: &Program) -> Option<String> {
+        let Command::Shell(lines) = &program.command else {
+            return None;
+        };
+        if program.shell.is_some() || !is_read_otherwise(&lines.text) {
+            return None;
+        }
+        let stages = self.stages.get_or_insert_with(|| of_sh(store));
+        stages.remove(stage).then(|| {
+            "its lines were run by `sh`, and bash runs them now, whose `echo` prints a backslash as it is: write `printf`, \
+             or keep sh with shell = [\"sh\", \"-e\"]"
+                .into()
+        })
     }
-    let briefs: Vec<Brief> = store.read_records().ok()?;
-    let mut of_stage = briefs
-        .iter()
-        .filter(|brief| brief.provenance.stage == stage && brief.manifest.kind == "run")
-        .peekable();
-    of_stage.peek()?;
-    of_stage.all(|brief| brief.manifest.version == "1").then(|| {
-        "its lines were run by `sh`, and bash runs them now, whose `echo` prints a backslash as it is: write `printf`, or keep \
-         sh with shell = [\"sh\", \"-e\"]"
-            .into()
-    })
+}
+
+/// The stages all of whose results are of the time when `sh` ran programs.
+fn of_sh(store: &Store) -> BTreeSet<String> {
+    // A store that can't tell them is no reason to run nothing.
+    let briefs: Vec<Brief> = store.read_records().unwrap_or_default();
+    let (mut then, mut now) = (BTreeSet::new(), BTreeSet::new());
+    for brief in briefs
+        .into_iter()
+        .filter(|brief| brief.manifest.kind == "run")
+    {
+        let stages = if brief.manifest.version == "1" {
+            &mut then
+        } else {
+            &mut now
+        };
+        stages.insert(brief.provenance.stage);
+    }
+    &then - &now
 }
 
 /// Whether a line has `echo`, without an option, before a backslash: the sh of some systems takes `\n` there for a line break.
