@@ -1,9 +1,8 @@
 //! A stage at the terminal, in a folder as it begins with. Nothing of it is committed.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Seek, Write};
-use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::AtomicBool;
 
@@ -12,6 +11,7 @@ use flow_cache::Store;
 
 use crate::budget::{Budget, Machine};
 use crate::command;
+use crate::folder;
 use crate::process;
 use crate::request::{Request, Task};
 use crate::site::Site;
@@ -48,7 +48,7 @@ pub fn debug(store: &Store, request: &Request, instead: &[OsString]) -> Result<E
     for name in ["checkpoints", "scratch"] {
         let from = kept.join(name);
         if from.is_dir() {
-            copy(&from, &work.path().join(name))?;
+            folder::copy_all(&from, &work.path().join(name))?;
         }
     }
     let prepared = command::prepare(&site, None, work.path(), &work.path().join("attempt"))?;
@@ -80,19 +80,4 @@ pub fn debug(store: &Store, request: &Request, instead: &[OsString]) -> Result<E
     }
     process::at_terminal(&launch, input)
         .with_context(|| format!("`{}` can't be started", launch.program.display()))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else {
-            let mut source = File::open(entry.path())?;
-            std::io::copy(&mut source, &mut File::create_new(&to)?)?;
-        }
-    }
-    Ok(())
 }

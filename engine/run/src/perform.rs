@@ -93,7 +93,7 @@ pub fn perform(
             message: format!("{error:#}"),
             tail: log::tail(&request.log),
             log: request.log.clone(),
-            folder: kept.map(|kept| kept.folder),
+            folder: kept,
         })
     })
 }

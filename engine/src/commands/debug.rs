@@ -62,7 +62,7 @@ pub fn debug(
     if let Some(failed) = failed::failed(&session.store, &request.key) {
         view::tell(&format!(
             "the last attempt failed and left {}; this one begins anew, and nothing of it is kept",
-            failed.folder.display()
+            failed.display()
         ));
     }
     let status = debug::debug(&session.store, &request, command)?;

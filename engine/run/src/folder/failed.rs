@@ -15,26 +15,11 @@ use crate::request::{Request, Source};
 /// A folder with more bytes of its own is not kept.
 const KEPT: u64 = 256 << 20;
 
-/// The last attempt of a key that failed.
-#[derive(Debug)]
-pub struct FailedAttempt {
-    /// The folder that the program worked in, as it left it.
-    pub folder: PathBuf,
-    /// What was asked for; no secret stands in it.
-    pub request: Request,
-    /// The command that was started.
-    pub command: Vec<String>,
-}
-
-/// The last attempt of a key that failed; none where it did not fail, its folder was too large, or a later one ended well.
-pub fn failed(store: &Store, key: &Key) -> Option<FailedAttempt> {
-    let kept = store.work_folder(key).join("failed");
-    let read = |name: &str| fs::read(kept.join(name)).ok();
-    Some(FailedAttempt {
-        folder: kept.join("folder"),
-        request: serde_json::from_slice(&read("request.json")?).ok()?,
-        command: serde_json::from_slice(&read("command.json")?).ok()?,
-    })
+/// The folder that the last attempt of a key worked in, as it left it; none where it did not fail, its folder was too large, or a
+/// later one ended well. Beside it lie the request and the command that was started; no secret stands in them.
+pub fn failed(store: &Store, key: &Key) -> Option<PathBuf> {
+    let kept = store.work_folder(key).join("failed/folder");
+    kept.is_dir().then_some(kept)
 }
 
 /// Keeps an attempt that failed in `work`, in the place of the one before; one that is too large is not kept.

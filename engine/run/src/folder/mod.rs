@@ -271,7 +271,7 @@ fn move_to(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Copies a file or folder with its execute bits; links are followed.
-fn copy_all(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
     let failed = || format!("{} can't be copied to {}", from.display(), to.display());
     if !from.is_dir() {
         reflink_copy::reflink_or_copy(from, to).with_context(failed)?;
