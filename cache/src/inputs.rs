@@ -60,27 +60,7 @@ impl Store {
             });
         }
         let found = self.own_files(&path, own)?.files;
-        let entries: Result<Vec<_>, Error> = found
-            .into_par_iter()
-            .map(|(name, file)| {
-                let Some(file) = file else {
-                    return Ok((name, Entry::EmptyFolder));
-                };
-                let now = memo::now();
-                let stat = fs::metadata(&file).at("reading", &file)?;
-                let (digest, size) = self.digest_file(&file, Some((now, Stat::of(&stat))))?;
-                let executable = is_executable(&stat);
-                Ok((
-                    name,
-                    Entry::File {
-                        digest,
-                        size,
-                        executable,
-                    },
-                ))
-            })
-            .collect();
-        Ok(Tree::new(entries?).to_output())
+        Ok(self.tree(found, true)?.to_output())
     }
 
     /// The files of a folder that a program reads.
@@ -126,27 +106,31 @@ impl Store {
         }
         let found =
             walk(&path, Links::Followed, &|_, _| false).map_err(|(at, why)| bad(&at, why))?;
+        // Kinds read content alone, and their keys hold nothing else.
+        Ok(Tree::digest(&self.tree(found.files, false)?.to_bytes()))
+    }
+
+    /// The tree of what a folder holds, with execute bits or without.
+    fn tree(&self, found: Vec<(String, Option<PathBuf>)>, with_bits: bool) -> Result<Tree, Error> {
         let entries: Result<Vec<_>, Error> = found
-            .files
             .into_par_iter()
-            .map(|(name, file)| match file {
-                None => Ok((name, Entry::EmptyFolder)),
-                Some(file) => {
-                    let (digest, size) = self.digest_file(&file, None)?;
-                    // Kinds read content alone, and their keys hold nothing else.
-                    let executable = false;
-                    Ok((
-                        name,
-                        Entry::File {
-                            digest,
-                            size,
-                            executable,
-                        },
-                    ))
-                }
+            .map(|(name, file)| {
+                let Some(file) = file else {
+                    return Ok((name, Entry::EmptyFolder));
+                };
+                let now = memo::now();
+                let stat = fs::metadata(&file).at("reading", &file)?;
+                let (digest, size) = self.digest_file(&file, Some((now, Stat::of(&stat))))?;
+                let executable = with_bits && is_executable(&stat);
+                let entry = Entry::File {
+                    digest,
+                    size,
+                    executable,
+                };
+                Ok((name, entry))
             })
             .collect();
-        Ok(Tree::digest(&Tree::new(entries?).to_bytes()))
+        Ok(Tree::new(entries?))
     }
 
     /// `looked`: when it was looked at just now, and its stat.
