@@ -102,15 +102,15 @@ fn test() -> Result<ExitCode> {
     libtorch::set_up(None)?;
     if std::env::var_os("CI").is_some() {
         if !Path::new("/usr/share/datasets/fashion-mnist").exists() {
-            fetch("dataset-fashion-mnist");
+            fetch(&["dataset-fashion-mnist"]);
         }
         if !Path::new("/usr/bin/chromium").exists() {
-            fetch("chromium");
+            fetch(&["chromium"]);
         }
-        for package in ["podman", "runc", "catatonit", "busybox-static"] {
-            if !Path::new("/usr/share/doc").join(package).exists() {
-                fetch(package);
-            }
+        let containers = ["podman", "runc", "catatonit", "busybox-static"];
+        let is_there = |package: &&str| Path::new("/usr/share/doc").join(package).exists();
+        if !containers.iter().all(is_there) {
+            fetch(&containers);
         }
         fetch_taplo()?;
     }
@@ -160,17 +160,18 @@ fn step(name: &str, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Installs a package that some tests need: images to train on, a browser to look at reports with, what runs containers. Where this is a machine of continuous
-/// integration with Debian's packages; elsewhere those tests say that they are passed over.
-fn fetch(package: &str) {
-    for arguments in [&["update", "-q"][..], &["install", "-q", "-y", package]] {
+/// Installs packages that some tests need: images to train on, a browser to look at reports with, what runs containers. Where
+/// this is a machine of continuous integration with Debian's packages; elsewhere those tests say that they are passed over.
+fn fetch(packages: &[&str]) {
+    let install = [&["install", "-q", "-y"], packages].concat();
+    for arguments in [&["update", "-q"][..], &install] {
         let status = Command::new("apt-get")
             .args(arguments)
             .stdout(Stdio::null())
             .status();
         if !status.is_ok_and(|status| status.success()) {
-            let arguments = arguments.join(" ");
-            eprintln!("{package} can't be installed: apt-get {arguments} failed");
+            let (packages, arguments) = (packages.join(", "), arguments.join(" "));
+            eprintln!("{packages} can't be installed: apt-get {arguments} failed");
             return;
         }
     }
