@@ -206,7 +206,8 @@ impl Store {
         let mut target = File::create_new(to).at("making", to)?;
         let copied = (|| {
             let mut hasher = blake3::Hasher::new();
-            let mut buffer = vec![0; 1 << 20];
+            let length = source.metadata().at("reading", blob.path())?.len();
+            let mut buffer = vec![0; length.clamp(1, 1 << 20) as usize];
             loop {
                 let n = source.read(&mut buffer).at("reading", blob.path())?;
                 if n == 0 {

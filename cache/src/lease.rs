@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::{Digest, Key};
-use crate::disk::remove_folder;
+use crate::disk::{list_folder, remove_folder};
 use crate::error::{At, Error};
 use crate::lock::{Holder, Lock, read_holder};
 use crate::lookup::Lookup;
@@ -154,8 +154,14 @@ impl Lease {
     /// # Errors
     /// Where something in it can't be removed.
     pub fn clear_work(&self) -> Result<(), Error> {
-        remove_folder(&self.work)?;
-        fs::create_dir_all(&self.work).at("making", &self.work)
+        for entry in list_folder(&self.work)? {
+            if entry.is_dir() && !entry.is_symlink() {
+                remove_folder(&entry)?;
+            } else {
+                fs::remove_file(&entry).at("removing", &entry)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the key up. What is in the work folder stays for the next attempt if `keep_work`.
