@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_of_any_bytes_reads_back_from_json() {
+    fn a_launch_of_any_bytes_reads_back() {
         use std::os::unix::ffi::OsStringExt;
         let odd = OsString::from_vec(vec![b'a', 0xff, b'\n', b'"', b' ']);
         let mut launch = Launch::new(odd.clone());
@@ -187,8 +187,8 @@ mod tests {
             ],
             network: false,
         });
-        let text = serde_json::to_string(&launch).unwrap();
-        let read: Launch = serde_json::from_str(&text).unwrap();
+        let bytes = postcard::to_stdvec(&launch).unwrap();
+        let read: Launch = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(format!("{read:?}"), format!("{launch:?}"));
     }
 }

@@ -10,7 +10,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_remount,
 };
 use rustix::net::{AddressFamily, SocketType, socket};
-use rustix::process::{getegid, geteuid};
+use rustix::process::{Gid, Pid, Uid, getegid, geteuid};
 use rustix::thread::UnshareFlags;
 
 use super::launch::{Confinement, Mount};
@@ -34,30 +34,70 @@ impl Failure {
     }
 }
 
+/// The step that systems forbid which have no namespaces for this user.
+const NAMESPACES: &str = "making namespaces";
+
 /// The step of a new process namespace that containers forbid alone.
 pub(super) const PROC: &str = "mounting /proc";
 
-/// Leaves the namespaces of the machine. With `processes` the next child is the first of its own.
-pub(super) fn leave(confinement: &Confinement, processes: bool) -> Result<(), Failure> {
-    let mut flags = UnshareFlags::NEWNS;
-    flags.set(UnshareFlags::NEWPID, processes);
-    flags.set(UnshareFlags::NEWNET, !confinement.network);
+/// Of a process that is the first of its own.
+#[derive(Debug)]
+pub(super) struct First {
+    /// Who it was, where it has users of its own.
+    was: Option<(Uid, Gid)>,
+}
+
+/// What came of making a copy of this process.
+pub(super) enum Forked {
+    /// In this process: its number.
+    Parent(Pid),
+    /// In the copy, which is the first of its own processes, if it has some.
+    Copy(Option<First>),
+}
+
+/// Makes a copy of this process that is the first of its own: if it is killed, so are all of them.
+pub(super) fn fork_first() -> Result<Forked, Failure> {
+    let forked = |found: Option<Pid>, was| match found {
+        Some(pid) => Forked::Parent(pid),
+        None => Forked::Copy(Some(First { was })),
+    };
     let (user, group) = (geteuid(), getegid());
     // Root keeps its users: in a namespace of users it could not read what belongs to others.
-    if user.is_root() && system::unshare(flags).is_ok() {
-        return Ok(());
+    if user.is_root()
+        && let Ok(found) = system::fork_into(UnshareFlags::NEWPID)
+    {
+        return Ok(forked(found, None));
     }
-    system::unshare(flags | UnshareFlags::NEWUSER).map_err(Failure::at("making namespaces"))?;
-    let write = |file: &str, text: String| {
-        let path = format!("/proc/self/{file}");
-        fs::write(&path, text).map_err(Failure::at(format!("writing {path}")))
+    system::fork_into(UnshareFlags::NEWPID | UnshareFlags::NEWUSER)
+        .map(|found| forked(found, Some((user, group))))
+        .map_err(Failure::at(NAMESPACES))
+}
+
+/// Leaves the mounts of the machine, and its network where the stage has none.
+pub(super) fn leave(confinement: &Confinement, first: Option<&First>) -> Result<(), Failure> {
+    let mut flags = UnshareFlags::NEWNS;
+    flags.set(UnshareFlags::NEWNET, !confinement.network);
+    let (user, group) = (geteuid(), getegid());
+    let was = match first {
+        Some(first) => first.was,
+        None if user.is_root() && system::unshare(flags).is_ok() => return Ok(()),
+        None => {
+            system::unshare(UnshareFlags::NEWUSER).map_err(Failure::at(NAMESPACES))?;
+            Some((user, group))
+        }
     };
-    write("setgroups", "deny".into())?;
-    write("uid_map", format!("{user} {user} 1", user = user.as_raw()))?;
-    write(
-        "gid_map",
-        format!("{group} {group} 1", group = group.as_raw()),
-    )
+    if let Some((user, group)) = was {
+        let (user, group) = (user.as_raw(), group.as_raw());
+        for (file, text) in [
+            ("setgroups", "deny".into()),
+            ("uid_map", format!("{user} {user} 1")),
+            ("gid_map", format!("{group} {group} 1")),
+        ] {
+            let path = format!("/proc/self/{file}");
+            fs::write(&path, text).map_err(Failure::at(format!("writing {path}")))?;
+        }
+    }
+    system::unshare(flags).map_err(Failure::at(NAMESPACES))
 }
 
 /// Makes the mounts in the new namespaces.
@@ -152,14 +192,19 @@ fn cover(at: &Path) -> io::Result<OwnedFd> {
 
 /// Makes the file or folder in a covered folder over which `source` is mounted.
 fn make_place(source: &OwnedFd, to: &Path) -> io::Result<()> {
-    if to.exists() {
-        return Ok(());
-    }
     if link(source).is_dir() {
         return fs::create_dir_all(to);
     }
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent)?;
+    let make = || File::create_new(to).map(drop);
+    let made = match make() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            to.parent().map_or(Ok(()), fs::create_dir_all)?;
+            make()
+        }
+        made => made,
+    };
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
-    File::create(to).map(drop)
 }

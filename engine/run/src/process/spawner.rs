@@ -13,9 +13,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 
 use super::child::Ends;
+use super::namespaces::{self, Failure, Forked};
 use super::supervisor;
 use super::system::fork;
-use super::wire::{MOST_DESCRIPTORS, Told};
+use super::wire::{MOST_DESCRIPTORS, OWN_PROCESSES};
 
 /// Serves the flow that has the other end of stdin, until that is gone and all stages with it. To be called by a process
 /// that has one thread, with nothing open but the standard streams.
@@ -52,27 +53,41 @@ pub(super) fn supervise() -> io::Result<()> {
         if is_asked {
             match receive(&socket)? {
                 None => is_flow_there = false,
-                Some(descriptors) => {
+                Some((word, descriptors)) => {
                     let Some(order) = Received::of(descriptors) else {
                         continue;
                     };
-                    match fork() {
-                        Ok(Some(supervisor)) => {
+                    let first = match forked(word) {
+                        Ok(Forked::Parent(supervisor)) => {
                             supervisors.insert(supervisor.as_raw_nonzero().get());
+                            continue;
                         }
-                        Ok(None) => {
-                            drop(socket);
-                            drop(ended);
-                            signal_hook::low_level::unregister(signals);
-                            supervisor::supervise(order);
+                        Ok(Forked::Copy(first)) => first,
+                        Err(failure) => {
+                            order.refuse(failure);
+                            continue;
                         }
-                        Err(error) => order.refuse(&error),
-                    }
+                    };
+                    drop(socket);
+                    drop(ended);
+                    signal_hook::low_level::unregister(signals);
+                    supervisor::supervise(order, first);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// A copy of this process for an order.
+fn forked(word: u8) -> Result<Forked, Failure> {
+    if word == OWN_PROCESSES {
+        return namespaces::fork_first();
+    }
+    Ok(match fork().map_err(Failure::at("making a process"))? {
+        Some(supervisor) => Forked::Parent(supervisor),
+        None => Forked::Copy(None),
+    })
 }
 
 /// The descriptors of an order.
@@ -95,14 +110,13 @@ impl Received {
         })
     }
 
-    fn refuse(mut self, error: &io::Error) {
-        let told = Told::failed(Some("making a process".into()), error);
-        supervisor::tell(&mut self.control, &told);
+    fn refuse(mut self, failure: Failure) {
+        supervisor::refuse(&mut self.control, failure);
     }
 }
 
-/// The descriptors of the next order; none where flow is gone.
-fn receive(socket: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
+/// The next order's word and descriptors; none where flow is gone.
+fn receive(socket: &OwnedFd) -> io::Result<Option<(u8, Vec<OwnedFd>)>> {
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -110,7 +124,7 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
     match recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
         Ok(message) if message.bytes == 0 => return Ok(None),
         Ok(_) => {}
-        Err(Errno::INTR) => return Ok(Some(Vec::new())),
+        Err(Errno::INTR) => return Ok(Some((byte[0], Vec::new()))),
         Err(Errno::CONNRESET) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
@@ -120,7 +134,7 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
             descriptors.extend(found);
         }
     }
-    Ok(Some(descriptors))
+    Ok(Some((byte[0], descriptors)))
 }
 
 /// Takes note of who has ended. A supervisor that was killed leaves its stage to this process, which ends it.

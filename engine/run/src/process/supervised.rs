@@ -21,7 +21,7 @@ use super::child::Ends;
 use super::isolation;
 use super::launch::Launch;
 use super::spawner;
-use super::wire::{KILL, MOST_DESCRIPTORS, Order, TERM, Told, Used};
+use super::wire::{KILL, MOST_DESCRIPTORS, NO_PROCESSES, OWN_PROCESSES, Order, TERM, Told, Used};
 
 /// The argument with which flow's own program is the spawner.
 const SUPERVISE: &str = "supervise";
@@ -59,10 +59,9 @@ impl Supervised {
         };
         let order = Order {
             launch,
-            processes,
             rehearsal: false,
         };
-        order_one(&order, &ends).map_err(|(step, error)| match step {
+        order_one(&order, processes, &ends).map_err(|(step, error)| match step {
             Some(step) => io::Error::new(error.kind(), format!("{step}: {error}")),
             None => error,
         })
@@ -74,10 +73,9 @@ impl Supervised {
         let ends = || Ok([null()?, null()?, null()?]);
         let order = Order {
             launch,
-            processes,
             rehearsal: true,
         };
-        order_one(&order, &ends().map_err(|error| (None, error))?).map(drop)
+        order_one(&order, processes, &ends().map_err(|error| (None, error))?).map(drop)
     }
 
     /// Its status and what it used, once it is gone; a supervisor that is gone without a word was killed.
@@ -124,9 +122,9 @@ fn line(heard: &mut Vec<u8>) -> Option<Vec<u8>> {
 }
 
 /// Hands the order to a new supervisor, and waits until the command runs.
-fn order_one(order: &Order<&Launch>, ends: &Ends) -> Result<Supervised, Refusal> {
+fn order_one(order: &Order<&Launch>, processes: bool, ends: &Ends) -> Result<Supervised, Refusal> {
     let plain = |error: io::Error| (None, error);
-    let text = serde_json::to_vec(order).map_err(|error| plain(error.into()))?;
+    let bytes = postcard::to_stdvec(order).map_err(|error| plain(io::Error::other(error)))?;
     let mut last = io::Error::from(Errno::PIPE);
     // A spawner that was killed is missed at the next start.
     for _ in 0..2 {
@@ -136,9 +134,9 @@ fn order_one(order: &Order<&Launch>, ends: &Ends) -> Result<Supervised, Refusal>
             .chain(ends.iter().map(AsFd::as_fd))
             .chain(held)
             .collect();
-        hand_over(&descriptors).map_err(plain)?;
+        hand_over(processes, &descriptors).map_err(plain)?;
         drop(theirs);
-        match converse(ours, &text) {
+        match converse(ours, &bytes) {
             Ok(Some((supervised, Told::Started))) => return Ok(supervised),
             Ok(Some((
                 _,
@@ -203,7 +201,12 @@ struct Spawner {
 }
 
 /// Gives the spawner the descriptors of one order; it is started with the first.
-fn hand_over(descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn hand_over(processes: bool, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let word = [if processes {
+        OWN_PROCESSES
+    } else {
+        NO_PROCESSES
+    }];
     static SPAWNER: Mutex<Option<Spawner>> = Mutex::new(None);
     let mut spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..2 {
@@ -221,7 +224,7 @@ fn hand_over(descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         }
         match sendmsg(
             &found.socket,
-            &[IoSlice::new(b"s")],
+            &[IoSlice::new(&word)],
             &mut ancillary,
             SendFlags::NOSIGNAL,
         ) {

@@ -2,72 +2,52 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::exit;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
-    waitpid,
 };
 
 use signal_hook::consts::SIGCHLD;
 
 use super::child::Ends;
 use super::launch::Launch;
-use super::namespaces::{self, Failure};
+use super::namespaces::{self, Failure, First};
 use super::spawner::{Received, children};
-use super::system::{fork, give_terminal, used_by_children};
+use super::system::{give_terminal, leave, used_by_children};
 use super::wire::{KILL, Order, TERM, Told};
 
-/// Carries out one order, and leaves.
-pub(super) fn supervise(received: Received) -> ! {
+/// Carries out one order, and leaves. `first` where this process is the first of its own.
+pub(super) fn supervise(received: Received, first: Option<First>) -> ! {
     let Received {
         mut control,
         ends,
-        held,
+        held: _held,
     } = received;
     // Without an order flow is gone.
     if let Ok(order) = read_order(&mut control) {
-        match prepare(&order) {
-            Ok(Role::Supervisor) if order.rehearsal => tell(&mut control, &Told::Started),
-            Ok(Role::Supervisor) => {
-                let own_processes = order.processes && order.launch.confinement.is_some();
-                if let Err(failure) = carry_out(&mut control, &order.launch, ends, own_processes) {
-                    refuse(&mut control, failure);
-                }
+        let done = prepare(&order.launch, first.as_ref()).and_then(|()| match order.rehearsal {
+            true => {
+                tell(&mut control, &Told::Started);
+                Ok(())
             }
-            Ok(Role::Parent(first)) => {
-                drop((control, ends, held));
-                let _ = waitpid(Some(first), WaitOptions::empty());
-            }
-            Err(failure) => refuse(&mut control, failure),
+            false => carry_out(&mut control, &order.launch, ends, first.is_some()),
+        });
+        if let Err(failure) = done {
+            refuse(&mut control, failure);
         }
     }
-    exit(0)
-}
-
-/// What a process is in the end.
-enum Role {
-    /// The one that supervises.
-    Supervisor,
-    /// Of the supervisor, which is the first of its own processes: if it is killed, so are all of them. Its parent only waits,
-    /// so that the spawner knows whose it is.
-    Parent(Pid),
+    leave()
 }
 
 /// Makes the namespaces that are asked for.
-fn prepare(order: &Order<Launch>) -> Result<Role, Failure> {
-    if let Some(confinement) = &order.launch.confinement {
-        namespaces::leave(confinement, order.processes)?;
-        if order.processes
-            && let Some(first) = fork().map_err(Failure::at("making a process"))?
-        {
-            return Ok(Role::Parent(first));
-        }
-        namespaces::furnish(confinement, order.processes)?;
+fn prepare(launch: &Launch, first: Option<&First>) -> Result<(), Failure> {
+    if let Some(confinement) = &launch.confinement {
+        namespaces::leave(confinement, first)?;
+        namespaces::furnish(confinement, first.is_some())?;
     }
-    Ok(Role::Supervisor)
+    Ok(())
 }
 
 /// Starts the command, and stays until nothing of it is left.
@@ -189,12 +169,12 @@ fn end_all(command: Pid, own_processes: bool) -> Option<i32> {
 fn read_order(control: &mut UnixStream) -> io::Result<Order<Launch>> {
     let mut length = [0; 8];
     control.read_exact(&mut length)?;
-    let mut text = Vec::new();
+    let mut bytes = Vec::new();
     let length = u64::from_le_bytes(length);
-    if control.take(length).read_to_end(&mut text)? as u64 != length {
+    if control.take(length).read_to_end(&mut bytes)? as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(serde_json::from_slice(&text)?)
+    postcard::from_bytes(&bytes).map_err(io::Error::other)
 }
 
 /// Tells flow, where it is still there.
@@ -206,7 +186,7 @@ pub(super) fn tell(control: &mut UnixStream, told: &Told) {
     let _ = control.write_all(&line);
 }
 
-fn refuse(control: &mut UnixStream, failure: Failure) {
+pub(super) fn refuse(control: &mut UnixStream, failure: Failure) {
     let Failure { step, error } = failure;
     tell(control, &Told::failed(step, &error));
 }

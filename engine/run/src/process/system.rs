@@ -28,6 +28,26 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
+/// As [`fork`], into new namespaces.
+///
+/// # Errors
+/// Where the system does not allow it.
+pub(super) fn fork_into(namespaces: UnshareFlags) -> io::Result<Option<Pid>> {
+    let flags = namespaces.bits() | libc::SIGCHLD.cast_unsigned();
+    // SAFETY: as in `fork`, and nothing is shared with the copy, which goes on with this stack. The C library is not told: what it
+    // knows of its thread's number is out of date, which only an abort asks for.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::c_ulong::from(flags), 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Pid::from_raw(pid as libc::pid_t)),
+    }
+}
+
+/// Ends this process at once: what is registered to run at an end is the parent's.
+pub(super) fn leave() -> ! {
+    // SAFETY: nothing of this process is used afterwards.
+    unsafe { libc::_exit(0) }
+}
+
 /// Makes a process group the one that a terminal listens to. Nothing happens where it is no terminal of this session's.
 pub(super) fn give_terminal(terminal: &OwnedFd, group: Pid) {
     // SAFETY: nothing of this process handles that signal, which would stop it for what the next line does.

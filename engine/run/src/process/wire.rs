@@ -21,8 +21,6 @@ pub struct Used {
 pub(super) struct Order<L> {
     /// What is started.
     pub launch: L,
-    /// Whether a confined command gets its own processes.
-    pub processes: bool,
     /// Whether all is only prepared, and nothing started.
     pub rehearsal: bool,
 }
@@ -66,6 +64,13 @@ impl Told {
 /// How many descriptors go with an order at most: flow's end of the talk, the command's three, and those that are held.
 #[cfg(target_os = "linux")]
 pub(super) const MOST_DESCRIPTORS: usize = 64;
+
+/// Comes with the descriptors of an order whose command gets its own processes.
+#[cfg(target_os = "linux")]
+pub(super) const OWN_PROCESSES: u8 = b'p';
+/// Comes with those of any other.
+#[cfg(target_os = "linux")]
+pub(super) const NO_PROCESSES: u8 = b'n';
 
 /// Asks the command to end.
 #[cfg(target_os = "linux")]
