@@ -43,7 +43,6 @@ pub(super) fn prepare(
     work: &Path,
     attempt: &Path,
 ) -> Result<Option<Prepared>> {
-    make(&attempt.join("outputs"))?;
     match &site.request.task {
         Task::Kind { .. } => prepare_kind(site, earlier, work, attempt).map(Some),
         Task::Command(program) => {
@@ -85,7 +84,7 @@ fn prepare_kind(
     };
     let outputs = attempt.join("outputs");
     let scratch = work.join("scratch");
-    for folder in [&scratch, &attempt.join("inputs")] {
+    for folder in [&scratch, &outputs, &attempt.join("inputs")] {
         make(folder)?;
     }
     for output in &request.outputs {

@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 use super::budget::Share;
 use super::command;
 use super::earlier;
-use super::folder::Known;
-use super::folder::failed;
+use super::folder::{Known, StageFolder, failed};
 use super::outputs;
 use super::request::{Made, Request, Source, Task};
 use super::site::Site;
@@ -140,7 +139,7 @@ impl Site<'_> {
             .work()
             .join(format!("attempt-{}-{}", request.run, std::process::id()));
         match self.run(&lease, &attempt, &say) {
-            Ok(Some(draft)) => {
+            Ok(Some((draft, _folder))) => {
                 // Another attempt would need it again.
                 if request.retries == 0 {
                     tell(Told::Freed);
@@ -164,13 +163,14 @@ impl Site<'_> {
         }
     }
 
-    /// Runs the process and checks what it made; `None` where it was asked to end.
+    /// Runs the process and checks what it made, which lies in the stage's folder where that comes with it; `None` where it was
+    /// asked to end.
     fn run(
         &self,
         lease: &Lease,
         attempt: &Path,
         tell: &(impl Fn(Event) + Sync),
-    ) -> Result<Option<Draft>> {
+    ) -> Result<Option<(Draft, Option<StageFolder>)>> {
         let (request, share) = (self.request, self.share);
         let earlier = match &request.task {
             Task::Kind { continues, .. } if !request.forced && !continues.is_empty() => {
@@ -207,13 +207,13 @@ impl Site<'_> {
             Task::Kind { .. } => None,
         };
         let taken = watched.and_then(|watched| {
-            let known = match (program, &watched) {
-                (Some((folder, _)), Some(_)) => folder.take_outputs(self, &outputs)?,
-                _ => Known::new(),
+            let taken = match (program, &watched) {
+                (Some((folder, _)), Some(_)) => folder.take_outputs(self)?,
+                _ => (outputs, Known::new()),
             };
-            Ok(watched.map(|watched| (watched, known)))
+            Ok(watched.map(|watched| (watched, taken)))
         });
-        let (Watched { facts, used }, known) = match (taken, program) {
+        let (Watched { facts, used }, (outputs, known)) = match (taken, program) {
             (Ok(Some(taken)), _) => taken,
             (Ok(None), _) => return Ok(None),
             (Err(error), None) => return Err(error),
@@ -263,13 +263,14 @@ impl Site<'_> {
         {
             provenance["not_isolated"] = why.as_str().into();
         }
-        Ok(Some(Draft {
+        let draft = Draft {
             manifest: serde_json::to_value(&request.manifest)?,
             outputs: kept,
             provenance,
             metrics,
             seconds,
-        }))
+        };
+        Ok(Some((draft, folder)))
     }
 
     /// Tells where a stage took more memory than it asked for: others may run beside it that count on that.

@@ -80,7 +80,7 @@ pub fn project(root: &Path) -> Result<PathBuf, String> {
 pub fn outside(attempt: &Path, root: &Path) -> Result<PathBuf> {
     let project = project(root).unwrap_or_else(|_| root.to_path_buf());
     if !attempt.starts_with(&project) {
-        return Ok(attempt.join("folder"));
+        return Ok(attempt.to_path_buf());
     }
     let user = rustix::process::getuid().as_raw();
     let all = std::env::temp_dir().join(format!("flow-stages-{user}"));
@@ -204,7 +204,7 @@ fn environments(request: &Request, around: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = own.map(Path::to_path_buf).into_iter().collect();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let above = std::env::split_paths(&path).filter_map(|bin| bin.parent().map(Path::to_path_buf));
-    found.extend(above.filter(|folder| is_environment(folder)));
+    found.extend(above.filter(|folder| folder.starts_with(around) && is_environment(folder)));
     found.retain(|folder| folder.starts_with(around) && folder.is_dir());
     found.sort();
     found.dedup();

@@ -11,7 +11,7 @@ use flow_plan::plan::Files;
 use flow_plan::plan::layout::Place;
 
 use super::content::Content;
-use super::{StageFolder, age, copy_all, make};
+use super::{StageFolder, age, copy_all, make, make_way};
 use crate::record::external::leave_out;
 use crate::site::Site;
 
@@ -77,7 +77,7 @@ fn lay_one(
     let mut shared = lay_whole(site, folder, content, aside, writable, false)?;
     for (entry, place) in entries {
         let to = folder.path.join(&place.path);
-        make(to.parent().unwrap_or(&to))?;
+        make_way(&folder.path, &place.path)?;
         let from = folder.path.join(aside).join(entry);
         fs::rename(&from, &to).with_context(|| format!("{} can't be made", to.display()))?;
         let mut inside = Vec::new();
@@ -108,7 +108,7 @@ fn lay_whole(
     mount: bool,
 ) -> Result<Vec<Shared>> {
     let to = folder.path.join(place);
-    make(to.parent().unwrap_or(&to))?;
+    make_way(&folder.path, place)?;
     match content {
         Content::Stored(stored) => {
             let lay = Lay {

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use flow_cache::{Shared, remove_folder};
 use flow_plan::plan::layout::{Layout, WORK, layout};
-use flow_plan::plan::{Folder, Program};
+use flow_plan::plan::{Folder, Program, is_glob};
 
 use self::content::Content;
 use self::project::Project;
@@ -55,6 +55,8 @@ pub fn isolation(program: &Program, root: &Path) -> Result<(), String> {
 pub(super) struct StageFolder {
     /// Where it is.
     path: PathBuf,
+    /// Where outputs are brought together that can't be stored from where they are.
+    aside: PathBuf,
     /// Where the program sees it.
     seen: PathBuf,
     /// The places of each input, relative to the folder.
@@ -84,7 +86,7 @@ pub(super) fn prepare(
     let request = site.request;
     let confinement = confine::possible(&request.folder, program)?;
     let path = match &confinement {
-        Ok(_) => attempt.join("folder"),
+        Ok(_) => attempt.to_path_buf(),
         Err(_) => confine::outside(attempt, &request.folder)?,
     };
     make(&path)?;
@@ -96,6 +98,7 @@ pub(super) fn prepare(
     };
     let mut folder = StageFolder {
         path,
+        aside: attempt.with_extension("outputs"),
         seen,
         layout,
         contents,
@@ -109,20 +112,18 @@ pub(super) fn prepare(
     inputs::lay_out(site, &mut folder, mountable)?;
     for (path, text) in &program.files {
         let to = folder.path.join(path);
-        make(to.parent().unwrap_or(&to))?;
+        make_way(&folder.path, path)?;
         fs::write(&to, text).with_context(|| format!("{} can't be written", to.display()))?;
         age(&to)?;
     }
     let scratch = folder.path.join(WORK);
     make(&scratch)?;
     for output in &request.outputs {
-        if let Some(parent) = Path::new(outputs::fixed_part(&output.file)).parent() {
-            make(&folder.path.join(parent))?;
-        }
+        make_way(&folder.path, outputs::fixed_part(&output.file))?;
     }
     if let Some(checkpoints) = &program.checkpoints {
         let (kept, there) = (work.join("checkpoints"), folder.path.join(checkpoints));
-        make(there.parent().unwrap_or(&there))?;
+        make_way(&folder.path, checkpoints)?;
         make(&kept)?;
         // They stay where they are, so that whatever ends this attempt leaves them to the next.
         if mountable {
@@ -164,13 +165,22 @@ pub(super) fn prepare(
 }
 
 impl StageFolder {
-    /// Moves what the program made into `to`, each output at the place that [`output_place`] gives it. Gives the inputs that
-    /// belong to outputs.
+    /// Brings together what the program made. Gives the folder in which each output lies at the place that [`output_place`]
+    /// gives it, and the inputs that belong to outputs.
     ///
     /// # Errors
     /// Where one is missing, or can't be taken.
-    pub fn take_outputs(&self, site: &Site<'_>, to: &Path) -> Result<Known> {
-        outputs::take(self, site, to)
+    pub fn take_outputs(&self, site: &Site<'_>) -> Result<(PathBuf, Known)> {
+        let mut outputs = site.request.outputs.iter();
+        let is_stored_from_here = self.project.is_none()
+            && self.path.parent() == self.aside.parent()
+            && !outputs.any(|output| is_glob(&output.file));
+        let to = match is_stored_from_here {
+            true => self.path.clone(),
+            false => self.aside.clone(),
+        };
+        let known = outputs::take(self, site, &to)?;
+        Ok((to, known))
     }
 
     /// A failure with what helps: what the program missed. Keeps the folder.
@@ -204,7 +214,10 @@ impl Drop for StageFolder {
     fn drop(&mut self) {
         // What was laid out beside the store is nobody's afterwards.
         let _ = remove_folder(&self.path);
-        if let Some(parent) = self.path.parent() {
+        let _ = remove_folder(&self.aside);
+        if let Some(parent) = self.path.parent()
+            && Some(parent) != self.aside.parent()
+        {
             let _ = fs::remove_dir(parent);
         }
     }
@@ -233,6 +246,14 @@ fn lay(
 
 fn make(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))
+}
+
+/// Makes what leads to `inside` a folder that is there.
+fn make_way(folder: &Path, inside: &str) -> Result<()> {
+    match inside.trim_end_matches('/').rfind('/') {
+        Some(end) => make(&folder.join(&inside[..end])),
+        None => Ok(()),
+    }
 }
 
 /// Gives a file or folder the one time that all have.

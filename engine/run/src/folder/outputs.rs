@@ -53,7 +53,8 @@ pub fn fixed_part(file: &str) -> &str {
 /// Inputs that belong to outputs which are globs: by role, and by the path in the folder that such an output is stored as.
 pub type Known = BTreeMap<String, BTreeMap<String, Stored>>;
 
-/// Moves all outputs to their places below `to`. Inputs among them are not touched, where the result's store has them.
+/// Moves all outputs to their places below `to`, which may be where they lie. Inputs among them are not touched, where the
+/// result's store has them.
 ///
 /// # Errors
 /// Where one is missing or has a link that leads out of the folder.
