@@ -256,6 +256,47 @@ outputs = { o = "out", list = "list" }
     test.file("more/d.txt", "d\n").run("").ran("s").check();
 }
 
+pub fn two_inputs_of_one_name_are_an_error_before_anything_runs() {
+    let test = new()
+        .workflow(
+            r#"
+[stages.first]
+run = "touch ~/ran ${outputs.o}"
+outputs = { o = "o" }
+
+[stages.s]
+run = "cat conf model x.csv > ${outputs.o}"
+inputs = { first = "first", left = { path = "left", as = "." }, right = { path = "right", as = "." }, all = { path = "tables/*.csv", as = "." }, one = { path = "left/conf", as = "x.csv" } }
+outputs = { o = "model" }
+"#,
+        )
+        .file("left/conf", "l")
+        .file("left/model", "l")
+        .file("right/conf", "r")
+        .file("right/other", "r")
+        .file("tables/x.csv", "x");
+    for command in ["check flow.toml", "run flow.toml"] {
+        let test = test.beside().flow(command).status(2).anyhow().check();
+        let told = &test.last().stderr;
+        for piece in [
+            "the input `right` and the input `left` would both lie at `conf`",
+            "the input `one` and the input `all` would both lie at `x.csv`",
+            "the output `o` is `model`, and the input `left` lies at `model` when the stage starts",
+            "flow.toml:8",
+        ] {
+            assert!(told.contains(piece), "{piece}: {told}");
+        }
+        assert!(!test.has("../ran") && !test.has("ran"));
+    }
+    test.file("right/name", "")
+        .edit("right = { path = \"right\", as = \".\" }, ", "")
+        .edit(", one = { path = \"left/conf\", as = \"x.csv\" }", "")
+        .edit("o = \"model\"", "o = \"made\"")
+        .run("")
+        .ran("first s")
+        .check();
+}
+
 pub fn names_that_are_no_utf_8_are_an_error_that_names_them() {
     if cfg!(target_os = "macos") {
         // Its file systems have no such names.

@@ -64,6 +64,7 @@ in_all_ways! {
     two_checkouts_share_a_store,
     lists_of_files_and_what_they_leave_out,
     many_files_are_no_long_command_line,
+    two_inputs_of_one_name_are_an_error_before_anything_runs,
     names_that_are_no_utf_8_are_an_error_that_names_them,
     a_glob_takes_large_inputs_as_they_are,
 }

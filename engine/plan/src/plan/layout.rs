@@ -9,7 +9,7 @@ use std::path::{Component, Path};
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{Input, Instance, Origin, Output, Program, is_glob};
+use super::{Files, Input, Instance, Origin, Output, Program, is_glob};
 
 pub use crate::workflow::places::{Conflict, Owner};
 
@@ -131,17 +131,25 @@ pub fn layout<'a>(
     }
 }
 
-/// What is in the way in an instance's folder, as far as names tell before the run.
-pub(super) fn conflicts(
+/// What an input's files are as far as names tell: those that are no globs.
+pub(super) fn named(_: &Input, files: &Files) -> Vec<Found> {
+    let plain = files.patterns.iter().filter(|path| !is_glob(path));
+    let found = plain.map(|path| Found {
+        path: path.clone(),
+        form: Form::Unknown,
+    });
+    found.collect()
+}
+
+/// What is in the way in an instance's folder, as far as it is known before what is in front of it has run. `own` tells what an
+/// input's files of the user's are.
+pub fn conflicts(
     graph: &DiGraph<Instance, ()>,
     inputs: &[Input],
     program: &Program,
     outputs: &[Output],
+    own: impl Fn(&Input, &Files) -> Vec<Found>,
 ) -> Vec<Conflict> {
-    let unknown = |path: String| Found {
-        path,
-        form: Form::Unknown,
-    };
     let made = |node: NodeIndex, role: &str| {
         let mut outputs = graph[node].outputs.iter();
         let output = outputs.find(|output| output.role == role)?;
@@ -157,10 +165,7 @@ pub(super) fn conflicts(
         let content = match &input.origin {
             Origin::Path { files, .. } => Content::Paths {
                 several: files.is_several(),
-                found: {
-                    let plain = files.patterns.iter().filter(|path| !is_glob(path));
-                    plain.map(|path| unknown(path.clone())).collect()
-                },
+                found: own(input, files),
             },
             Origin::Instance { node, output } => Content::Output(made(*node, output)?),
             Origin::Collected { nodes, output } => {

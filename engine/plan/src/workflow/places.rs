@@ -86,6 +86,17 @@ impl Conflict {
         }
     }
 
+    /// What is in its way, where that is something else.
+    pub fn other(&self) -> Option<&Owner> {
+        match self {
+            Conflict::Same { other, .. }
+            | Conflict::Inside { other, .. }
+            | Conflict::OutputTaken { other, .. }
+            | Conflict::OutputInside { other, .. } => Some(other),
+            Conflict::Several { .. } => None,
+        }
+    }
+
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {

@@ -1,7 +1,6 @@
 //! What a program's inputs stand for, and where their content is taken from.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,7 +9,8 @@ use flow_plan::plan::Files;
 use flow_plan::plan::layout::{self, Form, Found, Given};
 
 use crate::record::external::{External, take_in};
-use crate::request::{Request, Source};
+use crate::record::places;
+use crate::request::Source;
 use crate::site::Site;
 
 /// One file or folder that an input stands for.
@@ -83,15 +83,16 @@ pub fn given<'a>(
     let request = site.request;
     let given = request.inputs.iter().map(|input| {
         let contents = contents.get(&input.role).map_or(&[][..], Vec::as_slice);
-        let form = |i: usize| form(site, contents.get(i), input.place.as_deref() == Some("."));
+        let form = |i: usize, path: &str| {
+            let inside = places::is_spread(input.place.as_deref(), path);
+            form(site, contents.get(i), inside)
+        };
         let content = match &input.source {
             Source::Path { files, paths, .. } => {
                 let found = paths.iter().enumerate().map(|(i, path)| {
-                    let path = named(request, path)?;
-                    let form = match path.is_empty() {
-                        true => names(site, contents.get(i))?,
-                        false => form(i)?,
-                    };
+                    let path = places::named(&request.folder, path)
+                        .with_context(|| format!("{} is not valid UTF-8", path.display()))?;
+                    let form = form(i, &path)?;
                     Ok(Found { path, form })
                 });
                 layout::Content::Paths {
@@ -101,13 +102,13 @@ pub fn given<'a>(
             }
             Source::Result(made) => layout::Content::Output(Found {
                 path: made.name.clone(),
-                form: form(0)?,
+                form: form(0, &made.name)?,
             }),
             Source::Collected(all) => {
                 let found = all.iter().enumerate().map(|(i, made)| {
                     let found = Found {
                         path: made.name.clone(),
-                        form: form(i)?,
+                        form: form(i, &made.name)?,
                     };
                     Ok((made.point.clone(), found))
                 });
@@ -124,14 +125,6 @@ pub fn given<'a>(
     given.collect()
 }
 
-/// A path as the layout wants it: relative to the root, or absolute.
-fn named(request: &Request, path: &Path) -> Result<String> {
-    let below = path.strip_prefix(&request.folder).unwrap_or(path);
-    let text = below.to_str();
-    let text = text.with_context(|| format!("{} is not valid UTF-8", path.display()))?;
-    Ok(text.trim_end_matches('/').to_string())
-}
-
 /// What is known of a content. What lies in a folder is asked for only where that decides places.
 fn form(site: &Site<'_>, content: Option<&Content>, inside: bool) -> Result<Form> {
     let stored = match content {
@@ -146,26 +139,9 @@ fn form(site: &Site<'_>, content: Option<&Content>, inside: bool) -> Result<Form
     match (stored.folder, inside) {
         (false, _) => Ok(Form::File),
         (true, false) => Ok(Form::Folder(Vec::new())),
-        (true, true) => names(site, content),
+        (true, true) => Ok(Form::Folder(match content {
+            Some(Content::Own { path, files, .. }) => places::names(files, path)?,
+            _ => site.inputs.names(stored)?,
+        })),
     }
-}
-
-fn names(site: &Site<'_>, content: Option<&Content>) -> Result<Form> {
-    Ok(match content {
-        Some(Content::Stored(stored)) => Form::Folder(site.inputs.names(stored)?),
-        Some(Content::Own { path, files, .. }) => {
-            let leave_out = crate::record::external::leave_out(files);
-            let mut names = Vec::new();
-            for entry in fs::read_dir(path)? {
-                let entry = entry?;
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if !leave_out(&name, entry.path().is_dir()) {
-                    names.push(name);
-                }
-            }
-            names.sort();
-            Form::Folder(names)
-        }
-        None => Form::Unknown,
-    })
 }

@@ -14,6 +14,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::places;
 use crate::surroundings::{Found, Need};
 
 /// What tools leave in folders, and what nobody wants to hand on: no part of a folder that a program reads.
@@ -101,7 +102,8 @@ impl Externals {
     ) -> Externals {
         let mut named: BTreeMap<(Files, Reader), Span> = BTreeMap::new();
         let mut needs: BTreeMap<Need, Spans> = BTreeMap::new();
-        for node in nodes {
+        let nodes: Vec<NodeIndex> = nodes.into_iter().collect();
+        for &node in &nodes {
             if let Some(need) = Need::of(&plan.graph[node], folder) {
                 needs.entry(need).or_insert(plan.graph[node].spans);
             }
@@ -154,11 +156,18 @@ impl Externals {
                 }
             }
         }
-        Externals {
+        let externals = Externals {
             found,
             surroundings,
             root: folder.to_path_buf(),
-        }
+        };
+        places::check(plan, &nodes, &externals, problems);
+        externals
+    }
+
+    /// What paths are relative to.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// What was found of what an instance needs of the machine, nothing where it needs nothing; `None` where it was not looked

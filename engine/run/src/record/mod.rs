@@ -2,6 +2,7 @@
 //!
 //! - [`key`]: what an action's key is made of; the one writer that hashing and explaining share.
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
+//!   [`places`] is what they are to the layout of a stage's folder.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else. [`check`] and [`difference`] are what a
 //!   check tells.
 //! - [`figures`]: the numbers of a stage's metrics file, as its record keeps them.
@@ -26,6 +27,7 @@ pub mod journal;
 pub mod key;
 pub mod log;
 pub mod past;
+pub mod places;
 pub mod provenance;
 pub mod replan;
 pub mod retire;
