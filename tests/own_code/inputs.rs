@@ -311,6 +311,11 @@ run = "ls data > ${outputs.o}"
 inputs = { data = { path = "data" } }
 outputs = { o = "o" }
 
+[stages.some]
+run = "echo ${inputs.few} > ${outputs.o}"
+inputs = { few = { path = "few/*.txt" } }
+outputs = { o = "o" }
+
 [stages.out]
 run = "mkdir o; touch \"o/$(printf 'odd\\xff')\""
 outputs = { o = "o/" }
@@ -320,16 +325,28 @@ run = "touch \"$(printf 'odd\\xff')\""
 outputs = { o = "odd*" }
 "#,
         )
-        .file("data/x", "");
-    let path = test.path("data").join(odd);
-    fs::write(&path, "").unwrap();
-    let test = test.flow("check flow.toml").anyhow().check();
+        .file("data/x", "")
+        .file("few/x.txt", "");
+    let odds = [
+        test.path("data").join(odd),
+        test.path("few").join(OsString::from_vec(b"odd\xff.txt".to_vec())),
+    ];
+    for path in &odds {
+        fs::write(path, "").unwrap();
+    }
+    let test = test.flow("check flow.toml").status(2).anyhow().check();
     let told = format!("{}{}", test.last().stdout, test.last().stderr);
     assert!(
         told.contains("data/odd") && told.contains("UTF-8"),
         "{told}"
     );
-    fs::remove_file(path).unwrap();
+    assert!(
+        told.contains(r#"`few/*.txt` matches a name that is not UTF-8: "few/odd\xFF.txt""#),
+        "{told}"
+    );
+    for path in odds {
+        fs::remove_file(path).unwrap();
+    }
     let test = test.run("--keep-going").anyhow().check();
     for stage in ["out", "glob"] {
         let (failure, _) = test.last().stages[stage].failure.clone().unwrap();

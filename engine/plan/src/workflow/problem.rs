@@ -261,6 +261,8 @@ pub enum Problem {
     MissingFile { path: String },
     #[error("{path} can't be read: {cause}")]
     UnreadableFile { path: String, cause: String },
+    #[error("`{pattern}` matches a name that is not UTF-8: {name}")]
+    OddName { pattern: String, name: String },
     #[error("`{path}` has to be {wanted}")]
     WrongPath { path: String, wanted: &'static str },
     #[error("no file matches `{pattern}`")]
@@ -377,6 +379,7 @@ impl Problem {
                 "instances of several matrices multiply: read one instance as \"stage[axis=value]\", or all at once as { collect = \"stage\" }".into(),
             ),
             Problem::BadGlob { .. } => Some("`*`, `?` and `[…]` match names; write `[[]`, `[*]` or `[?]` for the character itself".into()),
+            Problem::OddName { .. } => Some("give it another name".into()),
             Problem::NoInstance { known, .. } => Some(there_are(known)),
             Problem::MissingInput { role, summary, .. } => Some(format!("`{role}`: {summary}")),
             Problem::MissingParameter { name, description, .. } | Problem::BadParameter { name, description, .. }

@@ -14,7 +14,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::places;
+use super::{globs, places};
 use crate::surroundings::{Found, Need};
 
 /// What tools leave in folders, and what nobody wants to hand on: no part of a folder that a program reads.
@@ -358,30 +358,12 @@ impl Finder<'_> {
         if !is_glob(pattern) || self.folder.join(pattern).exists() {
             return Ok(None);
         }
-        let bad_glob = |cause: String| Problem::BadGlob {
-            pattern: pattern.into(),
-            cause,
+        let leave_out = leave_out(self.files);
+        let is_left_out = |path: &Path| {
+            let below = path.strip_prefix(self.folder).unwrap_or(path);
+            self.reader == Reader::Program && leave_out(&below.to_string_lossy(), path.is_dir())
         };
-        // By itself first, so that the message counts from its own beginning.
-        Pattern::new(pattern).map_err(|e| bad_glob(e.to_string()))?;
-        let escaped = if Path::new(pattern).is_absolute() {
-            pattern.to_string()
-        } else {
-            let folder = Pattern::escape(&self.folder.to_string_lossy());
-            format!("{folder}/{pattern}")
-        };
-        let mut paths = Vec::new();
-        for path in glob::glob(&escaped).map_err(|e| bad_glob(e.to_string()))? {
-            paths.push(path.map_err(|e| bad_glob(e.to_string()))?);
-        }
-        if self.reader == Reader::Program {
-            let leave_out = leave_out(self.files);
-            paths.retain(|path| {
-                let below = path.strip_prefix(self.folder).unwrap_or(path);
-                !leave_out(&below.to_string_lossy(), path.is_dir())
-            });
-        }
-        paths.sort();
+        let paths = globs::matches(pattern, self.folder, &is_left_out)?;
         if paths.is_empty() {
             return Err(Problem::EmptyGlob {
                 pattern: pattern.into(),

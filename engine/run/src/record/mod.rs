@@ -2,7 +2,7 @@
 //!
 //! - [`key`]: what an action's key is made of; the one writer that hashing and explaining share.
 //! - [`external`]: the user's files that stages read, found and hashed before anything runs.
-//!   [`places`] is what they are to the layout of a stage's folder.
+//!   `globs` is what their globs match, [`places`] what they are to the layout of a stage's folder.
 //! - [`event`]: everything that a run tells; views and the journal see nothing else. [`check`] and [`difference`] are what a
 //!   check tells.
 //! - [`figures`]: the numbers of a stage's metrics file, as its record keeps them.
@@ -22,6 +22,7 @@ pub mod event;
 pub mod external;
 pub mod figures;
 pub mod follow;
+mod globs;
 pub mod head;
 pub mod journal;
 pub mod key;
