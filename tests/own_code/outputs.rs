@@ -140,6 +140,25 @@ outputs = { old = "old.txt" }
     assert!(failure.contains("did not make it"), "{failure}");
 }
 
+pub fn a_project_has_one_stage_at_a_time_whatever_the_store() {
+    let test = new().workflow(
+        r#"
+[stages.s]
+run = "mkdir busy; echo > ../began; until test -e ../go; do sleep 0.02; done; rmdir busy; echo >> out.txt"
+folder = "project"
+outputs = { out = "out.txt" }
+"#,
+    );
+    let mut first = test.beside().run("").ran("s").start();
+    first.wait_for("../began");
+    let mut second = test.beside().flow("run flow.toml --store ../other").anyhow().start();
+    second.wait_for_stderr("a run with another store, which works in");
+    let test = test.file("../go", "");
+    first.finish();
+    assert_eq!(second.finish().last().status, Some(0));
+    assert_eq!(test.read("out.txt"), "\n\n");
+}
+
 /// The first attempt fails, the second ends well and does not write its output.
 pub fn checkpoints_survive_and_outputs_do_not() {
     let test = new()

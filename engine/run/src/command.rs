@@ -35,18 +35,20 @@ pub(super) struct Prepared {
     pub folder: Option<StageFolder>,
 }
 
-/// Lays out `attempt`, with the inputs in it, and builds the command; the outputs belong to its folder `outputs`. None where the
-/// run was asked to end while this waited.
+/// Lays out `attempt`, with the inputs in it, and builds the command; the outputs belong to its folder `outputs`. `wait` hears what it
+/// waits for, once. None where the run was asked to end while this waited.
 pub(super) fn prepare(
     site: &Site<'_>,
     earlier: Option<&Record>,
     work: &Path,
     attempt: &Path,
+    wait: &dyn Fn(String),
 ) -> Result<Option<Prepared>> {
     match &site.request.task {
         Task::Kind { .. } => prepare_kind(site, earlier, work, attempt).map(Some),
         Task::Command(program) => {
-            let Some((mut folder, launch)) = folder::prepare(site, program, work, attempt)? else {
+            let prepared = folder::prepare(site, program, work, attempt, wait)?;
+            let Some((mut folder, launch)) = prepared else {
                 return Ok(None);
             };
             let name = match &program.command {

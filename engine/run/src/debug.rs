@@ -20,11 +20,16 @@ use crate::site::Site;
 pub const DEBUG: &str = "FLOW_DEBUG";
 
 /// Lays out the stage's folder anew and runs its command there with flow's own standard streams, or `instead` of it.
-/// Checkpoints are a copy of those that are kept.
+/// Checkpoints are a copy of those that are kept. `wait` hears what it waits for.
 ///
 /// # Errors
 /// Where the folder can't be laid out, or nothing can be started in it.
-pub fn debug(store: &Store, request: &Request, instead: &[OsString]) -> Result<ExitStatus> {
+pub fn debug(
+    store: &Store,
+    request: &Request,
+    instead: &[OsString],
+    wait: &dyn Fn(String),
+) -> Result<ExitStatus> {
     let machine = Machine::here();
     let jobs = machine.cores;
     let share = Budget::new(machine, jobs).take(&request.resources);
@@ -51,7 +56,8 @@ pub fn debug(store: &Store, request: &Request, instead: &[OsString]) -> Result<E
             folder::copy_all(&from, &work.path().join(name))?;
         }
     }
-    let prepared = command::prepare(&site, None, work.path(), &work.path().join("attempt"))?;
+    let attempt = work.path().join("attempt");
+    let prepared = command::prepare(&site, None, work.path(), &attempt, wait)?;
     let Some(prepared) = prepared else {
         bail!("it was interrupted");
     };

@@ -179,7 +179,14 @@ impl Site<'_> {
             _ => None,
         };
         let continued = earlier.as_ref().map(|(record, _)| record);
-        let Some(mut prepared) = command::prepare(self, continued, lease.work(), attempt)? else {
+        let wait = |holder| {
+            tell(Event::Waiting {
+                label: request.label.clone(),
+                holder,
+            });
+        };
+        let prepared = command::prepare(self, continued, lease.work(), attempt, &wait)?;
+        let Some(mut prepared) = prepared else {
             return Ok(None);
         };
         let shared = std::mem::take(&mut prepared.shared);

@@ -65,7 +65,9 @@ pub fn debug(
             failed.display()
         ));
     }
-    let status = debug::debug(&session.store, &request, command)?;
+    let status = debug::debug(&session.store, &request, command, &|holder| {
+        view::tell(&format!("waiting for {holder}"));
+    })?;
     Ok(match status.code() {
         Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(FAILED)),
         None => ExitCode::from(FAILED),

@@ -75,13 +75,14 @@ pub(super) struct StageFolder {
     pub why_not: Option<String>,
 }
 
-/// Lays out the folder of a request's program below `attempt`. `work` outlives the attempt. None where the run was asked to end
-/// while it waited for the project's folder.
+/// Lays out the folder of a request's program below `attempt`. `work` outlives the attempt. `wait` hears what it waits for, once.
+/// None where the run was asked to end while it waited for the project's folder.
 pub(super) fn prepare(
     site: &Site<'_>,
     program: &Program,
     work: &Path,
     attempt: &Path,
+    wait: &dyn Fn(String),
 ) -> Result<Option<(StageFolder, Launch)>> {
     let request = site.request;
     let confinement = confine::possible(&request.folder, program)?;
@@ -134,7 +135,7 @@ pub(super) fn prepare(
         }
     }
     if program.folder == Folder::Project {
-        let Some(project) = Project::enter(site)? else {
+        let Some(project) = Project::enter(site, wait)? else {
             return Ok(None);
         };
         folder.seen = folder.path.clone();
