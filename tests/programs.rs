@@ -165,6 +165,63 @@ env = { MODE = "fast" }
     test.flow("status flow.toml").anyhow().check();
 }
 
+/// What the store can't take, or what can't be what was declared, is as much worth a look as what a program itself failed of.
+#[test]
+fn what_was_made_stays_where_it_could_not_be_kept() {
+    let test = Test::new().workflow(
+        r#"
+[stages.odd]
+run = "echo 1,2 > m.json; mkdir parts; echo a > parts/a.txt; echo b > parts/b.csv; echo c > other"
+outputs = { metrics = "m.json", parts = "parts/*.txt", other = "other" }
+
+[stages.late]
+run = "echo made > out.txt; mkdir folder; echo x > folder/x; touch ~/began; until [ -e ~/go ]; do sleep 0.02; done"
+outputs = { out = "out.txt", folder = "folder/" }
+"#,
+    );
+    let mut running = test
+        .flow("run flow.toml --keep-going")
+        .status(1)
+        .anyhow()
+        .start();
+    running.wait_for_path("../began");
+    // A store that can't be written.
+    let blobs = running.path(".flow/blobs");
+    fs::create_dir_all(running.path(".flow")).unwrap();
+    let _ = fs::rename(&blobs, running.path("aside"));
+    fs::write(&blobs, "").unwrap();
+    fs::write(running.path("../go"), "").unwrap();
+    let test = running.finish();
+    fs::remove_file(&blobs).unwrap();
+    let told = &test.last().stderr;
+    assert!(told.contains("is not a JSON object"), "{told}");
+    assert!(told.contains(".flow/blobs"), "{told}");
+    let work = fs::read_dir(test.path(".flow/work")).unwrap();
+    let kept: Vec<_> = work
+        .map(|key| key.unwrap().path().join("failed/folder"))
+        .collect();
+    for files in [
+        &["m.json", "parts/a.txt", "parts/b.csv", "other"][..],
+        &["out.txt", "folder/x"],
+    ] {
+        let folder = kept.iter().find(|kept| kept.join(files[0]).is_file());
+        let folder = folder.unwrap_or_else(|| panic!("{files:?} in none of {kept:?}"));
+        for file in files {
+            assert!(
+                folder.join(file).is_file(),
+                "{file} in {}",
+                folder.display()
+            );
+        }
+        let key = folder.ancestors().nth(2).and_then(|key| key.file_name());
+        let named = format!("its folder: DIR/.flow/work/{}/", key.unwrap().display());
+        assert!(told.contains(&named), "{named}: {told}");
+    }
+    test.flow("debug flow.toml late -- true")
+        .stderr_has("the last attempt failed and left ")
+        .check();
+}
+
 /// Runs a program in a terminal of its own: types a line at each prompt, prints all that it shows, and ends as it does.
 const TERMINAL: &str = r#"
 import os, pty, sys

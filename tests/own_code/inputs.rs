@@ -329,7 +329,8 @@ outputs = { o = "odd*" }
         .file("few/x.txt", "");
     let odds = [
         test.path("data").join(odd),
-        test.path("few").join(OsString::from_vec(b"odd\xff.txt".to_vec())),
+        test.path("few")
+            .join(OsString::from_vec(b"odd\xff.txt".to_vec())),
     ];
     for path in &odds {
         fs::write(path, "").unwrap();

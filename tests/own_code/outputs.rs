@@ -151,7 +151,11 @@ outputs = { out = "out.txt" }
     );
     let mut first = test.beside().run("").ran("s").start();
     first.wait_for("../began");
-    let mut second = test.beside().flow("run flow.toml --store ../other").anyhow().start();
+    let mut second = test
+        .beside()
+        .flow("run flow.toml --store ../other")
+        .anyhow()
+        .start();
     second.wait_for_stderr("a run with another store, which works in");
     let test = test.file("../go", "");
     first.finish();

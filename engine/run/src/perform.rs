@@ -20,7 +20,7 @@ use super::outputs;
 use super::request::{Made, Request, Source, Task};
 use super::site::Site;
 use super::watch::{Watched, watch};
-use crate::process::Used;
+use crate::process::{Launch, Used};
 use crate::record::event::{Event, Failure};
 use crate::record::external::{self, External, Reader};
 use crate::record::journal;
@@ -97,6 +97,12 @@ pub fn perform(
     })
 }
 
+/// What a program was started in, and with.
+struct Worked {
+    folder: StageFolder,
+    launch: Launch,
+}
+
 impl Site<'_> {
     fn attempt(&self, tell: &(impl Fn(Told) + Sync)) -> Result<Outcome> {
         let request = self.request;
@@ -138,13 +144,27 @@ impl Site<'_> {
         let attempt = lease
             .work()
             .join(format!("attempt-{}-{}", request.run, std::process::id()));
-        match self.run(&lease, &attempt, &say) {
-            Ok(Some((draft, _folder))) => {
+        let mut worked = None;
+        let work = lease.work().to_path_buf();
+        // A program's folder is kept, to be looked at.
+        let keep = |worked: Option<Worked>, error| match worked {
+            Some(Worked { folder, launch }) => folder.keep(self, error, &launch, &work),
+            None => error,
+        };
+        match self.run(&lease, &attempt, &mut worked, &say) {
+            Ok(Some(draft)) => {
                 // Another attempt would need it again.
                 if request.retries == 0 {
                     tell(Told::Freed);
                 }
-                Ok(Outcome::Ran(Box::new(lease.commit(draft)?)))
+                match lease.commit(draft) {
+                    Ok(record) => Ok(Outcome::Ran(Box::new(record))),
+                    Err(error) => {
+                        let error = keep(worked, error.into());
+                        let _ = remove_folder(&attempt);
+                        Err(error)
+                    }
+                }
             }
             Ok(None) => {
                 let _ = remove_folder(&attempt);
@@ -155,22 +175,23 @@ impl Site<'_> {
                 Ok(Outcome::Cancelled { checkpoint })
             }
             Err(error) => {
+                let error = keep(worked, error);
                 let _ = remove_folder(&attempt);
-                // A program's folder is kept, to be looked at.
                 lease.abandon(checkpoints || is_program);
                 Err(error)
             }
         }
     }
 
-    /// Runs the process and checks what it made, which lies in the stage's folder where that comes with it; `None` where it was
-    /// asked to end.
+    /// Runs the process and checks what it made; `None` where it was asked to end. `worked` gets the folder that a program
+    /// was started in.
     fn run(
         &self,
         lease: &Lease,
         attempt: &Path,
+        worked: &mut Option<Worked>,
         tell: &(impl Fn(Event) + Sync),
-    ) -> Result<Option<(Draft, Option<StageFolder>)>> {
+    ) -> Result<Option<Draft>> {
         let (request, share) = (self.request, self.share);
         let earlier = match &request.task {
             Task::Kind { continues, .. } if !request.forced && !continues.is_empty() => {
@@ -191,8 +212,11 @@ impl Site<'_> {
         };
         let shared = std::mem::take(&mut prepared.shared);
         let gone_on_from = std::mem::take(&mut prepared.earlier);
-        let folder = prepared.folder.take();
-        let launch = prepared.launch.clone();
+        *worked = prepared.folder.take().map(|folder| Worked {
+            folder,
+            launch: prepared.launch.clone(),
+        });
+        let folder = worked.as_ref().map(|worked| &worked.folder);
         let outputs = attempt.join("outputs");
         tell(Event::Execute {
             label: request.label.clone(),
@@ -209,24 +233,22 @@ impl Site<'_> {
         let begun = jiff::Timestamp::now();
         let watched = watch(self, prepared, tell);
         let seconds = started.elapsed().as_secs_f64();
-        let program = match &request.task {
-            Task::Command(program) => folder.as_ref().map(|folder| (folder, program)),
-            Task::Kind { .. } => None,
-        };
         let taken = watched.and_then(|watched| {
-            let taken = match (program, &watched) {
-                (Some((folder, _)), Some(_)) => folder.take_outputs(self)?,
+            let taken = match (folder, &watched) {
+                (Some(folder), Some(_)) => folder.take_outputs(self)?,
                 _ => (outputs, Known::new()),
             };
             Ok(watched.map(|watched| (watched, taken)))
         });
-        let (Watched { facts, used }, (outputs, known)) = match (taken, program) {
-            (Ok(Some(taken)), _) => taken,
-            (Ok(None), _) => return Ok(None),
-            (Err(error), None) => return Err(error),
-            (Err(error), Some((folder, _))) => {
+        let (Watched { facts, used }, (outputs, known)) = match taken {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let Some(folder) = folder else {
+                    return Err(error);
+                };
                 check_shared(self.inputs, &shared)?;
-                return Err(folder.failure(self, error, &launch, lease.work()));
+                return Err(folder.failure(self, error));
             }
         };
         self.warn_of_memory(used, tell);
@@ -265,19 +287,18 @@ impl Site<'_> {
         if let Some(surroundings) = &request.surroundings {
             provenance["environment"] = surroundings.to_string().into();
         }
-        if let Some((folder, _)) = program
+        if let Some(folder) = folder
             && let Some(why) = &folder.why_not
         {
             provenance["not_isolated"] = why.as_str().into();
         }
-        let draft = Draft {
+        Ok(Some(Draft {
             manifest: serde_json::to_value(&request.manifest)?,
             outputs: kept,
             provenance,
             metrics,
             seconds,
-        };
-        Ok(Some((draft, folder)))
+        }))
     }
 
     /// Tells where a stage took more memory than it asked for: others may run beside it that count on that.

@@ -180,7 +180,8 @@ impl<'a> Expander<'a> {
         if program.folder == Folder::Project {
             return true;
         }
-        let conflicts = layout::conflicts(&self.plan.graph, inputs, program, outputs, layout::named);
+        let conflicts =
+            layout::conflicts(&self.plan.graph, inputs, program, outputs, layout::named);
         let fits = conflicts.is_empty();
         for conflict in conflicts {
             let span = match conflict.owner() {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Key, Store, remove_folder};
+use flow_plan::plan::is_glob;
 
 use super::StageFolder;
-use super::outputs::is_inside;
+use super::outputs::{fixed_part, is_inside, place};
 use crate::process::Launch;
 use crate::request::{Request, Source};
 
@@ -22,7 +23,8 @@ pub fn failed(store: &Store, key: &Key) -> Option<PathBuf> {
     kept.is_dir().then_some(kept)
 }
 
-/// Keeps an attempt that failed in `work`, in the place of the one before; one that is too large is not kept.
+/// Keeps an attempt that failed in `work`, in the place of the one before, with what was taken out of it; one that is too
+/// large is not kept.
 ///
 /// # Errors
 /// Where it can't be moved or written.
@@ -32,6 +34,7 @@ pub(super) fn keep(
     launch: &Launch,
     work: &Path,
 ) -> Result<()> {
+    put_back(folder, request);
     let kept = work.join("failed");
     let _ = remove_folder(&kept);
     if own_bytes(&folder.path) > KEPT {
@@ -49,6 +52,35 @@ pub(super) fn keep(
         fs::write(&path, text).with_context(|| format!("{} can't be written", path.display()))?;
     }
     Ok(())
+}
+
+/// Puts what was taken aside back where the program wrote it, as far as it is still there.
+fn put_back(folder: &StageFolder, request: &Request) {
+    // What was made in the project was copied.
+    if folder.project.is_some() {
+        return;
+    }
+    for output in &request.outputs {
+        let path = match is_glob(&output.file) {
+            true => fixed_part(&output.file),
+            false => &output.file,
+        };
+        give_back(&folder.aside.join(place(output)), &folder.path.join(path));
+    }
+}
+
+fn give_back(from: &Path, to: &Path) {
+    if !to.is_dir() || !from.is_dir() {
+        // What is there already was copied.
+        if fs::symlink_metadata(to).is_err() {
+            let _ = to.parent().map(super::make);
+            let _ = super::move_to(from, to);
+        }
+        return;
+    }
+    for entry in fs::read_dir(from).into_iter().flatten().flatten() {
+        give_back(&entry.path(), &to.join(entry.file_name()));
+    }
 }
 
 /// What lies in a folder and nowhere else, in bytes.

@@ -184,22 +184,26 @@ impl StageFolder {
         Ok((to, known))
     }
 
-    /// A failure with what helps: what the program missed. Keeps the folder.
-    pub fn failure(
+    /// A failure of its program with what helps: what the program missed.
+    pub fn failure(&self, site: &Site<'_>, error: anyhow::Error) -> anyhow::Error {
+        match failed::missed(site.request, &log::tail(&site.request.log)) {
+            Some(missed) => anyhow::anyhow!("{error:#}; {missed}"),
+            None => error,
+        }
+    }
+
+    /// Keeps it in `work` after a failure, with what was taken out of it. Gives the failure.
+    pub fn keep(
         &self,
         site: &Site<'_>,
         error: anyhow::Error,
         launch: &Launch,
         work: &Path,
     ) -> anyhow::Error {
-        let mut message = format!("{error:#}");
-        if let Some(missed) = failed::missed(site.request, &log::tail(&site.request.log)) {
-            message += &format!("; {missed}");
+        match failed::keep(self, site.request, launch, work) {
+            Ok(()) => error,
+            Err(why) => anyhow::anyhow!("{error:#}; its folder could not be kept: {why:#}"),
         }
-        if let Err(error) = failed::keep(self, site.request, launch, work) {
-            message += &format!("; its folder could not be kept: {error:#}");
-        }
-        anyhow::Error::msg(message)
     }
 
     /// What lay in it when the program started: paths relative to it.
