@@ -190,3 +190,34 @@ fn many_predecessors_are_counted() {
         .stderr_has("part[n=29] and 30 more")
         .check();
 }
+
+#[test]
+fn what_changed_in_a_written_file_is_told_by_its_line() {
+    let test = Test::new()
+        .workflow(
+            r#"
+[stages.a]
+run = "cp params.yaml ${outputs.o}"
+files = { "params.yaml" = { train = { epochs = 20, lr = 0.1 } } }
+outputs = { o = "o" }
+"#,
+        )
+        .run("")
+        .ran("a")
+        .check()
+        .edit("epochs = 20", "epochs = 30");
+    let told = |command: &str| {
+        let test = test.beside().flow(command).anyhow().check();
+        test.last().stdout.clone()
+    };
+    let why = told("why flow.toml a");
+    let line = why.lines().find(|line| line.contains("line 2"));
+    let words: Vec<&str> = line.unwrap_or(&why).split_whitespace().collect();
+    assert_eq!(
+        words.join(" "),
+        "file `params.yaml`, line 2 epochs: 20 epochs: 30",
+        "{why}"
+    );
+    let status = told("status flow.toml");
+    assert!(status.contains("epochs: 20 → "), "{status}");
+}

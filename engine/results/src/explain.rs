@@ -245,7 +245,17 @@ pub fn differences(then: &Manifest, now: &Manifest) -> Vec<Difference> {
         add(format!("input `{role}`"), text(then), text(now));
     }
     for (part, then, now) in changed(&then.surroundings, &now.surroundings) {
-        add(part.clone(), then.cloned(), now.cloned());
+        let text = |side: Option<&String>| written(part, side?);
+        let lines = match (text(then), text(now)) {
+            (Some(then), Some(now)) => lines(&then, &now),
+            _ => Vec::new(),
+        };
+        if lines.is_empty() {
+            add(part.clone(), then.cloned(), now.cloned());
+        }
+        for (number, then, now) in lines {
+            add(format!("{part}, line {number}"), then, now);
+        }
     }
     for (name, then, now) in changed(&then.env, &now.env) {
         let text = |value: Option<&Option<String>>| {
@@ -260,6 +270,27 @@ pub fn differences(then: &Manifest, now: &Manifest) -> Vec<Difference> {
         add(format!("output `{role}`"), then.cloned(), now.cloned());
     }
     found
+}
+
+/// The text of a file that is written for a program, where the manifest has it.
+fn written(part: &str, value: &str) -> Option<String> {
+    let is_file = part.starts_with("file `");
+    is_file.then(|| serde_json::from_str(value).ok()).flatten()
+}
+
+/// The lines that differ, by number from 1, between those that two texts begin and end with. None where only breaks of lines
+/// do.
+fn lines(then: &str, now: &str) -> Vec<(usize, Option<String>, Option<String>)> {
+    let (then, now): (Vec<&str>, Vec<&str>) = (then.lines().collect(), now.lines().collect());
+    let same = then.iter().zip(&now).take_while(|(then, now)| then == now);
+    let before = same.count();
+    let (then, now) = (&then[before..], &now[before..]);
+    let same = then.iter().rev().zip(now.iter().rev());
+    let after = same.take_while(|(then, now)| then == now).count();
+    let (then, now) = (&then[..then.len() - after], &now[..now.len() - after]);
+    let line = |side: &[&str], i: usize| side.get(i).map(|line| line.to_string());
+    let all = (0..then.len().max(now.len())).map(|i| (before + i + 1, line(then, i), line(now, i)));
+    all.filter(|(_, then, now)| then != now).collect()
 }
 
 /// What differs in two tables, by name.
@@ -352,6 +383,33 @@ mod tests {
             told(&program(1, "x"), &program(2, "y")),
             ["command \"x\" \"y\"", "value `n` 1 2"]
         );
+    }
+
+    #[test]
+    fn lines_of_written_files_are_compared() {
+        let program = |text: Value| Manifest {
+            kind: "run".into(),
+            surroundings: BTreeMap::from([("file `p`".into(), text.to_string())]),
+            ..manifest(json!({}))
+        };
+        let told = |a: &str, b: &str| told(&program(a.into()), &program(b.into()));
+        assert_eq!(
+            told("a: 1\nb:\n  c: 2\nd: 3\n", "a: 1\nb:\n  c: 4\nd: 3\n"),
+            ["file `p`, line 3   c: 2   c: 4"]
+        );
+        assert_eq!(told("a\nc\n", "a\nb\nc\n"), ["file `p`, line 2 - b"]);
+        assert_eq!(told("a\nb\n", "a\n"), ["file `p`, line 2 b -"]);
+        assert_eq!(told("a", "a\n"), [r#"file `p` "a" "a\n""#]);
+        let long = program(json!("x")).surroundings;
+        let mut digest = program(json!("y"));
+        digest
+            .surroundings
+            .insert("file `p`".into(), "ab".repeat(32));
+        let short = Manifest {
+            surroundings: long,
+            ..digest.clone()
+        };
+        assert_eq!(differences(&short, &digest).len(), 1);
     }
 
     /// Whatever makes another key is told.

@@ -45,6 +45,10 @@ pub struct Manifest {
     pub surroundings: BTreeMap<String, String>,
 }
 
+/// A written file of no more bytes stands in the manifest as it is, so that a difference can be shown; a longer one by its
+/// digest.
+const WRITTEN: usize = 1 << 10;
+
 /// The version of how programs are run. 2: in a folder of their own, by bash.
 const RUN: &str = "2";
 
@@ -203,8 +207,12 @@ fn surroundings(
         parts.insert(format!("place `{}`", input.role), place(plan, input));
     }
     for (path, text) in &program.files {
-        let digest = Digest::of_bytes(text.as_bytes());
-        parts.insert(format!("file `{path}`"), digest.to_string());
+        // In quotes, so that no text is taken for a digest.
+        let value = match text.len() <= WRITTEN {
+            true => Value::from(text.as_str()).to_string(),
+            false => Digest::of_bytes(text.as_bytes()).to_string(),
+        };
+        parts.insert(format!("file `{path}`"), value);
     }
     if let (Command::Shell(_), Some(shell)) = (&program.command, &program.shell) {
         parts.insert("shell".into(), canonical(&Value::from(shell.clone())));
