@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use flow_tests::{Signal, Test, skip};
+use flow_tests::{Signal, Test, binaries, skip};
 
 /// A workflow whose stage runs in a virtual environment of the project.
 const VENV: &str = r#"
@@ -347,8 +347,13 @@ impl Podman {
     }
 
     fn run(&self, test: Test) -> Test {
+        self.with(test.run(""))
+    }
+
+    /// A call that finds the images here.
+    fn with(&self, test: Test) -> Test {
         let settings = self.settings().into_iter();
-        settings.fold(test.run(""), |test, (name, value)| test.env(name, value))
+        settings.fold(test, |test, (name, value)| test.env(name, value))
     }
 
     fn workflow(&self, rest: &str) -> String {
@@ -463,4 +468,42 @@ environment = "box"
         podman.run(test).ran("s").check();
     }
     assert_eq!(podman.call(&["ps", "--all", "--quiet"]), "");
+}
+
+#[test]
+fn a_stage_in_a_container_is_debugged_at_the_terminal() {
+    let Some(podman) = Podman::new() else {
+        return;
+    };
+    let stage = r#"
+[stages.s]
+run = ["sh", "-c", "if [ -t 0 ]; then echo terminal; else echo none; fi; touch o"]
+outputs = { o = "o" }
+environment = "box"
+"#;
+    let test = Test::new().workflow(&podman.workflow(stage));
+    let debug = |more: &[&str]| {
+        let spawn =
+            "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        let output = Command::new("python3")
+            .args(["-c", spawn])
+            .arg(binaries::find("flow"))
+            .args(["debug", "flow.toml", "s"])
+            .args(more)
+            .envs(podman.settings())
+            .current_dir(test.path(""))
+            .output()
+            .unwrap();
+        let seen = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+        assert!(output.status.success(), "{seen}");
+        seen
+    };
+    assert_eq!(debug(&[]), "terminal\n");
+    // A command in its place runs where it does.
+    let seen = debug(&["--", "sh", "-c", "test -t 0 && pwd && test ! -e /usr/lib"]);
+    assert_eq!(seen, "/tmp/flow-stage\n");
+    // Without a terminal there is none.
+    let test = test.beside().flow("debug flow.toml s");
+    let test = podman.with(test).stdout("none\n").check();
+    podman.run(test).ran("s").check();
 }

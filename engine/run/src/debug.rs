@@ -41,6 +41,7 @@ pub fn debug(
         results: store,
         share: &share,
         stop: &stop,
+        terminal: Some(instead),
     };
     // In the store, so that inputs are linked and not copied.
     let around = store.root().join("tmp");
@@ -62,26 +63,15 @@ pub fn debug(
         bail!("it was interrupted");
     };
     let mut launch = prepared.launch.clone();
-    launch.at_terminal = true;
-    if let Some(term) = std::env::var_os("TERM") {
-        launch.environment.push(("TERM".into(), term));
-    }
-    if matches!(request.task, Task::Kind { .. }) {
-        launch.environment.push((DEBUG.into(), "1".into()));
-    }
     let mut input = None;
-    match instead {
-        [program, arguments @ ..] => {
-            launch.program.clone_from(program);
-            launch.arguments = arguments.to_vec();
-        }
-        [] => {
-            if let Some(text) = &prepared.input {
-                let mut file = tempfile::tempfile_in(work.path())?;
-                file.write_all(text)?;
-                file.rewind()?;
-                input = Some(file.into());
-            }
+    if let Task::Kind { .. } = request.task {
+        launch.take_terminal(instead);
+        launch.environment.push((DEBUG.into(), "1".into()));
+        if let (true, Some(text)) = (instead.is_empty(), &prepared.input) {
+            let mut file = tempfile::tempfile_in(work.path())?;
+            file.write_all(text)?;
+            file.rewind()?;
+            input = Some(file.into());
         }
     }
     process::at_terminal(&launch, input)

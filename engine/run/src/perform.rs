@@ -71,6 +71,7 @@ pub fn perform(
             results: &results,
             share,
             stop,
+            terminal: None,
         };
         let mut result = site.attempt(tell);
         for retry in 1..=request.retries {

@@ -1,5 +1,6 @@
 //! Where a request is carried out.
 
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flow_cache::Store;
@@ -17,6 +18,8 @@ pub(super) struct Site<'a> {
     pub share: &'a Share,
     /// Set to end it.
     pub stop: &'a AtomicBool,
+    /// For a stage at the terminal: the command that takes the place of its own, empty for its own. None in a run.
+    pub terminal: Option<&'a [OsString]>,
 }
 
 impl Site<'_> {

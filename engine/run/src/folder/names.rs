@@ -75,6 +75,9 @@ pub fn launch(site: &Site<'_>, program: &Program, folder: &StageFolder) -> Resul
     if let Some(given) = site.share.given() {
         launch.environment.push((SHARE.into(), given.into()));
     }
+    if let Some(instead) = site.terminal {
+        launch.take_terminal(instead);
+    }
     Ok(launch)
 }
 

@@ -103,6 +103,18 @@ impl Launch {
         }
     }
 
+    /// The command at the terminal; where `instead` is not empty that command in its place.
+    pub fn take_terminal(&mut self, instead: &[OsString]) {
+        self.at_terminal = true;
+        if let Some(term) = std::env::var_os("TERM") {
+            self.environment.push(("TERM".into(), term));
+        }
+        if let [program, arguments @ ..] = instead {
+            self.program.clone_from(program);
+            self.arguments = arguments.to_vec();
+        }
+    }
+
     /// A program with flow's own variables.
     pub fn with_own_environment(program: impl Into<OsString>) -> Launch {
         Launch {

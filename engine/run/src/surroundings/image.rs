@@ -1,6 +1,7 @@
 //! Container images by digest, run by podman, docker or apptainer.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{IsTerminal, stdin, stdout};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -69,6 +70,7 @@ pub(super) fn enter(
 ) -> Result<Launch, Problem> {
     let mut boxed = Launch::with_own_environment(engine);
     boxed.held = launch.held;
+    boxed.at_terminal = launch.at_terminal;
     boxed.folder = "/".into();
     let gpus = launch.environment.iter();
     let has_gpus = gpus
@@ -128,6 +130,10 @@ pub(super) fn enter(
         let kept = ["run", "--rm", "--interactive", "--init", "--workdir"];
         add(&kept.map(word));
         add(&[folder]);
+        // What apptainer starts has flow's own terminal anyway.
+        if launch.at_terminal && stdin().is_terminal() && stdout().is_terminal() {
+            add(&[word("--tty")]);
+        }
         if let (Some(work), "podman") = (work, engine) {
             let name = Digest::of_bytes(work.as_os_str().as_encoded_bytes());
             let name = format!("flow-{name}");
