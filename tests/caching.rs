@@ -1,5 +1,8 @@
 //! What runs again after which change, and what does not.
 
+use std::fs;
+use std::path::Path;
+
 use flow_tests::{Test, store};
 
 /// Two stages in a row and one beside them; each notes its start. The word is left out of `upper`'s key.
@@ -406,5 +409,38 @@ fn a_failed_stage_is_not_cached() {
         .ran("upper")
         .cached("copy tagged other")
         .starts("upper")
+        .check();
+}
+
+/// The store is one that flow 0.1.0 wrote, without its blobs: two results of `sh`.
+#[test]
+fn what_bash_reads_otherwise_than_sh_is_told_once_after_an_upgrade() {
+    let mut test = Test::new().workflow(
+        r#"
+[stages.a]
+run = 'echo "a\tb" > ${outputs.o}'
+outputs = { o = "o" }
+
+[stages.b]
+run = "printf 'x\\n' > ${outputs.o}"
+outputs = { o = "o" }
+"#,
+    );
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("old_store");
+    for path in store::files(&old) {
+        let name = path.strip_prefix(&old).unwrap().display().to_string();
+        test = test.file(&format!(".flow/{name}"), fs::read(&path).unwrap());
+    }
+    let test = test
+        .run("")
+        .ran("a b")
+        .stderr_has("warning: a: its lines were run by `sh`, and bash runs them now")
+        .check();
+    assert_eq!(test.last().stderr.matches("warning").count(), 1);
+    // A result of bash is there now.
+    test.edit("a\\tb", "a\\tc")
+        .run("")
+        .ran("a")
+        .cached("b")
         .check();
 }
