@@ -38,6 +38,15 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// A component of a mixture has collapsed.
+    #[error(
+        "a mixture of {k} component(s) failed: the covariance of one has no inverse, as where its rows are too few, equal, or lie in \
+         a plane; take fewer components, raise the regularization (reg_covar), choose a covariance of fewer numbers, or scale the values"
+    )]
+    Collapsed {
+        /// The number of components.
+        k: usize,
+    },
     /// Two arrays that belong together differ in length.
     #[error("{what} has {got} row(s) where {wanted} are wanted")]
     Length {

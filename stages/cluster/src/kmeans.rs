@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result, check_points};
 use crate::random::Stream;
-use crate::simd::vectorize;
+use crate::simd::{LANES, lanes, vectorize};
 
 /// k-means: Lloyd's algorithm from several greedy k-means++ starts (Arthur, Vassilvitskii 2007), of which the one of least
 /// inertia is kept. In f64; the same for every number of threads.
@@ -163,29 +163,20 @@ impl Run {
 struct Rows<'a> {
     values: &'a [f64],
     d: usize,
-    /// Coordinates, axis by axis for each [`LANES`] rows: what is beyond the last row is 0.
+    /// Coordinates, as [`lanes`] lays them out.
     columns: Vec<[f64; LANES]>,
 }
 
-/// Rows whose distances are computed side by side.
-const LANES: usize = 8;
-/// Centers that such rows are compared with at once.
+/// Centers that [`LANES`] rows are compared with at once.
 const CENTERS: usize = 4;
 
 impl<'a> Rows<'a> {
     fn new(values: &'a [f64], d: usize) -> Self {
-        let columns = (values.par_chunks(LANES * d))
-            .flat_map_iter(|rows| {
-                (0..d).map(move |axis| {
-                    let mut column = [0.0; LANES];
-                    for (into, row) in column.iter_mut().zip(rows.chunks_exact(d)) {
-                        *into = row[axis];
-                    }
-                    column
-                })
-            })
-            .collect();
-        Rows { values, d, columns }
+        Rows {
+            values,
+            d,
+            columns: lanes(values, d),
+        }
     }
 
     fn len(&self) -> usize {

@@ -4,13 +4,16 @@
 //! for every number of threads:
 //!
 //! - [`Umap`], [`Pca`]: dimension reduction
-//! - [`Hdbscan`]: density-based clusters, with soft membership; [`KMeans`]
+//! - [`Hdbscan`]: density-based clusters, with soft membership; [`KMeans`]; [`GaussianMixture`]; [`George`],
+//!   which searches for the number of clusters
 //! - [`scores`]: silhouette, ARI, NMI, AMI, cluster accuracy, trustworthiness
 //!
 //! [`plugin`] lists the stage kinds, which do the same for each coarse class of a data set.
 
 mod dense;
 mod error;
+pub mod george;
+mod gmm;
 pub mod hdbscan;
 mod kmeans;
 mod knn;
@@ -23,6 +26,8 @@ mod umap;
 mod views;
 
 pub use error::{Error, Result};
+pub use george::George;
+pub use gmm::{Covariance, GaussianMixture, Mixture};
 pub use hdbscan::{Clusters, Hdbscan};
 pub use kmeans::{KMeans, Partition};
 pub use knn::{EXACT_ROWS, LEAST_RECALL, Metric, Search};

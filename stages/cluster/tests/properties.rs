@@ -5,7 +5,10 @@
 mod reference;
 
 use flow_stages_cluster::hdbscan::{Selection, soft_labels};
-use flow_stages_cluster::{Hdbscan, KMeans, Metric, Pca, Search, Umap, scores};
+use flow_stages_cluster::{
+    Covariance, Error, GaussianMixture, George, Hdbscan, KMeans, Metric, Pca, Search, Umap, george,
+    scores,
+};
 use ndarray::{Array1, Array2, Axis, array};
 use proptest::prelude::*;
 use reference::load;
@@ -111,6 +114,64 @@ proptest! {
             prop_assert!(there <= 1.0 + 1e-9);
             prop_assert!((score(a.view(), a.view()).unwrap() - 1.0).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn mixtures_give_probabilities_or_say_that_they_collapsed(
+        points in points(), k in 1usize..6, shape in 0usize..4, added in prop_oneof![Just(0.0), Just(1e-6), Just(0.1)]
+    ) {
+        let shape = [Covariance::Full, Covariance::Tied, Covariance::Diagonal, Covariance::Spherical][shape];
+        let mixture = GaussianMixture::new(k.min(points.nrows())).covariance(shape).starts(2).regularization(added);
+        let found = match mixture.fit(points.view()) {
+            Ok(found) => found,
+            Err(error) => {
+                prop_assert!(matches!(error, Error::Collapsed { .. }), "{error}");
+                return Ok(());
+            }
+        };
+        for row in found.membership.outer_iter() {
+            prop_assert!(row.iter().all(|x| (0.0..=1.0 + 1e-9).contains(x)), "{row}");
+            prop_assert!((row.sum() - 1.0).abs() < 1e-9);
+        }
+        prop_assert!(found.means.iter().chain(&found.covariances).all(|x| x.is_finite()));
+        prop_assert!([found.log_likelihood, found.bic(), found.aic()].iter().all(|x| x.is_finite()));
+        let firsts: Vec<_> = (0..found.clusters as i32)
+            .map(|label| found.labels.iter().position(|&l| l == label).unwrap())
+            .collect();
+        prop_assert!(firsts.is_sorted());
+        prop_assert!(found.labels.iter().all(|&label| (label as usize) < found.clusters));
+    }
+
+    #[test]
+    fn a_mixture_never_becomes_less_likely_by_a_step(seed in 0u64..500, k in 1usize..5, n in 40usize..120) {
+        let points = clumps(n, 3, seed);
+        let labels: Array1<i32> = (0..n).map(|row| (row % k) as i32).collect();
+        let mut before = f64::NEG_INFINITY;
+        for steps in 1..8 {
+            let mixture = GaussianMixture::new(k).iterations(steps).tolerance(0.0).regularization(0.0);
+            let found = mixture.fit_from(points.view(), labels.view()).unwrap();
+            prop_assert!(found.log_likelihood >= found.lower_bound - 1e-9);
+            prop_assert!(found.lower_bound >= before - 1e-9, "{steps}: {} after {before}", found.lower_bound);
+            before = found.lower_bound;
+        }
+    }
+
+    #[test]
+    fn george_labels_any_points(points in points(), mixture in any::<bool>(), factor in 1usize..4) {
+        let model = if mixture { george::Model::Mixture } else { george::Model::KMeans };
+        let search = George::new(model, 4).factor(factor).starts(1);
+        let found = match search.fit(points.view()) {
+            Ok(found) => found,
+            Err(error) => {
+                prop_assert!(matches!(error, Error::Collapsed { .. }), "{error}");
+                return Ok(());
+            }
+        };
+        let count = found.centers.nrows() as i32;
+        prop_assert!(found.labels.iter().all(|label| (0..count).contains(label)));
+        prop_assert!((0..count).all(|label| found.labels.iter().any(|&l| l == label)));
+        prop_assert!(found.centers.iter().all(|x| x.is_finite()));
+        prop_assert!(found.chosen.is_some() || count == 1);
     }
 
     #[test]

@@ -14,5 +14,6 @@ mod trust;
 
 pub use agreement::{accuracy, adjusted_mutual_info, adjusted_rand, normalized_mutual_info};
 pub use sample::Estimate;
+pub(crate) use silhouette::sampled_silhouettes;
 pub use silhouette::{sampled_silhouette, silhouette, silhouettes};
 pub use trust::{sampled_trustworthiness, trustworthiness};

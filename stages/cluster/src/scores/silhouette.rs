@@ -30,6 +30,21 @@ pub fn sampled_silhouette(
     seed: u64,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Option<Estimate>> {
+    let found = sampled_silhouettes(points, labels, rows, seed, progress)?;
+    Ok(found.map(|(_, values)| Estimate::of(&values, points.nrows())))
+}
+
+/// The rows that [`sampled_silhouette`] draws, ascending, and the silhouette of each. None where it gives none.
+///
+/// # Errors
+/// As [`sampled_silhouette`].
+pub(crate) fn sampled_silhouettes(
+    points: ArrayView2<f64>,
+    labels: ArrayView1<i32>,
+    rows: usize,
+    seed: u64,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<Option<(Vec<usize>, Vec<f64>)>> {
     if rows < 2 {
         let rule = "a sample has at least 2 rows";
         return Err(Error::parameter("the number of rows", rows, rule));
@@ -42,7 +57,7 @@ pub fn sampled_silhouette(
     }
     let chosen = draw(n, rows, &mut Stream::new(seed, 6));
     let values = groups.silhouettes(points, &chosen, progress);
-    Ok(Some(Estimate::of(&values, n)))
+    Ok(Some((chosen, values)))
 }
 
 /// The silhouette of each row `[n]`: (b - a) / max(a, b), with a the mean distance to the others of its own label, and b

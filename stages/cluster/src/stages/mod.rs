@@ -2,19 +2,26 @@
 //!
 //! - `select`: the rows of lowest uncertainty
 //! - `umap`, `pca`: dimension reduction
-//! - `hdbscan`, `kmeans`: clustering
+//! - `hdbscan`, `kmeans`, `gmm`, `george`: clustering; `partition`: what the last three of them write; `count`: the
+//!   parameter `k`
+//! - `shuffle_labels`: a control for it
 //! - `score`: scores of a clustering
 //! - `classes`: the rows of each coarse class, which all of them work on; `report`: their metrics;
 //!   `memory`: whether there is enough
 
 pub(crate) mod classes;
+mod count;
+mod george;
+mod gmm;
 mod hdbscan;
 mod kmeans;
 mod memory;
+mod partition;
 mod pca;
 mod report;
 mod score;
 mod select;
+mod shuffle_labels;
 mod umap;
 
 use flow_stage::Plugin;
@@ -28,6 +35,9 @@ pub fn plugin() -> Plugin {
         .stage::<pca::Pca>()
         .stage::<hdbscan::Hdbscan>()
         .stage::<kmeans::KMeans>()
+        .stage::<gmm::Gmm>()
+        .stage::<george::George>()
+        .stage::<shuffle_labels::ShuffleLabels>()
         .stage::<score::Score>()
 }
 

@@ -19,7 +19,7 @@ fn every_kind_takes_every_type_of_number() {
     let folder = Folder::new();
     let labels: Array1<u8> = (0..90).map(|row| row % 3).collect();
     write(&folder.path("labels.npy"), &labels).unwrap();
-    let cases: [Case; 5] = [
+    let cases: [Case; 8] = [
         (
             "umap",
             json!({"n_neighbors": 10, "n_components": 2}),
@@ -42,6 +42,24 @@ fn every_kind_takes_every_type_of_number() {
             "kmeans",
             json!({"k": 2}),
             &[("embedding", "x.npy")],
+            &["labels", "metrics"],
+        ),
+        (
+            "gmm",
+            json!({"k": 2}),
+            &[("embedding", "x.npy")],
+            &["labels", "membership", "metrics"],
+        ),
+        (
+            "george",
+            json!({"max_k": 4}),
+            &[("embedding", "x.npy")],
+            &["labels", "search", "metrics"],
+        ),
+        (
+            "shuffle-labels",
+            json!({"how": "even"}),
+            &[("labels", "labels.npy")],
             &["labels", "metrics"],
         ),
         (
@@ -117,7 +135,7 @@ fn put(folder: &Folder, numbers: &Array2<u8>, name: &str) {
 fn refusal(folder: &Folder, kind: &str, more: &[(&str, &str)]) -> String {
     let (role, parameters) = match kind {
         "umap" | "pca" => ("features", json!({})),
-        "kmeans" => ("embedding", json!({"k": 2})),
+        "kmeans" | "gmm" => ("embedding", json!({"k": 2})),
         _ => ("embedding", json!({})),
     };
     let inputs = [&[(role, "x.npy")], more].concat();
@@ -141,7 +159,7 @@ fn numbers_that_do_not_fit_are_shown_short_and_with_their_row() {
         );
     }
     // The row is that of the array, not of its class.
-    for kind in ["hdbscan", "kmeans"] {
+    for kind in ["hdbscan", "kmeans", "gmm", "george"] {
         let error = refusal(&folder, kind, &[("data", "data")]);
         assert!(
             error.contains(
@@ -190,7 +208,7 @@ fn numbers_that_do_not_fit_are_shown_short_and_with_their_row() {
 fn an_array_of_other_dimensions_is_told_how_to_mend() {
     let folder = Folder::new();
     write(&folder.path("x.npy"), &Array1::<f64>::zeros(12)).unwrap();
-    for kind in ["umap", "pca", "hdbscan", "kmeans"] {
+    for kind in ["umap", "pca", "hdbscan", "kmeans", "gmm", "george"] {
         let error = refusal(&folder, kind, &[]);
         assert!(
             error.contains("x.npy has the shape (12,): that is 1 dimension, and 2 are wanted: [n, d], a row for each sample. In NumPy: x.reshape(len(x), -1)"),
@@ -210,6 +228,8 @@ fn warnings(folder: &Folder, kind: &str, parameters: Value) -> Vec<String> {
     let outputs: &[&str] = match kind {
         "umap" | "pca" => &["embedding"],
         "kmeans" => &["labels", "metrics"],
+        "gmm" => &["labels", "membership"],
+        "george" => &["labels", "search"],
         _ => &HDBSCAN,
     };
     folder
@@ -258,6 +278,31 @@ fn a_parameter_that_makes_no_sense_beside_the_data_is_named_with_it() {
             "class all: k is 10, and each of its 10 row(s) is a cluster of its own",
         ),
         (
+            "gmm",
+            json!({"k": 10}),
+            "class all: k is 10, and it has 10 row(s): no more than one for each component",
+        ),
+        (
+            "gmm",
+            json!({"k": 4}),
+            "class all: the mixture has 39 free numbers, and its 10 row(s) have 30: reduce the columns first, or choose covariance = \"diag\"",
+        ),
+        (
+            "gmm",
+            json!({"k": 3, "max_iter": 1}),
+            "class all: the best start had not settled after max_iter = 1 step(s)",
+        ),
+        (
+            "george",
+            json!({"model": "kmeans", "max_k": 10}),
+            "class all: max_k is 10, and it has 10 row(s): fewer clusters than rows are tried",
+        ),
+        (
+            "george",
+            json!({"model": "kmeans", "max_k": 3}),
+            "class all: the best silhouette is that of max_k = 3: a greater max_k may find a better one",
+        ),
+        (
             "umap",
             json!({"n_neighbors": 10, "n_components": 2}),
             "class all: n_neighbors is cut from 10 to 9: there are 10 points",
@@ -289,6 +334,8 @@ fn a_parameter_that_makes_no_sense_beside_the_data_is_named_with_it() {
     for (kind, parameters) in [
         ("hdbscan", json!({"min_cluster_size": 3, "min_samples": 1})),
         ("kmeans", json!({"k": 3})),
+        ("gmm", json!({"k": 3, "covariance": "diag"})),
+        ("george", json!({"model": "kmeans", "max_k": 4})),
         ("umap", json!({"n_neighbors": 5, "n_components": 2})),
         ("pca", json!({"n_components": 3})),
     ] {
@@ -318,6 +365,18 @@ fn a_parameter_that_makes_no_sense_beside_the_data_is_named_with_it() {
     assert_eq!(
         found,
         ["class all: k is 3, and its 10 row(s) make 1 cluster(s): too few of them differ"]
+    );
+    let found = warnings(&folder, "gmm", json!({"k": 3}));
+    assert_eq!(
+        found,
+        [
+            "class all: k is 3, and 1 component(s) are the most probable one of any row: the others are no fine labels"
+        ]
+    );
+    let found = warnings(&folder, "george", json!({}));
+    assert_eq!(
+        found[0],
+        "class all: its 10 row(s) make no two clusters that a silhouette can judge; the class is one fine label"
     );
     write(
         &folder.path("x.npy"),

@@ -4,6 +4,7 @@
 
 mod folder;
 mod inputs;
+mod neighbours;
 mod views;
 
 use std::process::Command;
@@ -212,7 +213,7 @@ fn every_stage_gives_the_same_bytes_for_any_number_of_threads() {
         (draw(at) + draw(at + 1) + draw(at + 2) + clump) as f32
     });
     write(&folder.path("features.npy"), &features).unwrap();
-    let cases: [Case; 7] = [
+    let cases: [Case; 11] = [
         (
             "umap",
             json!({}),
@@ -250,6 +251,30 @@ fn every_stage_gives_the_same_bytes_for_any_number_of_threads() {
             &["labels", "metrics"],
         ),
         (
+            "gmm",
+            json!({"k": 7, "covariance": "diag", "silhouette_rows": 1000}),
+            &[("embedding", "reduced.npy")],
+            &["labels", "membership", "metrics"],
+        ),
+        (
+            "gmm",
+            json!({"k": 5, "n_init": 2}),
+            &[("embedding", "features.npy")],
+            &["labels", "membership", "metrics"],
+        ),
+        (
+            "george",
+            json!({"max_k": 4, "silhouette_rows": 500}),
+            &[("embedding", "features.npy")],
+            &["labels", "search", "metrics"],
+        ),
+        (
+            "shuffle-labels",
+            json!({}),
+            &[("labels", "labels.npy")],
+            &["labels", "metrics"],
+        ),
+        (
             "score",
             json!({"silhouette_rows": 1000}),
             &[("embedding", "reduced.npy"), ("labels", "labels.npy")],
@@ -268,7 +293,9 @@ fn every_stage_gives_the_same_bytes_for_any_number_of_threads() {
                 .collect();
             if kind != "score" {
                 bytes.push(folder.bytes("view.out/view.json"));
-                bytes.push(folder.bytes("view.out/points-0.json"));
+                if kind != "shuffle-labels" {
+                    bytes.push(folder.bytes("view.out/points-0.json"));
+                }
             }
             assert!(
                 *first.get_or_insert_with(|| bytes.clone()) == bytes,
@@ -467,7 +494,7 @@ fn every_headline_is_among_the_metrics() {
         let name = kind["name"].as_str().unwrap();
         let headline = kind["headline"].as_array().cloned().unwrap_or_default();
         let parameters = match name {
-            "kmeans" => json!({"k": 2}),
+            "kmeans" | "gmm" => json!({"k": 2}),
             "hdbscan" => json!({"min_cluster_size": 25}),
             "umap" | "pca" => json!({"n_components": 2}),
             _ => json!({}),
@@ -518,7 +545,17 @@ fn every_page_describes_its_parameters() {
             .iter()
             .map(|kind| kind["name"].as_str().unwrap())
             .collect::<Vec<_>>(),
-        ["select", "umap", "pca", "hdbscan", "kmeans", "score"]
+        [
+            "select",
+            "umap",
+            "pca",
+            "hdbscan",
+            "kmeans",
+            "gmm",
+            "george",
+            "shuffle-labels",
+            "score"
+        ]
     );
     for kind in kinds {
         let Some(properties) = kind["parameters"]["properties"].as_object() else {

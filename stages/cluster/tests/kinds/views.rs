@@ -128,6 +128,12 @@ fn clusterings_show_points_images_and_the_truth() {
             json!({"k": {"round": 2, "flat": 3}}),
             &["labels", "metrics"][..],
         ),
+        (
+            "gmm",
+            json!({"k": {"round": 2, "flat": 3}}),
+            &["labels", "membership"][..],
+        ),
+        ("george", json!({"max_k": 4}), &["labels", "search"][..]),
     ] {
         folder.run(kind, parameters, &inputs, outputs).unwrap();
         let labels = folder.labels("labels.out");
@@ -161,10 +167,10 @@ fn clusterings_show_points_images_and_the_truth() {
             _ => None,
         });
         let gallery = gallery.unwrap();
-        let anchor = if kind == "kmeans" {
-            "its centre"
-        } else {
+        let anchor = if kind == "hdbscan" {
             "its exemplars"
+        } else {
+            "its centre"
         };
         assert_eq!(gallery.groups.len(), 10);
         for (number, group) in gallery.groups.iter().enumerate() {
