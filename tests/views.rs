@@ -171,6 +171,59 @@ fn of_sort<'a>(items: &'a [Value], sort: &str) -> Vec<&'a Value> {
     items.iter().filter(|item| item["type"] == sort).collect()
 }
 
+/// What others do in the place of HDBSCAN, and a network that learns labels dealt out at random.
+const NEIGHBOURS: &str = "[stages.mixed]
+uses = 'gmm'
+inputs = { embedding = 'umap', data = 'data', mask = 'certain' }
+with = { k = 3, covariance = 'diag' }
+[stages.searched]
+uses = 'george'
+inputs = { embedding = 'umap', data = 'data', mask = 'certain' }
+with = { max_k = 6 }
+[stages.dealt]
+uses = 'shuffle-labels'
+inputs = { labels = 'searched', data = 'data' }
+[stages.compared]
+uses = 'score'
+inputs = { labels = 'dealt', embedding = 'umap', data = 'data' }
+[stages.learned]
+uses = 'multihead'
+inputs = { data = 'data', labels = 'dealt' }
+with = { arch = 'cnn', width = 4, lr = 0.05, batch_size = 32, epochs = { min = 1, max = 1 }, threads = 1 }
+";
+
+#[test]
+fn the_neighbours_of_the_method_stand_in_the_place_of_hdbscan() {
+    let added = "mixed searched dealt compared learned";
+    let test = Test::new()
+        .workflow(&format!("{METHOD}{NEIGHBOURS}"))
+        .run("")
+        .may_warn()
+        .ran(&format!("{STAGES} {added}"))
+        .check();
+    let numbers =
+        |stage: &str| -> Value { serde_json::from_slice(&test.output(stage, "metrics")).unwrap() };
+    let (found, dealt) = (numbers("searched"), numbers("dealt"));
+    assert_eq!(found["clusters"], dealt["clusters"]);
+    assert_eq!(found["clusters"], numbers("compared")["clusters"]);
+    // Clusters of an embedding hold together, random labels do not.
+    let silhouette = |numbers: &Value| numbers["silhouette"].as_f64().unwrap();
+    assert!(silhouette(&found) > 0.2, "{found}");
+    assert!(silhouette(&numbers("compared")) < 0.1);
+    assert!(dealt["ari"].as_f64().unwrap() < 0.1, "{dealt}");
+    let only = "--only mixed --only searched --only dealt --only compared";
+    let test = test
+        .run(&format!("--check 1 --threads 1,2 {only}"))
+        .stages("identical", "mixed searched dealt compared")
+        .check();
+    let (test, items) = view(test, "mixed");
+    assert!(titles(&items).contains(&"Images of each label"));
+    let (test, items) = view(test, "searched");
+    assert_eq!(of_sort(&items, "points").len(), 2);
+    let (_, items) = view(test, "dealt");
+    assert_eq!(titles(&items), ["Labels dealt out at random"]);
+}
+
 #[test]
 fn every_kind_of_the_method_shows_what_it_found() {
     let test = Test::new()
