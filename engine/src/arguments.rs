@@ -7,6 +7,7 @@ use flow_cache::Store;
 use flow_plan::workflow::Overrides;
 
 use crate::failure::{Failure, wrong};
+use crate::view::json::Told;
 
 #[derive(Args)]
 pub struct WorkflowArguments {
@@ -156,4 +157,15 @@ pub struct RunArguments {
     /// Print one JSON object a line: each stage that ends, then the run.
     #[arg(long)]
     pub json: bool,
+    /// With --json: print all that the run tells as it happens, progress and figures too.
+    #[arg(long, requires = "json", conflicts_with_all = ["check", "dry_run"])]
+    pub events: bool,
+}
+
+impl RunArguments {
+    /// What `--json` prints; none without.
+    pub fn told(&self) -> Option<Told> {
+        self.json
+            .then_some(if self.events { Told::All } else { Told::Ends })
+    }
 }

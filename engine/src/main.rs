@@ -19,6 +19,7 @@ use arguments::{RunArguments, StoreArguments, WorkflowArguments};
 use commands::cache::CacheCommand;
 use commands::compare::CompareArguments;
 use commands::export::ExportArguments;
+use commands::get;
 use commands::new::Template;
 use commands::report::ReportArguments;
 use commands::show::ShowArguments;
@@ -115,6 +116,8 @@ enum Command {
         /// Where to; by default STAGE.OUTPUT in the current folder.
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        form: get::Form,
     },
     /// Runs a stage at the terminal, in a folder as it begins with; keeps nothing of it.
     #[command(
@@ -279,7 +282,8 @@ fn main() -> ExitCode {
             workflow,
             artifact,
             output,
-        } => commands::get::get(&workflow, &artifact, output),
+            form,
+        } => get::get(&workflow, &artifact, output, &form),
         Command::Debug {
             workflow,
             stage,

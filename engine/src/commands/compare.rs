@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Parser};
 use flow_cache::{Key, Lookup, Store};
 use flow_plan::plan::{self, plain_text};
 use flow_plan::workflow::{node, selectors};
@@ -25,7 +25,7 @@ use crate::view;
 /// What is compared.
 #[derive(Args)]
 pub struct CompareArguments {
-    /// A run, or a workflow file as it stands now; with a point of its sweep in brackets
+    /// A run, or a workflow file as it stands now; with a point of its sweep in brackets, or with options of its own, in quotes
     #[arg(value_name = "RUN|WORKFLOW[[AXIS=VALUE,…]]")]
     a: String,
     /// Another one.
@@ -41,13 +41,24 @@ pub struct CompareArguments {
     json: bool,
 }
 
+/// A workflow file with options of its own, which are written behind it as for a shell.
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct OptionsOfASide {
+    what: String,
+    #[command(flatten)]
+    overrides: OverrideArguments,
+}
+
 /// One side, as it is written.
 struct Written<'a> {
     text: &'a str,
     /// A run's name, or a file's.
-    what: &'a str,
+    what: String,
+    /// What is laid over the file, for both sides and for this one.
+    overrides: OverrideArguments,
     /// Between the brackets; nothing without.
-    point: Option<&'a str>,
+    point: Option<String>,
     /// Axis and value.
     selectors: Vec<(String, String)>,
 }
@@ -57,13 +68,15 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
     let [a, b] = [&arguments.a, &arguments.b].map(|text| written(text, arguments));
     let (a, b) = (a?, b?);
     // A run lies in the store of the workflow that it is compared with.
-    let mut files = [&a, &b].into_iter().filter(|side| !past::is_run(side.what));
+    let mut files = [&a, &b]
+        .into_iter()
+        .filter(|side| !past::is_run(&side.what));
     let store = StoreArguments {
-        workflow: files.next().map(|side| PathBuf::from(side.what)),
+        workflow: files.next().map(|side| PathBuf::from(&side.what)),
         store: arguments.store.clone(),
     };
     let side = |written: &Written<'_>| {
-        if past::is_run(written.what) {
+        if past::is_run(&written.what) {
             run_side(&store.open()?, written)
         } else {
             workflow_side(arguments, written)
@@ -83,11 +96,21 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
 
 fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t>, Failure> {
     let is_one = |what: &str| past::is_run(what) || Path::new(what).exists();
+    let options = match shlex::split(text) {
+        Some(words) if !is_one(text) && words.iter().any(|word| word.starts_with("--")) => {
+            Some(options_of(text, &words)?)
+        }
+        _ => None,
+    };
+    let (whole, overrides) = match options {
+        Some(own) => (own.what, both(&arguments.overrides, own.overrides)),
+        None => (text.to_string(), arguments.overrides.clone()),
+    };
     // A file's name may have brackets in it.
-    let mut ends = text.match_indices('[').map(|(at, _)| at);
-    let (what, point) = match ends.find(|&at| text.ends_with(']') && is_one(&text[..at])) {
-        Some(at) if !is_one(text) => (&text[..at], Some(&text[at + 1..text.len() - 1])),
-        _ => (text, None),
+    let mut ends = whole.match_indices('[').map(|(at, _)| at);
+    let (what, point) = match ends.find(|&at| whole.ends_with(']') && is_one(&whole[..at])) {
+        Some(at) if !is_one(&whole) => (&whole[..at], Some(&whole[at + 1..whole.len() - 1])),
+        _ => (whole.as_str(), None),
     };
     if !is_one(what) {
         return Err(wrong(format!(
@@ -107,12 +130,44 @@ fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t
             ))
         })?,
     };
+    if past::is_run(what) && whole != text {
+        return Err(wrong(format!(
+            "`{}`: a run is as it was; options are for workflow files",
+            view::plain(text)
+        )));
+    }
     Ok(Written {
         text,
-        what,
-        point,
+        what: what.into(),
+        overrides,
+        point: point.map(String::from),
         selectors,
     })
+}
+
+fn options_of(text: &str, words: &[String]) -> Result<OptionsOfASide, Failure> {
+    OptionsOfASide::try_parse_from(words).map_err(|error| {
+        let error = error.render().to_string();
+        let first = error.lines().next().unwrap_or_default();
+        wrong(format!(
+            "`{}`: {}",
+            view::plain(text),
+            first.trim_start_matches("error: ")
+        ))
+    })
+}
+
+/// What is laid over both sides, and over it what is laid over one.
+fn both(common: &OverrideArguments, own: OverrideArguments) -> OverrideArguments {
+    let one_after_the_other = |common: &[String], own: Vec<String>| [common, &own].concat();
+    OverrideArguments {
+        set: one_after_the_other(&common.set, own.set),
+        variant: one_after_the_other(&common.variant, own.variant),
+        params: own.params.or_else(|| common.params.clone()),
+        sweep: one_after_the_other(&common.sweep, own.sweep),
+        seeds: own.seeds.or_else(|| common.seeds.clone()),
+        point: one_after_the_other(&common.point, own.point),
+    }
 }
 
 impl Written<'_> {
@@ -148,7 +203,7 @@ impl Written<'_> {
 
 /// What an earlier run came to.
 fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
-    let run = PastRun::open(store, written.what)?.ok_or_else(|| no_run(store, written.what))?;
+    let run = PastRun::open(store, &written.what)?.ok_or_else(|| no_run(store, &written.what))?;
     let mut stages = Vec::new();
     // Stages end in an order that differs from run to run: here they stand after all that they read from, then by name.
     let mut depths: HashMap<Key, usize> = HashMap::new();
@@ -203,6 +258,7 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
     written.add_point(&mut params);
     let point = written
         .point
+        .as_ref()
         .map_or(String::new(), |point| format!(" at {point}"));
     Ok(Side {
         name: format!(
@@ -219,10 +275,10 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
 
 /// What of a workflow, or of a point of its sweep, is in the store now.
 fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<Side, Failure> {
-    let mut overrides = arguments.overrides.clone();
-    overrides.point.extend(written.point.map(String::from));
+    let mut overrides = written.overrides.clone();
+    overrides.point.extend(written.point.clone());
     let workflow = WorkflowArguments {
-        workflow: PathBuf::from(written.what),
+        workflow: PathBuf::from(&written.what),
         overrides,
         store: arguments.store.clone(),
     };

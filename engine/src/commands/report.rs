@@ -57,6 +57,9 @@ pub struct ReportArguments {
     /// Write the page's figures into this folder instead, each as SVG and PNG, for papers.
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     figures: Option<PathBuf>,
+    /// With --figures: those of this stage alone.
+    #[arg(long, value_name = "STAGE", requires = "figures")]
+    only: Vec<String>,
 }
 
 /// A workflow, or one run.
@@ -98,11 +101,12 @@ pub fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     if arguments.figures.is_none() {
         refuse_other(&arguments.output)?;
     }
-    let (document, store) = match target {
+    let (mut document, store) = match target {
         Target::Workflow(workflow) => of_workflow(&workflow)?,
         Target::Run(store, run) => (of_run(&store, &run)?, store),
     };
     if let Some(folder) = &arguments.figures {
+        keep_only(&mut document, &arguments.only)?;
         let written = figures::write(&document, &store, folder)?;
         for left_out in &written.left_out {
             view::tell(&format!("left out: {}", view::plain(left_out)));
@@ -123,6 +127,32 @@ pub fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
         ByteSize(page.len() as u64).display().si()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes all figures away but those of these stages, if any is named.
+fn keep_only(document: &mut Document, only: &[String]) -> Result<(), Failure> {
+    if only.is_empty() {
+        return Ok(());
+    }
+    let stages = &document.stages;
+    let is_called = |at: usize, name: &String| {
+        let found = stages.get(at);
+        found.is_some_and(|stage| stage.label == *name || stage.stage == *name)
+    };
+    for name in only {
+        if !(0..stages.len()).any(|at| is_called(at, name)) {
+            let known: Vec<&str> = stages.iter().map(|stage| stage.label.as_str()).collect();
+            return Err(wrong(format!(
+                "--only {}: there is no such stage; there are {}",
+                view::plain(name),
+                view::some(&known, view::MANY)
+            )));
+        }
+    }
+    let named = |at: usize| only.iter().any(|name| is_called(at, name));
+    document.published.retain(|(at, _, _)| named(*at));
+    document.figures.clear();
+    Ok(())
 }
 
 /// A file that is there and no report may be somebody's work.

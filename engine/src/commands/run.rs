@@ -164,9 +164,9 @@ fn bring_up_to_date(
         started,
     };
     let mut view = if arguments.show_output {
-        view::with_output(arguments.json, journal.folder())
+        view::with_output(arguments.told(), journal.folder())
     } else {
-        view::choose(arguments.json)
+        view::choose(arguments.told())
     };
     let summary = runner.run(&options, &mut journal, &mut |event: &Event| {
         view.event(event)
@@ -281,7 +281,7 @@ fn again(arguments: &RunArguments, name: &Digest, started: Instant) -> Result<bo
     let Some((mut journal, stages)) = Journal::again(&store, &settled, process)? else {
         return Ok(false);
     };
-    let mut view = view::choose(arguments.json);
+    let mut view = view::choose(arguments.told());
     let end = settled.end(journal.id(), started.elapsed().as_secs_f64());
     if arguments.json {
         view::print(stages.trim_end())?;

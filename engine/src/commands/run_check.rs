@@ -57,7 +57,7 @@ pub fn check(
         threads: arguments.threads.clone(),
         jobs: arguments.jobs.unwrap_or(machine.cores),
     };
-    let mut view = view::choose(arguments.json);
+    let mut view = view::choose(arguments.told());
     let checked = checker.run(&options, &mut |event: &Event| view.event(event))?;
     Ok(match checked.status {
         Verdict::Identical => ExitCode::SUCCESS,

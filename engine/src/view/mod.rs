@@ -47,6 +47,8 @@ use flow_results::State;
 use flow_run::record::event::{Failure, PointEnd, RunEnd, StageEnd};
 use flow_run::record::{Ending, Event, Status, log};
 
+use json::{Json, Told};
+
 /// Shows a run while it goes on.
 pub trait View {
     /// Takes one event in.
@@ -62,9 +64,9 @@ pub trait View {
 }
 
 /// The view that fits: JSON where it is asked for, live lines on a terminal, plain lines elsewhere.
-pub fn choose(json: bool) -> Box<dyn View> {
-    if json {
-        Box::new(json::Json::default())
+pub fn choose(json: Option<Told>) -> Box<dyn View> {
+    if let Some(told) = json {
+        Box::new(Json::new(told))
     } else if io::stderr().is_terminal() {
         Box::new(live::Live::new())
     } else {
@@ -73,11 +75,10 @@ pub fn choose(json: bool) -> Box<dyn View> {
 }
 
 /// The view that has what stages print between its lines, which stay where they are. `run` is the run's folder.
-pub fn with_output(json: bool, run: &Path) -> Box<dyn View> {
-    let view: Box<dyn View> = if json {
-        Box::new(json::Json::default())
-    } else {
-        Box::new(lines::Lines::default())
+pub fn with_output(json: Option<Told>, run: &Path) -> Box<dyn View> {
+    let view: Box<dyn View> = match json {
+        Some(told) => Box::new(Json::new(told)),
+        None => Box::new(lines::Lines::default()),
     };
     Box::new(output::Output::new(view, run.to_path_buf()))
 }
