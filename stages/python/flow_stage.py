@@ -20,10 +20,12 @@ A stage kind is a function. Its keyword-only arguments are the parameters, their
 Save that as the executable `flow-stages-mine`; `docs/protocol.md` describes what goes over the wire.
 """
 
+import dataclasses
 import inspect
 import json
 import math
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -31,9 +33,11 @@ import tempfile
 import threading
 import time
 import traceback
+import types
+import typing
 from pathlib import Path
 
-__all__ = ["PROTOCOL", "Context", "Failed", "Plugin", "View"]
+__all__ = ["PROTOCOL", "Context", "Failed", "Plugin", "Range", "View"]
 
 #: The protocol's major version. Each side refuses another one; unknown fields are tolerated.
 PROTOCOL = 1
@@ -64,6 +68,13 @@ sys.addaudithook(_audit)
 
 class Failed(Exception):
     """Raise it to fail the stage with a message for the user: what is wrong, where, and what to do."""
+
+
+class Range:
+    """What numbers a parameter may have, both ends included: `digits: Annotated[int, Range(1, 17)] = 6`. None is no end."""
+
+    def __init__(self, least=None, most=None):
+        self.least, self.most = least, most
 
 
 class Context:
@@ -205,7 +216,10 @@ class Plugin:
         revisions: (version, JSON Schema of the parameters) pairs: a higher version for those parameters alone.
         inputs, outputs: role to (artifact type, phrase), or (artifact type, phrase, "optional") for an input. The
             first output is what a bare stage name refers to.
-        parameters: what annotations can't say, by parameter: {"digits": {"minimum": 1, "description": "…"}}.
+            Annotations may be int, float, str, bool, list, dict, list[int], dict[str, float], Literal["a", "b"],
+            float | None, dataclasses (the function gets an instance), and Annotated[int, Range(1, 17), "What it is."].
+            A line `digits: What it is.` of the docstring describes a parameter as well.
+        parameters: what annotations don't say, by parameter: {"digits": {"minimum": 1, "description": "…"}}.
         path_parameters: the parameters that are paths to read; the engine hashes what they name.
         seeded: whether it draws random numbers, so that the seed is part of the key.
         checkpoints: whether it goes on from its work folder after an interruption.
@@ -238,7 +252,8 @@ class Plugin:
             if version is not None:
                 description["version"] = version
                 description["revisions"] = [{"version": number, "when": when} for number, when in revisions]
-            self._kinds[kind] = (description, function)
+            hints = {name: hint for name, hint in _hints(function).items() if not _says_what(parameters, name)}
+            self._kinds[kind] = (description, function, hints)
             return function
 
         return add
@@ -247,7 +262,7 @@ class Plugin:
         """The whole process: reads the command line, serves it, and exits."""
         arguments = sys.argv[1:] if arguments is None else arguments
         if arguments == ["describe"]:
-            kinds = [description for description, _ in self._kinds.values()]
+            kinds = [description for description, _, _ in self._kinds.values()]
             description = {"protocol": PROTOCOL, "plugin": self.name, "version": self.version, "kinds": kinds}
             if self._depends:
                 description["depends"] = self._depends
@@ -278,7 +293,9 @@ class Plugin:
             sys.stdin = open(0, encoding="utf-8", closefd=False)
         context = Context(request, events)
         try:
-            function(context, **request["parameters"])
+            hints = self._kinds[kind][2]
+            parameters = request["parameters"].items()
+            function(context, **{name: _value(hints.get(name), value) for name, value in parameters})
             context._loaded()
         except Failed as error:
             context._emit(event="error", message=str(error))
@@ -354,18 +371,100 @@ def _schema(kind, function, text, more):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         schema = dict(more.get(name, {}))
-        if "type" not in schema and parameter.annotation in SIMPLE:
-            schema["type"] = SIMPLE[parameter.annotation]
-        if not schema.keys() & {"type", "enum", "anyOf", "oneOf"}:
-            raise TypeError(f"{kind}.{name}: annotate the parameter with int, float, str, bool, list or dict, or give "
-                            "its schema in `parameters`")
+        if not _says_what(more, name):
+            schema = {**schema, **_schema_of(f"{kind}.{name}", parameter.annotation), **more.get(name, {})}
+        line = re.search(rf"^\s*{re.escape(name)}: (.+)$", text, re.MULTILINE)
+        if line and "description" not in schema:
+            schema["description"] = line[1]
         if parameter.default is inspect.Parameter.empty:
             required.append(name)
         else:
-            schema["default"] = parameter.default
+            schema["default"] = _plain(parameter.default)
         properties[name] = schema
     unknown = more.keys() - properties.keys()
     if unknown:
         raise TypeError(f"{kind}: `parameters` describes {', '.join(sorted(unknown))}, which the function does not take")
     return {"type": "object", "description": text, "properties": properties, "required": required,
             "additionalProperties": False}
+
+
+def _says_what(more, name):
+    return bool((more or {}).get(name, {}).keys() & {"type", "enum", "anyOf", "oneOf"})
+
+
+def _hints(function):
+    parameters = inspect.signature(function, eval_str=True).parameters.items()
+    return {name: parameter.annotation for name, parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _schema_of(place, hint):
+    """The JSON Schema of an annotation."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint in SIMPLE:
+        return {"type": SIMPLE[hint]}
+    if hint is type(None):
+        return {"type": "null"}
+    if origin is typing.Annotated:
+        schema = _schema_of(place, arguments[0])
+        for more in arguments[1:]:
+            if isinstance(more, Range):
+                ends = {"minimum": more.least, "maximum": more.most}
+                # Of a number that may be left out, the number.
+                inner = next((one for one in schema.get("anyOf", []) if one.get("type") in ("integer", "number")), schema)
+                inner.update({name: end for name, end in ends.items() if end is not None})
+            elif isinstance(more, str):
+                schema["description"] = more
+        return schema
+    if origin is typing.Literal:
+        return {"enum": list(arguments)}
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [_schema_of(place, one) for one in arguments]}
+    if origin is list and len(arguments) == 1:
+        return {"type": "array", "items": _schema_of(place, arguments[0])}
+    if origin is dict and arguments[0] is str:
+        return {"type": "object", "additionalProperties": _schema_of(place, arguments[1])}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        properties, required = {}, []
+        hints = typing.get_type_hints(hint, include_extras=True)
+        for field in dataclasses.fields(hint):
+            schema = _schema_of(f"{place}.{field.name}", hints[field.name])
+            if field.default is not dataclasses.MISSING:
+                schema["default"] = _plain(field.default)
+            elif field.default_factory is not dataclasses.MISSING:
+                schema["default"] = _plain(field.default_factory())
+            else:
+                required.append(field.name)
+            properties[field.name] = schema
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    raise TypeError(f"{place}: annotate the parameter with int, float, str, bool, list, dict, list[int], Literal[…], "
+                    "float | None or a dataclass, or give its schema in `parameters`")
+
+
+def _plain(value):
+    """A default as JSON has it."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _value(hint, value):
+    """A value of the request as the annotation has it: dataclasses instead of objects."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _value(arguments[0], value)
+    if origin is list and arguments and isinstance(value, list):
+        return [_value(arguments[0], item) for item in value]
+    if origin is dict and arguments and isinstance(value, dict):
+        return {name: _value(arguments[1], item) for name, item in value.items()}
+    if origin in (typing.Union, types.UnionType):
+        names = value.keys() if isinstance(value, dict) else None
+        for one in arguments:
+            if names is not None and dataclasses.is_dataclass(one) and names <= {f.name for f in dataclasses.fields(one)}:
+                return _value(one, value)
+        return value
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        hints = typing.get_type_hints(hint, include_extras=True)
+        return hint(**{name: _value(hints[name], item) for name, item in value.items()})
+    return value

@@ -218,6 +218,73 @@ class Declaration(unittest.TestCase):
         self.assertNotIn("threads_parameter", kind)
 
 
+HINTED = '''
+import dataclasses, json, sys
+from typing import Annotated, Literal, Optional
+sys.path.append({here!r})
+import flow_stage
+from flow_stage import Range
+plugin = flow_stage.Plugin("flow-stages-hinted", "1")
+
+@dataclasses.dataclass
+class Layer:
+    width: Annotated[int, Range(1)]
+    act: Literal["relu", "gelu"] = "relu"
+
+@dataclasses.dataclass
+class Net:
+    layers: list[Layer] = dataclasses.field(default_factory=lambda: [Layer(8)])
+    dropout: float | None = None
+
+@plugin.stage(outputs={{"o": ("file", "what it got")}})
+def hinted(context, *, neighbours: Annotated[int, Range(2, 200)] = 15, cut: Annotated[float | None, Range(0)] = None,
+           name: Optional[str] = None, sizes: list[int] = (1, 2), rates: dict[str, float], net: Net = Net(),
+           head: Net | None = None):
+    """Takes what annotations say.
+
+    neighbours: How many rows are near.
+    """
+    context.outputs["o"].write_text(repr((neighbours, cut, name, sizes, rates, net, head)))
+
+plugin.main()
+'''
+
+
+class Hints(Base):
+    def test_annotations_are_the_schema_and_dataclasses_arrive_as_such(self):
+        plugin = self.folder / "hinted.py"
+        plugin.write_text(f"#!{sys.executable}\n" + HINTED.format(here=str(HERE)))
+        plugin.chmod(0o755)
+        _, out, error = self.start("describe", plugin=plugin)
+        self.assertEqual(error, "")
+        schema = json.loads(out)["kinds"][0]["parameters"]
+        self.assertEqual(schema["required"], ["rates"])
+        layer = {"type": "object", "properties": {
+            "width": {"type": "integer", "minimum": 1},
+            "act": {"enum": ["relu", "gelu"], "default": "relu"}}, "required": ["width"], "additionalProperties": False}
+        net = {"type": "object", "properties": {
+            "layers": {"type": "array", "items": layer, "default": [{"width": 8, "act": "relu"}]},
+            "dropout": {"anyOf": [{"type": "number"}, {"type": "null"}], "default": None}},
+            "required": [], "additionalProperties": False}
+        self.assertEqual(schema["properties"], {
+            "neighbours": {"type": "integer", "minimum": 2, "maximum": 200, "description": "How many rows are near.",
+                           "default": 15},
+            "cut": {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}], "default": None},
+            "name": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+            "sizes": {"type": "array", "items": {"type": "integer"}, "default": [1, 2]},
+            "rates": {"type": "object", "additionalProperties": {"type": "number"}},
+            "net": {**net, "default": {"layers": [{"width": 8, "act": "relu"}], "dropout": None}},
+            "head": {"anyOf": [net, {"type": "null"}], "default": None}})
+        given = {"neighbours": 3, "cut": None, "name": "x", "sizes": [4], "rates": {"a": 0.5},
+                 "net": {"layers": [{"width": 2, "act": "gelu"}], "dropout": 0.1}, "head": {"layers": [], "dropout": None}}
+        request = self.request(parameters=given, inputs={}, outputs={"o": str(self.folder / "o")})
+        status, _, error = self.start("run", "hinted", stdin=request, plugin=plugin)
+        self.assertEqual((status, error), (0, ""))
+        self.assertEqual((self.folder / "o").read_text(),
+                         "(3, None, 'x', [4], {'a': 0.5}, Net(layers=[Layer(width=2, act='gelu')], dropout=0.1), "
+                         "Net(layers=[], dropout=None))")
+
+
 class Showing(Base):
     def test_items_are_written_in_order(self):
         with flow_stage.View(self.folder / "view") as view:
