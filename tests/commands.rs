@@ -34,6 +34,72 @@ fn check_runs_nothing() {
 }
 
 #[test]
+fn get_links_to_the_store_and_tells_what_it_is() {
+    let test = Test::new()
+        .workflow(TWO)
+        .run("")
+        .ran("a b")
+        .check()
+        .flow("get flow.toml a --link --json -o there/a.txt")
+        .stdout_has("there/a.txt")
+        .check();
+    let told: serde_json::Value = serde_json::from_str(&test.last().stdout).unwrap();
+    let digest = told["digest"].as_str().unwrap();
+    let blob = test.path(&format!(".flow/blobs/{}/{digest}", &digest[..2]));
+    assert_eq!(fs::read_link(test.path("there/a.txt")).unwrap(), blob);
+    assert_eq!(
+        (&told["label"], &told["output"], &told["size"]),
+        (&"a".into(), &"o".into(), &2.into())
+    );
+    // Content that is not what its name says is not handed out.
+    let mut permissions = fs::metadata(&blob).unwrap().permissions();
+    let before = fs::metadata(&blob).unwrap().modified().unwrap();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    fs::set_permissions(&blob, permissions.clone()).unwrap();
+    fs::write(&blob, "y\n").unwrap();
+    let file = fs::File::options().write(true).open(&blob).unwrap();
+    file.set_modified(before).unwrap();
+    permissions.set_readonly(true);
+    fs::set_permissions(&blob, permissions).unwrap();
+    test.flow("get flow.toml a --link -o there/b.txt")
+        .status(1)
+        .stderr_has(&digest[..12])
+        .check();
+}
+
+#[test]
+fn a_run_prints_all_that_it_tells_where_that_is_asked_for() {
+    let test = Test::new()
+        .workflow(TWO)
+        .flow("run flow.toml --json --events")
+        .stdout_has("start")
+        .check();
+    let events = |test: &Test| -> Vec<String> {
+        let lines = test.last().stdout.lines();
+        lines
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].to_string()
+            })
+            .collect()
+    };
+    assert_eq!(
+        events(&test),
+        [
+            "\"start\"",
+            "\"execute\"",
+            "\"stage\"",
+            "\"execute\"",
+            "\"stage\"",
+            "\"run\""
+        ]
+    );
+    test.flow("run flow.toml --events")
+        .status(2)
+        .stderr_has("--json")
+        .check();
+}
+
+#[test]
 fn why_names_what_changed() {
     let test = Test::new().workflow(TWO).run("").ran("a b").check();
     let test = test

@@ -43,6 +43,54 @@ fn lines(test: &Test) -> Vec<Value> {
 }
 
 #[test]
+fn a_side_has_options_of_its_own() {
+    let test = chain()
+        .run("")
+        .ran("a b n")
+        .check()
+        .run("--set word=y --set n=3")
+        .ran("a b n")
+        .check()
+        .flow("compare --json flow.toml")
+        .arg("flow.toml --set 'word=y' --set n=3")
+        .stdout_has("compared")
+        .check();
+    let found = lines(&test);
+    assert_eq!(
+        found[0]["params"],
+        json!([{"name": "n", "a": 1, "b": 3}, {"name": "word", "a": "x", "b": "y"}])
+    );
+    let stages: Vec<&Value> = found[1..4].iter().map(|line| &line["stage"]).collect();
+    assert_eq!(stages, ["a", "b", "n"]);
+    // What both sides are given holds under it.
+    let test = test
+        .flow("compare --json --set word=y flow.toml")
+        .arg("flow.toml --set n=3")
+        .stdout_has("compared")
+        .check();
+    assert_eq!(
+        lines(&test)[0]["params"],
+        json!([{"name": "n", "a": 1, "b": 3}])
+    );
+    let run = runs(&test)[0].clone();
+    test.flow("compare flow.toml")
+        .arg("flow.toml --sett n=3")
+        .status(2)
+        .stderr_has("unexpected argument '--sett'")
+        .check()
+        .flow("compare flow.toml")
+        .arg("none.toml --set n=3")
+        .status(2)
+        .stderr_has("is no run and no file")
+        .check()
+        .flow("compare flow.toml")
+        .arg(format!("{run} --set n=3"))
+        .status(2)
+        .stderr_has("a run is as it was; options are for workflow files")
+        .check();
+}
+
+#[test]
 fn two_runs_differ_in_parameters_figures_and_artifacts() {
     let test = chain()
         .run("")

@@ -442,7 +442,7 @@ class Results(Base):
         self.assertEqual(w.compare(first.id).stages, [])
         with self.assertRaisesRegex(flow.Error, "have different stores"):
             w.compare(self.workflow(store=self.folder / "elsewhere"))
-        with self.assertRaisesRegex(flow.Error, "is no run and no file"):
+        with self.assertRaisesRegex(flow.Error, "there is no run `20200101-000000-0000`"):
             w.compare("20200101-000000-0000")
 
     def test_a_result_is_traced_back_to_the_users_files(self):
