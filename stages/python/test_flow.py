@@ -182,6 +182,12 @@ SLOW = '[stages.done]\nrun = "echo x > ${outputs.o}"\noutputs = { o = "o" }\n' \
 
 
 class Interrupting(Base):
+    def setUp(self):
+        super().setUp()
+        # A shell that starts the tests in the background has them ignore it, and all that they start.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
+
     def check_that_it_ended(self, run_id):
         listed = subprocess.run([PROGRAM, "runs", "--json", self.folder / "flow.toml"], capture_output=True, check=True)
         run = json.loads(listed.stdout.splitlines()[0])
@@ -242,7 +248,7 @@ except flow.Interrupted as error:
                 pressed = True
                 os.write(terminal, b"\x03")
         else:
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
         os.close(terminal)
         text = said.decode()
