@@ -136,6 +136,11 @@ fn test() -> Result<ExitCode> {
     build(&[])?;
     let mut python = Command::new("python3");
     python.args(["-m", "unittest", "discover", "stages/python"]);
+    let own = std::env::current_exe().context("this program's own path is unknown")?;
+    python.env("FLOW", own.with_file_name("flow"));
+    if std::env::var_os("CI").is_some() {
+        python.env("PYTHONPATH", fetch_python(&own)?);
+    }
     step("python", python)?;
     step(
         "test",
@@ -175,6 +180,28 @@ fn fetch(packages: &[&str]) {
             return;
         }
     }
+}
+
+/// What the tests of the Python package read arrays and tables with, and show notebooks with.
+const PYTHON: [&str; 3] = ["numpy>=2,<3", "pandas>=2.2,<4", "ipython>=8,<10"];
+
+/// Puts [`PYTHON`] beside the build, and gives its folder.
+fn fetch_python(own: &Path) -> Result<PathBuf> {
+    // `target/debug/xtask`.
+    let folder = own.ancestors().nth(2).unwrap_or(root()).join("python");
+    if folder.join("pandas").exists() {
+        return Ok(folder);
+    }
+    let status = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:"])
+        .args(["--disable-pip-version-check", "--no-input", "--target"])
+        .arg(&folder)
+        .args(PYTHON)
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        eprintln!("{} can't be installed with pip", PYTHON.join(", "));
+    }
+    Ok(folder)
 }
 
 /// Puts the validator that TOML editors use beside the build, for the test of the JSON Schema.
