@@ -310,7 +310,7 @@ impl Store {
             let old = changed(stat) < used_since;
             if named.is_some_and(|names| names > 0)
                 || !old
-                || !dry_run && !self.take_away(path, |now| now.ino() == stat.ino())?
+                || !dry_run && !self.take_blob_away(path, stat)?
             {
                 plan.kept += stat.len();
                 continue;

@@ -1,6 +1,7 @@
 //! Removing what others may be using, under the lock that gc, repair and pinning share.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,6 +56,13 @@ impl Store {
         Ok(false)
     }
 
+    /// Removes a blob unless it was exchanged since it was judged, as [`Store::take_away`] does.
+    pub(crate) fn take_blob_away(&self, path: &Path, judged: &fs::Metadata) -> Result<bool, Error> {
+        // The number alone may have been given to the file that came in its place.
+        let file = |stat: &fs::Metadata| (stat.ino(), stat.created().ok());
+        self.take_away(path, |now| file(now) == file(judged))
+    }
+
     /// Puts back what a process that was killed had taken aside. Only under the lock of gc.
     pub(crate) fn put_back(&self) -> Result<(), Error> {
         for aside in list_folder(&self.root().join("tmp"))? {
@@ -78,8 +86,6 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
     use crate::digest::{Digest, Key};
 
@@ -94,11 +100,7 @@ mod tests {
         let newer = folder.path().join("tmp/newer");
         fs::write(&newer, "right").unwrap();
         fs::rename(&newer, &path).unwrap();
-        assert!(
-            !store
-                .take_away(&path, |now| now.ino() == judged.ino())
-                .unwrap()
-        );
+        assert!(!store.take_blob_away(&path, &judged).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"right");
         assert!(store.take_away(&path, |_| true).unwrap());
         assert!(!path.exists());

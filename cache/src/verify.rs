@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -127,7 +126,7 @@ impl Store {
             Ok(_) => ROTTEN.to_owned(),
         };
         // Only the file that was read: a commit may just have put a right one in its place.
-        let fixed = fix && self.take_away(path, |now| now.ino() == stat.ino())?;
+        let fixed = fix && self.take_blob_away(path, &stat)?;
         Ok((stat.len(), problem(&what, fixed)))
     }
 
