@@ -1,6 +1,7 @@
 //! A supervisor: one stage's command from its start until nothing of it is left.
 
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -23,7 +24,7 @@ pub(super) fn supervise(received: Received, first: Option<First>) -> ! {
     let Received {
         mut control,
         ends,
-        held: _held,
+        held,
     } = received;
     // Without an order flow is gone.
     if let Ok(order) = read_order(&mut control) {
@@ -32,7 +33,7 @@ pub(super) fn supervise(received: Received, first: Option<First>) -> ! {
                 tell(&mut control, &Told::Started);
                 Ok(())
             }
-            false => carry_out(&mut control, &order.launch, ends, first.is_some()),
+            false => carry_out(&mut control, &order.launch, ends, held, first.is_some()),
         });
         if let Err(failure) = done {
             refuse(&mut control, failure);
@@ -55,6 +56,7 @@ fn carry_out(
     control: &mut UnixStream,
     launch: &Launch,
     ends: Ends,
+    held: Vec<OwnedFd>,
     own_processes: bool,
 ) -> Result<(), Failure> {
     // What leaves its parents comes to this process: the first of its own is given it unasked.
@@ -119,6 +121,8 @@ fn carry_out(
     let rest = end_all(group, own_processes);
     let status = status.or(rest).unwrap_or(Signal::KILL.as_raw());
     let used = used_by_children();
+    // Before flow hears of it: what waits for a lock among them would find it taken until this process is gone.
+    drop(held);
     tell(control, &Told::Ended { status, used });
     Ok(())
 }
