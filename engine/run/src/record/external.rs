@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use flow_cache::{Bound, Digest, Error, Own, Snapshot, Store};
 use flow_plan::plan::{Files, Instance, Origin, Plan, Spans, Task, Wanted, is_glob};
@@ -269,16 +270,19 @@ pub fn is_still(
 
 /// Whether a program's folder goes without something in it.
 pub fn leave_out(files: &Files) -> impl Fn(&str, bool) -> bool + Sync + use<> {
-    let pattern = |text: &str| Pattern::new(text.trim_end_matches('/')).ok();
-    let always: Vec<Pattern> = LEFT_OUT.iter().copied().filter_map(pattern).collect();
+    // Once: a plan has thousands of inputs, and most are single files.
+    static ALWAYS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+        let patterns = LEFT_OUT.iter().map(|text| Pattern::new(text));
+        patterns.filter_map(Result::ok).collect()
+    });
     let excluded: Vec<Pattern> = files
         .exclude
         .iter()
-        .filter_map(|text| pattern(text))
+        .filter_map(|text| Pattern::new(text.trim_end_matches('/')).ok())
         .collect();
     move |path, _| {
         let name = path.rsplit('/').next().unwrap_or(path);
-        always.iter().any(|pattern| pattern.matches(name))
+        ALWAYS.iter().any(|pattern| pattern.matches(name))
             || excluded.iter().any(|pattern| pattern.matches(path))
     }
 }
