@@ -35,8 +35,8 @@ pub(super) struct Prepared {
     pub folder: Option<StageFolder>,
 }
 
-/// Lays out `attempt`, with the inputs in it, and builds the command; the outputs belong to its folder `outputs`. `wait` hears what it
-/// waits for, once. None where the run was asked to end while this waited.
+/// Lays out `attempt`, with the inputs in it, and builds the command; a kind's outputs belong to its folder `outputs`. `wait`
+/// hears what it waits for, once. None where the run was asked to end while this waited.
 pub(super) fn prepare(
     site: &Site<'_>,
     earlier: Option<&Record>,

@@ -202,10 +202,10 @@ pub fn confinement(
 fn environments(request: &Request, around: &Path) -> Vec<PathBuf> {
     let own = request.surroundings.as_ref().and_then(Surroundings::folder);
     let mut found: Vec<PathBuf> = own.map(Path::to_path_buf).into_iter().collect();
+    found.retain(|folder| folder.starts_with(around) && folder.is_dir());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let above = std::env::split_paths(&path).filter_map(|bin| bin.parent().map(Path::to_path_buf));
     found.extend(above.filter(|folder| folder.starts_with(around) && is_environment(folder)));
-    found.retain(|folder| folder.starts_with(around) && folder.is_dir());
     found.sort();
     found.dedup();
     found

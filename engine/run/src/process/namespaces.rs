@@ -125,19 +125,11 @@ pub(super) fn furnish(confinement: &Confinement, processes: bool) -> Result<(), 
     for (mount, source) in confinement.mounts.iter().zip(&sources) {
         let failed = || Failure::at::<io::Error>(mount.to_string());
         match (mount, source) {
-            (
-                Mount::Bind {
-                    from,
-                    to,
-                    read_only,
-                },
-                Some(source),
-            ) => {
+            (Mount::Bind { to, read_only, .. }, Some(source)) => {
                 if covers.iter().any(|(_, at, _)| to.starts_with(at)) {
                     make_place(source, to).map_err(failed())?;
                 }
                 bind(source, to, *read_only).map_err(failed())?;
-                let _ = from;
             }
             (Mount::Cover { at }, _) => {
                 covers.push((mount, at, cover(at).map_err(failed())?));
