@@ -605,6 +605,17 @@ fn a_plugin_is_not_called_like_one_of_flow() {
         .status(2)
         .stderr_has("is called `cluster` too: give this one another name under [plugins]")
         .check();
+    // A second name would be ignored without a word.
+    let cluster = flow_tests::binaries::find("flow-stages-cluster");
+    Test::new()
+        .workflow(&format!(
+            "[plugins]\nmine = '{}'\n[stages.a]\nuses = 'mine/umap'\n",
+            cluster.display()
+        ))
+        .run("")
+        .status(2)
+        .stderr_has("this plugin is called `cluster` already: write `cluster/KIND` for its kinds")
+        .check();
 }
 
 #[test]

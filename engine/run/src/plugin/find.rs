@@ -95,7 +95,13 @@ fn add(
     let program = program
         .canonicalize()
         .with_context(|| format!("{} can't be found", program.display()))?;
-    if catalogue.kinds().any(|kind| kind.program == program) {
+    if let Some(kind) = catalogue.kinds().find(|kind| kind.program == program) {
+        if is_named && kind.owner != owner {
+            bail!(
+                "this plugin is called `{0}` already: write `{0}/KIND` for its kinds, and take this line away",
+                kind.owner
+            );
+        }
         return Ok(());
     }
     // On the PATH the first of a name counts; what a workflow names must not be left out without a word.

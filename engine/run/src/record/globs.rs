@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flow_plan::plan::is_glob;
@@ -10,6 +11,9 @@ use glob::Pattern;
 
 /// What a glob matches below `folder`, in order, but for what is left out.
 ///
+/// `**` stands for any number of folders, links to folders among them, but not for a way back into a folder that it
+/// came through: a link to a folder above it would have no end.
+///
 /// # Errors
 /// Where it is no glob, a folder can't be read, or a name that it matches is not UTF-8.
 pub(super) fn matches(
@@ -17,96 +21,139 @@ pub(super) fn matches(
     folder: &Path,
     is_left_out: &dyn Fn(&Path) -> bool,
 ) -> Result<Vec<PathBuf>, Problem> {
-    let bad_glob = |cause: String| Problem::BadGlob {
+    let bad_glob = |error: glob::PatternError| Problem::BadGlob {
         pattern: pattern.into(),
-        cause,
-    };
-    // By itself first, so that the message counts from its own beginning.
-    Pattern::new(pattern).map_err(|e| bad_glob(e.to_string()))?;
-    let escaped = if Path::new(pattern).is_absolute() {
-        pattern.to_string()
-    } else {
-        let around = folder.to_str().ok_or_else(|| Problem::OddName {
-            pattern: pattern.into(),
-            name: format!("{folder:?}"),
-        })?;
-        format!("{}/{pattern}", Pattern::escape(around))
-    };
-    let unreadable = |path: &Path, error: &io::Error| Problem::UnreadableFile {
-        path: path.display().to_string(),
         cause: error.to_string(),
     };
-    let mut paths = Vec::new();
-    for path in glob::glob(&escaped).map_err(|e| bad_glob(e.to_string()))? {
-        paths.push(path.map_err(|e| unreadable(e.path(), e.error()))?);
-    }
-    paths.retain(|path| !is_left_out(path));
-    paths.sort();
-    // The crate passes names over that are not UTF-8.
-    let parts: Vec<&str> = pattern.split_terminator('/').collect();
-    let around = if Path::new(pattern).is_absolute() {
-        Path::new("/")
-    } else {
-        folder
+    // By itself first, so that the message counts from its own beginning.
+    Pattern::new(pattern).map_err(bad_glob)?;
+    let parts: Result<Vec<Part>, _> = pattern
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| match part {
+            "**" => Ok(Part::Folders),
+            _ if is_glob(part) => Pattern::new(part).map(Part::Names),
+            _ => Ok(Part::Name(part)),
+        })
+        .collect();
+    let mut parts = parts.map_err(bad_glob)?;
+    parts.dedup_by(|next, part| matches!((next, part), (Part::Folders, Part::Folders)));
+    let around = match Path::new(pattern).is_absolute() {
+        true => Path::new("/"),
+        false => folder,
     };
-    let mut odd = Vec::new();
-    add_odd(around, &parts, &mut odd).map_err(|(path, error)| unreadable(&path, &error))?;
-    odd.retain(|path| !is_left_out(path));
-    match odd.into_iter().min() {
+    let mut walk = Walk {
+        is_left_out,
+        trail: Vec::new(),
+        found: Vec::new(),
+    };
+    walk.go(around, &parts)
+        .map_err(|(path, error)| Problem::UnreadableFile {
+            path: path.display().to_string(),
+            cause: error.to_string(),
+        })?;
+    let mut found = walk.found;
+    if pattern.ends_with('/') {
+        found.retain(|path| path.is_dir());
+    }
+    found.sort();
+    match found.iter().find(|path| path.to_str().is_none()) {
         Some(path) => Err(Problem::OddName {
             pattern: pattern.into(),
-            name: format!("{:?}", path.strip_prefix(folder).unwrap_or(&path)),
+            name: format!("{:?}", path.strip_prefix(folder).unwrap_or(path)),
         }),
-        None => Ok(paths),
+        None => Ok(found),
     }
 }
 
-/// Adds what the parts of a glob match below `folder` as far as the first name that is not UTF-8.
-fn add_odd(
-    folder: &Path,
-    parts: &[&str],
-    found: &mut Vec<PathBuf>,
-) -> Result<(), (PathBuf, io::Error)> {
-    let Some((first, rest)) = parts.split_first() else {
-        return Ok(());
-    };
-    if !is_glob(first) {
-        return add_odd(&folder.join(first), rest, found);
-    }
-    let failed = |error| (folder.to_path_buf(), error);
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    let any_depth = *first == "**";
-    if any_depth {
-        add_odd(folder, rest, found)?;
-    }
-    let pattern = Pattern::new(first).map_err(|e| failed(io::Error::other(e)))?;
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let is_odd = name.to_str().is_none();
-        // Of a file only the last part can be the name.
-        if !any_depth && rest.is_empty() && !is_odd {
-            continue;
+/// What stands between two slashes of a glob.
+enum Part<'a> {
+    /// `**`.
+    Folders,
+    Names(Pattern),
+    Name(&'a str),
+}
+
+/// A walk along the parts of a glob.
+struct Walk<'a> {
+    is_left_out: &'a dyn Fn(&Path) -> bool,
+    /// The folders that the present one was reached through by `**`, by device and inode.
+    trail: Vec<(u64, u64)>,
+    found: Vec<PathBuf>,
+}
+
+impl Walk<'_> {
+    /// Adds what the parts match below `folder`; of a folder whose name is not UTF-8, itself alone.
+    fn go(&mut self, folder: &Path, parts: &[Part]) -> Result<(), (PathBuf, io::Error)> {
+        let Some((first, rest)) = parts.split_first() else {
+            self.add(folder.to_path_buf());
+            return Ok(());
+        };
+        if let Part::Name(name) = first {
+            let path = folder.join(name);
+            return match path.symlink_metadata() {
+                Ok(_) => self.go(&path, rest),
+                Err(_) => Ok(()),
+            };
         }
-        let path = folder.join(&name);
-        if any_depth {
-            if path.is_dir() {
-                match is_odd {
-                    true => found.push(path),
-                    false => add_odd(&path, parts, found)?,
+        let failed = |error| (folder.to_path_buf(), error);
+        let Some(here) = place(folder) else {
+            return Ok(());
+        };
+        let names = match first {
+            Part::Names(names) => Some(names),
+            _ => None,
+        };
+        if names.is_none() {
+            self.trail.push(here);
+            if !rest.is_empty() {
+                self.go(folder, rest)?;
+            }
+        }
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let path = folder.join(&name);
+            let is_odd = name.to_str().is_none();
+            match names {
+                Some(names) if !names.matches(&name.to_string_lossy()) => {}
+                Some(_) if is_odd => {
+                    if rest.is_empty() || path.is_dir() {
+                        self.add(path);
+                    }
+                }
+                Some(_) => self.go(&path, rest)?,
+                None if !self.is_way_down(&path) => {}
+                None if is_odd => self.add(path),
+                None => {
+                    if rest.is_empty() {
+                        self.add(path.clone());
+                    }
+                    self.go(&path, parts)?;
                 }
             }
-        } else if pattern.matches(&name.to_string_lossy()) {
-            match is_odd {
-                true if rest.is_empty() || path.is_dir() => found.push(path),
-                true => {}
-                false => add_odd(&path, rest, found)?,
-            }
+        }
+        if names.is_none() {
+            self.trail.pop();
+        }
+        Ok(())
+    }
+
+    /// Whether `**` goes into it.
+    fn is_way_down(&self, path: &Path) -> bool {
+        place(path).is_some_and(|place| !self.trail.contains(&place)) && !(self.is_left_out)(path)
+    }
+
+    fn add(&mut self, path: PathBuf) {
+        if !(self.is_left_out)(&path) {
+            self.found.push(path);
         }
     }
-    Ok(())
+}
+
+/// Device and inode of a folder; none for all else.
+fn place(path: &Path) -> Option<(u64, u64)> {
+    let metadata = path.metadata().ok().filter(fs::Metadata::is_dir)?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 #[cfg(test)]
@@ -155,5 +202,72 @@ mod tests {
         }
         let left_out = |path: &Path| path.to_string_lossy().contains("odd");
         assert_eq!(matches("a/*", folder.path(), &left_out).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn any_number_of_folders_is_walked_once_each_way_and_links_to_folders_above_have_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for path in ["data/sub/deep", "data/.hidden", "data/__pycache__", "more"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        for path in [
+            "data/top.txt",
+            "data/sub/deep/x.txt",
+            "data/.hidden/h.txt",
+            "data/__pycache__/c.txt",
+            "more/m.txt",
+        ] {
+            fs::write(at(path), "").unwrap();
+        }
+        for (link, target) in [
+            ("data/a", "."),
+            ("data/b", "."),
+            ("data/sub/up", "../.."),
+            ("data/more", "../more"),
+            ("more/back", "../data"),
+        ] {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        let left_out = |path: &Path| path.ends_with("__pycache__");
+        let found = |pattern: &str| -> Vec<String> {
+            let found = matches(pattern, folder.path(), &left_out).unwrap();
+            let relative = found.iter().map(|path| path.strip_prefix(folder.path()));
+            relative
+                .map(|path| path.unwrap().display().to_string())
+                .collect()
+        };
+        for pattern in ["data/**/*.txt", "data/**/**/*.txt", "./data//**/*.txt"] {
+            assert_eq!(
+                found(pattern),
+                [
+                    "data/.hidden/h.txt",
+                    "data/more/m.txt",
+                    "data/sub/deep/x.txt",
+                    "data/sub/up/more/m.txt",
+                    "data/top.txt",
+                ],
+                "{pattern}"
+            );
+        }
+        assert_eq!(
+            found("**/deep/*"),
+            ["data/sub/deep/x.txt", "more/back/sub/deep/x.txt"]
+        );
+        assert_eq!(found("data/s*/"), ["data/sub"]);
+        assert_eq!(found("data/t*/"), Vec::<String>::new());
+        assert_eq!(
+            found("more/**"),
+            [
+                "more/back",
+                "more/back/.hidden",
+                "more/back/sub",
+                "more/back/sub/deep",
+                "more/back/sub/up",
+            ]
+        );
+        assert_eq!(found("data/.*"), ["data/.hidden"]);
+        let absolute = at("mor[e]/*.txt");
+        assert_eq!(found(absolute.to_str().unwrap()), ["more/m.txt"]);
     }
 }
