@@ -81,6 +81,74 @@ fn force_runs_a_stage_again_and_the_same_bytes_stop_the_wave() {
 }
 
 #[test]
+fn from_runs_a_stage_and_all_behind_it() {
+    chain()
+        .run("")
+        .ran("a b c d")
+        .check()
+        .run("--from b")
+        .ran("b c")
+        .cached("a d")
+        .starts("b\nc")
+        .check()
+        .run("--from b --until b")
+        .cached("a")
+        .ran("b")
+        .check()
+        .run("--from bb")
+        .status(2)
+        .stderr_has("error: --from bb: there is no such stage")
+        .check();
+}
+
+#[test]
+fn force_alone_runs_all() {
+    chain()
+        .run("")
+        .ran("a b c d")
+        .check()
+        .run("--force")
+        .ran("a b c d")
+        .check()
+        .run("--until b --force")
+        .ran("a b")
+        .check();
+}
+
+#[test]
+fn a_workflow_needs_no_name_where_there_is_one() {
+    let test = chain().flow("run --json").ran("a b c d").check();
+    let test = test.flow("check").stdout_has("flow.toml is right").check();
+    let test = test
+        .flow("status --json")
+        .stages("up to date", "a b c d")
+        .check();
+    let test = test.flow("get c.o -o c.txt").stdout("c.txt").check();
+    let test = test.flow("why c").stdout_has("c").anyhow().check();
+    let test = test
+        .file("other.toml", "include = ['flow.toml']\n")
+        .file("pyproject.toml", "[project]\n")
+        .flow("run")
+        .status(2)
+        .stderr("error: . has no workflow.toml, and several workflows; name one of flow.toml, other.toml")
+        .check();
+    let test = test
+        .file("workflow.toml", CHAIN)
+        .flow("check")
+        .stdout_has("workflow.toml is right")
+        .check();
+    let test = test.file("sub/x.toml", CHAIN).file("sub/text.txt", "x\n");
+    test.flow("check sub")
+        .stdout_has("sub/x.toml is right")
+        .check();
+    Test::new()
+        .flow("run")
+        .status(2)
+        .stderr("error: there is no workflow in .: name one, or write one to begin with: flow new")
+        .check();
+}
+
+#[test]
 fn an_option_that_names_no_stage_says_which_there_are() {
     for option in ["--only", "--until", "--force"] {
         chain()
@@ -275,11 +343,6 @@ fn people_read_a_line_for_each_stage_that_runs() {
 
 #[test]
 fn the_command_line_is_checked() {
-    chain()
-        .flow("run")
-        .status(2)
-        .stderr_has("<WORKFLOW>")
-        .check();
     chain()
         .run("--jobs 0")
         .status(2)

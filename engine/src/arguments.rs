@@ -1,17 +1,18 @@
 //! Arguments that several commands have.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flow_cache::Store;
-use flow_plan::workflow::Overrides;
+use flow_plan::workflow::{Overrides, search};
 
 use crate::failure::{Failure, wrong};
 use crate::view::json::Told;
 
 #[derive(Args)]
 pub struct WorkflowArguments {
-    /// The workflow file.
+    /// The workflow file; in its place a folder with a workflow.toml, or with one workflow
+    #[arg(default_value = ".")]
     pub workflow: PathBuf,
     #[command(flatten)]
     pub overrides: OverrideArguments,
@@ -29,7 +30,7 @@ pub struct OverrideArguments {
     /// Choose a variant of the workflow.
     #[arg(long, value_name = "GROUP=NAME")]
     pub variant: Vec<String>,
-    /// A TOML file of params, which win over the workflow's.
+    /// A file of params (TOML, YAML or JSON by its ending), which win over the workflow's.
     #[arg(long, value_name = "FILE")]
     pub params: Option<PathBuf>,
     /// Sweep over the values of a param, a group of variants, stages.NAME.uses or stages.NAME.with.PARAMETER
@@ -43,7 +44,28 @@ pub struct OverrideArguments {
     pub point: Vec<String>,
 }
 
+impl OverrideArguments {
+    /// Whether `--params` stands there without a file.
+    pub fn is_without_file(&self) -> bool {
+        self.params.as_deref() == Some(Path::new(NO_FILE))
+    }
+}
+
+/// The workflow file that a path means: of a folder `workflow.toml`, else the only workflow in it.
+pub fn workflow_of(path: &Path) -> Result<PathBuf, Failure> {
+    match path.is_dir() {
+        true => search::of_folder(path).map_err(wrong),
+        false => Ok(path.into()),
+    }
+}
+
 impl WorkflowArguments {
+    /// Puts the workflow file in the place of its folder.
+    pub fn find(&mut self) -> Result<(), Failure> {
+        self.workflow = workflow_of(&self.workflow)?;
+        Ok(())
+    }
+
     /// What is laid over the workflow file.
     pub fn overrides(&self) -> Overrides {
         Overrides {
@@ -56,6 +78,9 @@ impl WorkflowArguments {
         }
     }
 }
+
+/// What stands for `--params` without a file.
+pub const NO_FILE: &str = "-";
 
 /// Which store.
 #[derive(Args)]
@@ -107,9 +132,12 @@ pub struct RunArguments {
     /// Run this stage and what it needs.
     #[arg(long, value_name = "STAGE")]
     pub until: Vec<String>,
-    /// Run this stage although its result is in the store.
-    #[arg(long, value_name = "STAGE")]
+    /// Run this stage although its result is in the store; without a stage, all
+    #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "")]
     pub force: Vec<String>,
+    /// Run this stage and all behind it, although their results are in the store.
+    #[arg(long, value_name = "STAGE", conflicts_with = "only")]
+    pub from: Vec<String>,
     /// Threads that stages may use at once; by default all.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
@@ -139,7 +167,7 @@ pub struct RunArguments {
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1000),
-        conflicts_with_all = ["force", "dry_run", "keep_going"]
+        conflicts_with_all = ["force", "from", "dry_run", "keep_going"]
     )]
     pub check: Option<u32>,
     /// Check with these numbers of threads, instead of those that the results were made with.

@@ -13,9 +13,9 @@ mod view;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use arguments::{RunArguments, StoreArguments, WorkflowArguments};
+use arguments::{NO_FILE, RunArguments, StoreArguments, WorkflowArguments};
 use commands::cache::CacheCommand;
 use commands::compare::CompareArguments;
 use commands::export::ExportArguments;
@@ -25,6 +25,7 @@ use commands::report::ReportArguments;
 use commands::show::ShowArguments;
 use commands::table::TableArguments;
 use commands::ui::UiArguments;
+use failure::Failure;
 use view::graph::Format;
 
 /// Runs declarative machine-learning workflows; only what changed runs again.
@@ -68,6 +69,7 @@ enum Command {
     },
     /// Says which part of a stage's key changed, or what upstream made it run.
     #[command(
+        allow_missing_positional = true,
         after_help = "Examples:\n  flow why workflows/quickstart.toml fine_labels --set min_cluster_size=20\n  \
         flow why workflows/quickstart.toml fine_labels --output"
     )]
@@ -105,6 +107,7 @@ enum Command {
     },
     /// Copies a stage's output out of the store.
     #[command(
+        allow_missing_positional = true,
         after_help = "Example:\n  flow get workflows/quickstart.toml fine_labels.labels -o labels.npy"
     )]
     Get {
@@ -136,12 +139,12 @@ enum Command {
     },
     /// Shows how a result came to be, back to the user's files; or what a run did.
     #[command(
-        allow_missing_positional = true,
         after_help = "The store is that of the workflow file, else --store, FLOW_STORE or .flow in the current folder.\n\n\
         Examples:\n  flow show workflows/quickstart.toml fine_labels.labels\n  \
         flow show labels.npy                    which stage made a file with this content?\n  \
         flow show 1f3a5c                        the same by its blake3 digest, or by a stage's key\n  \
-        flow show workflows/quickstart.toml 20261124-093000-1f3a"
+        flow show workflows/quickstart.toml 20261124-093000-1f3a\n  \
+        flow show workflows/quickstart.toml --set keep=0.8 --params      where does each value come from?"
     )]
     Show(ShowArguments),
     /// Shows the results: a row for each point of a sweep, seeds folded into means.
@@ -253,7 +256,55 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     // `parse` prints its own errors and ends with 2, or with 0 after `--help`.
-    let result = match Cli::parse().command {
+    let cli = Cli::from_arg_matches(&command().get_matches());
+    let mut command = cli
+        .unwrap_or_else(|error| error.format(&mut command()).exit())
+        .command;
+    let found = command.workflow().map_or(Ok(()), WorkflowArguments::find);
+    let result = found.and_then(|()| do_command(command));
+    match result {
+        Ok(status) => status,
+        Err(failure) => {
+            view::tell(&failure.text);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// The command line, as clap is told of it.
+fn command() -> clap::Command {
+    // There it may stand without a file: then it asks where values come from.
+    Cli::command().mut_subcommand("show", |show| {
+        show.mut_arg("params", |params| {
+            let params = params.num_args(0..=1).default_missing_value(NO_FILE);
+            params.help("Show where each value of the workflow comes from; with FILE (of params), that is laid over it")
+        })
+    })
+}
+
+impl Command {
+    /// The workflow that it takes, if it takes one alone.
+    fn workflow(&mut self) -> Option<&mut WorkflowArguments> {
+        match self {
+            Command::Run(arguments) => Some(&mut arguments.workflow),
+            Command::Status { workflow, .. }
+            | Command::Why { workflow, .. }
+            | Command::Graph { workflow, .. }
+            | Command::Check { workflow }
+            | Command::Get { workflow, .. }
+            | Command::Debug { workflow, .. }
+            | Command::Cache {
+                command: CacheCommand::Pin { workflow, .. },
+            } => Some(workflow),
+            Command::Table(arguments) => Some(&mut arguments.workflow),
+            _ => None,
+        }
+    }
+}
+
+/// Carries a command out.
+fn do_command(command: Command) -> Result<ExitCode, Failure> {
+    match command {
         Command::Graph {
             workflow,
             format,
@@ -263,9 +314,9 @@ fn main() -> ExitCode {
         Command::Schema => commands::schema::schema(),
         Command::New { template, output } => commands::new::new(template, &output),
         Command::Completions { shell } => {
-            commands::completions::completions(shell, &mut Cli::command())
+            commands::completions::completions(shell, &mut self::command())
         }
-        Command::Man { folder } => commands::man::man(&Cli::command(), &folder),
+        Command::Man { folder } => commands::man::man(&self::command(), &folder),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Status {
             workflow,
@@ -299,13 +350,6 @@ fn main() -> ExitCode {
         Command::Cache { command } => commands::cache::cache(&command),
         Command::Stages { kind, workflow } => {
             commands::stages::stages(kind.as_deref(), workflow.as_deref())
-        }
-    };
-    match result {
-        Ok(status) => status,
-        Err(failure) => {
-            view::tell(&failure.text);
-            ExitCode::from(failure.status)
         }
     }
 }

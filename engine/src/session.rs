@@ -58,6 +58,7 @@ impl Session {
             workflow,
             sources,
             mut problems,
+            ..
         } = workflow::load(&arguments.workflow, &arguments.overrides()).map_err(report)?;
         let catalogue = plugin::find(Some(&workflow), &mut problems);
         let plan = plan::expand(&workflow, &catalogue, &mut problems);

@@ -54,6 +54,7 @@ fn plan(text: &str, overrides: &Overrides) -> Report {
             workflow,
             sources,
             mut problems,
+            ..
         }) => {
             plan::expand(&workflow, &Catalogue::default(), &mut problems);
             Report::new(sources, problems)

@@ -151,6 +151,7 @@ fn said(overrides: &Overrides, folder: &Path) -> String {
             workflow,
             sources,
             mut problems,
+            ..
         }) => {
             plan::expand(&workflow, &Catalogue::default(), &mut problems);
             let report = Report::new(sources, problems);

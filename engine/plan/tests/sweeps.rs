@@ -39,7 +39,7 @@ fn workflow(stages: &Stages, variant: usize) -> String {
     }
     let touched = variant % stages.len();
     text + &format!(
-        "[variants.v.other]\nstages.s{touched} = {{ run = \"echo ${{c}} > ${{outputs.o}}\", inputs = {{}} }}\n"
+        "[variants.v.other]\nreplace.stages.s{touched} = {{ run = \"echo ${{c}} > ${{outputs.o}}\", inputs = {{}} }}\n"
     )
 }
 

@@ -189,6 +189,7 @@ fn read(place: &str, text: &str, overrides: &Overrides) -> Read {
         workflow,
         sources,
         mut problems,
+        ..
     } = match workflow::load(&path, overrides) {
         Ok(loaded) => loaded,
         Err(report) => {

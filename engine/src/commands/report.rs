@@ -23,7 +23,7 @@ use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
 use crate::arguments::StoreArguments;
-use crate::arguments::{OverrideArguments, WorkflowArguments};
+use crate::arguments::{OverrideArguments, WorkflowArguments, workflow_of};
 use crate::commands::report_cache;
 use crate::commands::status::history;
 use crate::failure::{Failure, wrong};
@@ -34,8 +34,8 @@ use crate::view;
 /// What a page is of.
 #[derive(Args)]
 pub struct PageArguments {
-    /// The workflow file; or a run of the store of the current folder.
-    #[arg(value_name = "WORKFLOW|RUN")]
+    /// The workflow file, or a folder with one; or a run of the store of the current folder.
+    #[arg(value_name = "WORKFLOW|RUN", default_value = ".")]
     what: PathBuf,
     /// A run of that workflow's store; `flow runs` lists them.
     run: Option<String>,
@@ -77,7 +77,7 @@ impl PageArguments {
             None if past::is_run(&what) => (None, what.as_ref()),
             None => {
                 return Ok(Target::Workflow(WorkflowArguments {
-                    workflow: self.what.clone(),
+                    workflow: workflow_of(&self.what)?,
                     overrides: self.overrides.clone(),
                     store: self.store.clone(),
                 }));

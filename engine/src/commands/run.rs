@@ -78,12 +78,19 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// `--only`, `--until` and `--force`; without the first two, all.
+    /// `--only`, `--until`, `--force` and `--from`; without the first two, all.
     fn of(session: &Session, arguments: &RunArguments) -> Result<Chosen, Failure> {
         let only = session.named("--only", &arguments.only)?;
         let until = session.named("--until", &arguments.until)?;
-        let forced = session.named("--force", &arguments.force)?;
         let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
+        let (every, force): (Vec<String>, Vec<String>) =
+            arguments.force.iter().cloned().partition(String::is_empty);
+        let mut forced = match every.is_empty() {
+            true => session.named("--force", &force)?,
+            false => all.clone(),
+        };
+        let from = session.named("--from", &arguments.from)?;
+        forced.extend(session.plan.with_descendants(&from));
         let (wanted, looked_up) = if !only.is_empty() {
             let targets: Vec<_> = only.iter().copied().collect();
             let ancestors = session.plan.with_ancestors(&targets);
@@ -249,7 +256,14 @@ fn process(machine: &Machine, started: Instant) -> Process<'_> {
 /// The name of what is remembered of runs with these arguments; none where they ask for anything but bringing all of a
 /// workflow up to date.
 fn name(arguments: &RunArguments) -> Option<Digest> {
-    let choices = [&arguments.only, &arguments.until, &arguments.force];
+    let RunArguments {
+        only,
+        until,
+        force,
+        from,
+        ..
+    } = arguments;
+    let choices = [only, until, force, from];
     let all = choices.iter().all(|names| names.is_empty());
     let workflow = &arguments.workflow;
     (all && !arguments.dry_run && arguments.check.is_none()).then(|| {

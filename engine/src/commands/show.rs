@@ -6,15 +6,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use flow_cache::{Key, Record, Store};
-use flow_plan::workflow::Reference;
+use flow_plan::plan::kinds::Catalogue;
+use flow_plan::workflow::{self, Loaded, Reference};
 use flow_run::record::past::{self, PastRun};
 use flow_run::record::provenance::{self, Found};
 use serde_json::json;
 
 use crate::arguments::StoreArguments;
-use crate::arguments::{OverrideArguments, WorkflowArguments};
+use crate::arguments::{OverrideArguments, WorkflowArguments, workflow_of};
 use crate::failure::{FAILED, Failure, wrong};
-use crate::session::{Session, no_run};
+use crate::session::{Session, no_run, report, settle};
 use crate::suggestion::{again, first, suggest};
 use crate::view;
 use crate::view::hearing::Hearing;
@@ -26,11 +27,10 @@ const FEWEST_DIGITS: usize = 6;
 /// What to show.
 #[derive(Args)]
 pub struct ShowArguments {
-    /// The workflow file that STAGE belongs to, or whose store is meant; without it that of the current folder.
-    workflow: Option<PathBuf>,
-    /// A stage's output; a run; a file or folder that a stage may have made; a digest or key, or its first digits.
-    #[arg(value_name = "STAGE[.OUTPUT]|RUN|FILE|DIGEST")]
-    what: String,
+    /// What to show: a stage's output; a run; a file or folder that a stage may have made; a digest or key, or its first digits.
+    /// Before it the workflow file that the stage belongs to, or whose store is meant; without it that of the current folder
+    #[arg(value_name = "[WORKFLOW] STAGE[.OUTPUT]|RUN|FILE|DIGEST", num_args = 0..=2)]
+    names: Vec<PathBuf>,
     #[command(flatten)]
     overrides: OverrideArguments,
     /// The store's folder.
@@ -43,6 +43,29 @@ pub struct ShowArguments {
 
 /// `flow show`.
 pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+    let (workflow, what) = match &arguments.names[..] {
+        [] | [_] if arguments.overrides.params.is_some() => return values(arguments),
+        [what] => (None, what),
+        [workflow, what, ..] => (Some(workflow_of(workflow)?), what),
+        [] => {
+            return Err(wrong(
+                "name what to show: a stage's output, a run, a file, a digest; or --params, which shows where the values of a \
+                 workflow come from",
+            ));
+        }
+    };
+    if arguments.overrides.is_without_file() {
+        return Err(wrong(
+            "--params without a file shows the values of a whole workflow: name no stage, or a file of params",
+        ));
+    }
+    let arguments = &Asked {
+        workflow,
+        what: what.to_string_lossy().into_owned(),
+        overrides: arguments.overrides.clone(),
+        store: arguments.store.clone(),
+        json: arguments.json,
+    };
     let what = arguments.what.as_str();
     if past::is_run(what) {
         return show_run(&arguments.place().open()?, what, arguments.json);
@@ -61,7 +84,46 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     show_content(arguments, &Own::default())
 }
 
-impl ShowArguments {
+/// Where the values of a workflow come from.
+fn values(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+    let path = arguments.names.first().map(PathBuf::as_path);
+    let mut overrides = arguments.overrides.clone();
+    if overrides.is_without_file() {
+        overrides.params = None;
+    }
+    let workflow = WorkflowArguments {
+        workflow: workflow_of(path.unwrap_or(Path::new(".")))?,
+        overrides,
+        store: arguments.store.clone(),
+    };
+    let Loaded {
+        workflow,
+        sources,
+        problems,
+        laid,
+    } = workflow::load(&workflow.workflow, &workflow.overrides()).map_err(report)?;
+    let sources = settle(sources, problems, &Catalogue::default())?;
+    if arguments.json {
+        for line in view::values::json(&laid, &workflow, &sources) {
+            view::print(&line.to_string())?;
+        }
+    } else {
+        view::print(&view::values::text(&laid, &workflow, &sources))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is asked for.
+struct Asked {
+    /// The workflow file that a stage belongs to, or whose store is meant.
+    workflow: Option<PathBuf>,
+    what: String,
+    overrides: OverrideArguments,
+    store: Option<PathBuf>,
+    json: bool,
+}
+
+impl Asked {
     /// The same of a workflow.
     fn on(&self, workflow: PathBuf) -> WorkflowArguments {
         WorkflowArguments {
@@ -101,7 +163,7 @@ fn show_stage(
     mut session: Session,
     workflow: &WorkflowArguments,
     reference: &Reference,
-    arguments: &ShowArguments,
+    arguments: &Asked,
 ) -> Result<ExitCode, Failure> {
     let (node, output) = session.artifact(reference, &arguments.what)?;
     let ancestors = session.plan.with_ancestors(&[node]);
@@ -168,7 +230,7 @@ fn own(mut session: Session, workflow: &WorkflowArguments) -> Own {
 
 /// A file, a folder, or the first digits of a digest or key. Of several that made the content the given workflow's `own`
 /// come first.
-fn show_content(arguments: &ShowArguments, own: &Own) -> Result<ExitCode, Failure> {
+fn show_content(arguments: &Asked, own: &Own) -> Result<ExitCode, Failure> {
     let what = arguments.what.as_str();
     let store = arguments.place().open()?;
     let path = Path::new(what);
@@ -271,7 +333,7 @@ fn prefer(found: &mut [Found], store: &Store, own: &Own) -> Result<(), Failure> 
     Ok(())
 }
 
-fn unknown(arguments: &ShowArguments) -> Failure {
+fn unknown(arguments: &Asked) -> Failure {
     let what = &arguments.what;
     match &arguments.workflow {
         Some(workflow) => wrong(format!(

@@ -23,7 +23,7 @@ use crate::view::table::Format;
 #[derive(Args)]
 pub struct TableArguments {
     #[command(flatten)]
-    workflow: WorkflowArguments,
+    pub workflow: WorkflowArguments,
     /// Show this figure, and those of further --metric, instead of those that kinds call their headline
     #[arg(long, value_name = "STAGE.METRIC")]
     metric: Vec<String>,

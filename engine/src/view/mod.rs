@@ -34,6 +34,7 @@ pub mod ro_crate;
 pub mod schema;
 pub mod status;
 pub mod table;
+pub mod values;
 pub mod why;
 
 pub use flow_results::words::{MANY, duration, plain, some};

@@ -82,13 +82,37 @@ pub fn schema(catalogue: &Catalogue) -> Value {
     let params = json!({
         "type": "object",
         "propertyNames": &name,
-        "additionalProperties": { "not": { "type": "string", "pattern": "\\$\\{" } },
-        "description": "Named values: ${name}."
+        "description": "Named values: ${name}. They may be made of others."
     });
     let stages = json!({
         "type": "object",
         "propertyNames": &name,
         "additionalProperties": { "$ref": "#/$defs/stage" }
+    });
+    let overlaid = json!({ "params": params, "stages": stages });
+    let variant = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "params": params,
+            "stages": stages,
+            "workflow": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": { "seed": { "type": "integer", "minimum": 0 } }
+            },
+            "use": {
+                "type": "object",
+                "additionalProperties": { "type": "string" },
+                "description": "Variants of other groups that count with it, unless others are chosen."
+            },
+            "replace": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": overlaid,
+                "description": "Params, and keys of stages, that are replaced whole."
+            }
+        }
     });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -106,6 +130,8 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "additionalProperties": false,
                 "properties": {
                     "name": { "type": "string" },
+                    "language": { "enum": [1, 2], "description": "2: overlays merge table by table, and nothing needs be said of it." },
+                    "params": { "type": "string", "pattern": r"\.([tT][oO][mM][lL]|[yY][aA]?[mM][lL]|[jJ][sS][oO][nN])$", "description": "A file of params (TOML, YAML, JSON), laid over [params]." },
                     "seed": { "type": "integer", "minimum": 0, "description": "Of every seeded stage." },
                     "root": { "type": "string", "description": "The folder that paths start from: the file's own, or one around it." },
                     "shell": shell(),
@@ -119,11 +145,11 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "description": "Named overlays: variants.GROUP.NAME.",
                 "additionalProperties": {
                     "type": "object",
-                    "additionalProperties": {
-                        "type": "object",
-                        "additionalProperties": false,
-                        "properties": { "params": params, "stages": stages }
-                    }
+                    "properties": {
+                        "default": { "anyOf": [{ "type": "string", "description": "The variant that counts where none is chosen." }, variant] },
+                        "required": { "anyOf": [{ "type": "boolean", "description": "Whether one of them has to be chosen." }, variant] }
+                    },
+                    "additionalProperties": variant
                 }
             },
             "sweep": sweep(),

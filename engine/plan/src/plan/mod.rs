@@ -376,6 +376,17 @@ impl Plan {
         found
     }
 
+    /// The given instances and everything that reads from them.
+    pub fn with_descendants(&self, nodes: &BTreeSet<NodeIndex>) -> BTreeSet<NodeIndex> {
+        let mut search = Dfs::empty(&self.graph);
+        search.stack.extend(nodes);
+        let mut found = BTreeSet::new();
+        while let Some(node) = search.next(&self.graph) {
+            found.insert(node);
+        }
+        found
+    }
+
     /// The instances that read from this one.
     pub fn readers(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
         self.graph.neighbors_directed(node, Direction::Outgoing)

@@ -17,7 +17,7 @@ pub(super) fn warn(
     problems: &mut Problems,
 ) {
     // Where something else is wrong, not all references were followed.
-    if !problems.is_empty() {
+    if problems.has_errors() {
         return;
     }
     for (name, _) in &workflow.params {

@@ -1,16 +1,70 @@
 //! Giving a part of the tree another value, or none: `keep`, `epochs.max`, `stages.NAME.uses`, `stages.NAME.with.PARAMETER`.
 
 use super::node::{Located, Node, NodeValue};
-use super::problem::Problem;
+use super::overlay::{act_anew, note, note_kept};
+use super::problem::{Problem, Problems};
 use super::template::{Piece, Template};
-use super::tree::{Entries, find, names};
+use super::tree::{Entries, find, find_at, merge, names};
 
-/// Whether a path leads into `[stages]`. What is set there may look through a reference at a param, so params come first.
-pub(super) fn in_stages(path: &str) -> bool {
-    path.starts_with("stages.")
+/// What replaces a value whole, where a table would else be laid over it.
+const REPLACE: &str = "replace.";
+
+/// The order in which paths are set: params, what stages do, what is in them.
+pub(super) fn rank(path: &str) -> u8 {
+    let path = path.strip_prefix(REPLACE).unwrap_or(path);
+    match (path.starts_with("stages."), path.ends_with(".uses")) {
+        (false, _) => 0,
+        (true, true) => 1,
+        (true, false) => 2,
+    }
+}
+
+/// Checks that a value for a param is of the type that it has, as far as the tree gives it one. Numbers are one type.
+///
+/// # Errors
+/// [`Problem::OtherType`].
+pub(super) fn same_type(root: &Entries, path: &str, value: &Node) -> Result<(), Problem> {
+    let path = path.strip_prefix(REPLACE).unwrap_or(path);
+    let path = path.strip_prefix("params.").unwrap_or(path);
+    let way = std::iter::once("params").chain(path.split('.'));
+    match find_at(root, way) {
+        Some(old) => of_type(path, old, value),
+        None => Ok(()),
+    }
+}
+
+/// The same for a value that is found.
+///
+/// # Errors
+/// [`Problem::OtherType`].
+pub(super) fn of_type(path: &str, old: &Node, new: &Node) -> Result<(), Problem> {
+    use NodeValue::{Float, Integer, String, Table};
+    let is_reference = |node: &Node| matches!(&node.value, String(text) if text.contains("${"));
+    if is_reference(old) || is_reference(new) {
+        return Ok(());
+    }
+    match (&old.value, &new.value) {
+        (Integer(_) | Float(_), Integer(_) | Float(_)) => Ok(()),
+        (Table(old), Table(new)) => {
+            let both = new.iter().filter_map(|(key, new)| {
+                let path = format!("{path}.{}", key.value);
+                Some((path, find(old, &key.value)?, new))
+            });
+            both.into_iter()
+                .try_for_each(|(path, old, new)| of_type(&path, old, new))
+        }
+        (old, new) if std::mem::discriminant(old) == std::mem::discriminant(new) => Ok(()),
+        (old, new) => Err(Problem::OtherType {
+            name: path.into(),
+            wanted: old.type_name(),
+            found: new.type_name(),
+        }),
+    }
 }
 
 /// Gives the part at `path` a value, or takes it away where there is none. All but parameters of stages has to be there.
+/// A table is laid over one that stands there; before `language = 2` it replaced that, so the difference is noted among
+/// `changes`.
 ///
 /// # Errors
 /// Where nothing can be set at `path`; the problem is about the path.
@@ -18,8 +72,11 @@ pub(super) fn assign(
     root: &mut Entries,
     path: &Located<String>,
     value: Option<Node>,
+    changes: &mut Problems,
 ) -> Result<(), Problem> {
-    let parts: Vec<&str> = path.value.split('.').collect();
+    let whole = path.value.strip_prefix(REPLACE);
+    let whole = whole.filter(|rest| rest.starts_with("params.") || rest.starts_with("stages."));
+    let parts: Vec<&str> = whole.unwrap_or(&path.value).split('.').collect();
     let (section, rest) = match parts.split_first() {
         Some((&"params", rest)) if !rest.is_empty() => ("params", rest),
         Some((&"stages", rest)) if !rest.is_empty() => ("stages", rest),
@@ -48,8 +105,11 @@ pub(super) fn assign(
             Problem::UnknownParam { name, known }
         }
     };
+    let is_table = |node: &Node| matches!(node.value, NodeValue::Table(_));
+    let may_unfold =
+        rest.len() > if within { 3 } else { 1 } || value.as_ref().is_some_and(is_table);
     let params = match find(root, "params").map(|node| &node.value) {
-        Some(NodeValue::Table(params)) if rest.len() > 3 => params.clone(),
+        Some(NodeValue::Table(params)) if may_unfold => params.clone(),
         _ => Entries::new(),
     };
     let Some((_, node)) = root.iter_mut().find(|(key, _)| key.value == section) else {
@@ -78,7 +138,7 @@ pub(super) fn assign(
             None => return Err(unknown(part, names(table))),
         };
         let node = &mut table[at].1;
-        if within && depth >= 2 {
+        if !within || depth >= 2 {
             unfold(node, &params);
         }
         table = match &mut node.value {
@@ -95,8 +155,19 @@ pub(super) fn assign(
             }
         };
     }
+    if let (true, [stage], Some(value)) = (within, inner, &value) {
+        let then = table.clone();
+        act_anew(table, &vec![(at_path("uses".into(), path), value.clone())]);
+        let stage = format!("stages.{stage}");
+        note(&stage, &then, table, |_| Some(path.span), changes);
+    }
     let found = table.iter().position(|(key, _)| key.value == *last);
     match (value, found) {
+        (Some(value), Some(at)) if whole.is_none() && is_table(&value) => {
+            let node = &mut table[at].1;
+            unfold(node, &params);
+            lay(node, value, path, changes);
+        }
         (Some(value), Some(at)) => table[at] = (at_path((*last).to_string(), path), value),
         (Some(value), None) if within => {
             table.push((at_path((*last).to_string(), path), value));
@@ -109,6 +180,18 @@ pub(super) fn assign(
         (_, None) => return Err(unknown(last, names(table))),
     }
     Ok(())
+}
+
+/// Lays a table over what stands there.
+fn lay(node: &mut Node, over: Node, path: &Located<String>, changes: &mut Problems) {
+    match (&mut node.value, over.value) {
+        (NodeValue::Table(table), NodeValue::Table(over)) => {
+            let then = over.clone();
+            merge(table, over);
+            note_kept(path.value.clone(), &then, table, path.span, changes);
+        }
+        (old, value) => *old = value,
+    }
 }
 
 /// Makes a table of a string that is nothing but a reference to one. Its entries are references too: what is set in it

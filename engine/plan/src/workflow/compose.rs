@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::assign::same_type;
 use super::node::{self, Located, Node, NodeValue};
+use super::overlay::lay;
 use super::problem::{Problem, Problems};
 use super::reader::Reader;
 use super::source::{Sources, Span};
-use super::tree::{Entries, find, inside, merge, take};
+use super::tree::{Entries, find, find_at, inside, merge, take};
+use super::yaml;
 
 /// The tree of the files, and where the workflow file lies.
 pub(super) struct Composed {
@@ -28,6 +31,7 @@ pub(super) fn compose(
     path: &Path,
     params: Option<&Path>,
     sources: &mut Sources,
+    changes: &mut Problems,
     problems: &mut Problems,
 ) -> Option<Composed> {
     let absolute = match path.canonicalize() {
@@ -42,22 +46,15 @@ pub(super) fn compose(
     };
     let mut composer = Composer {
         sources,
+        changes,
         problems,
         chain: Vec::new(),
     };
     let top = composer.sources.next();
     let mut root = composer.file(path, None)?;
     if let Some(file) = params {
-        let entries = composer.params(file, &root)?;
-        let params = Located {
-            value: NodeValue::Table(entries),
-            span: top,
-        };
-        let key = Located {
-            value: "params".to_string(),
-            span: top,
-        };
-        merge(&mut root, vec![(key, params)]);
+        let values = composer.params(file, &root)?;
+        composer.lay_params(&mut root, values, top);
     }
     Some(Composed {
         variants: take(&mut root, "variants"),
@@ -71,6 +68,7 @@ pub(super) fn compose(
 /// Puts the texts of files together.
 struct Composer<'a> {
     sources: &'a mut Sources,
+    changes: &'a mut Problems,
     problems: &'a mut Problems,
     /// The files that include each other, outermost first.
     chain: Vec<PathBuf>,
@@ -103,46 +101,99 @@ impl Composer<'_> {
         let folder = path.parent().unwrap_or(Path::new(""));
         for file in files {
             let included = self.file(&folder.join(&file.value), Some(file.span));
-            merge(&mut root, included.unwrap_or_default());
+            lay(&mut root, included.unwrap_or_default(), self.changes);
         }
         self.chain.pop();
-        merge(&mut root, own);
+        let named = find_at(&own, ["workflow", "params"]).cloned();
+        lay(&mut root, own, self.changes);
+        if let Some(node) = named {
+            let reader = &mut Reader {
+                problems: self.problems,
+            };
+            let file = reader.string("`params`", node)?;
+            let values = self.values(&folder.join(&file.value), Some(file.span))?;
+            self.lay_params(&mut root, values, file.span);
+        }
         Some(root)
     }
 
     /// A file alone.
-    fn text(&mut self, path: &Path, included_at: Option<Span>) -> Option<Entries> {
-        let kept = self.sources.kept(path).map(String::from);
-        let text = match kept.map_or_else(|| std::fs::read_to_string(path), Ok) {
-            Ok(text) => text,
-            Err(cause) => {
-                let path = path.display().to_string();
-                let cause = cause.to_string();
-                self.problems
-                    .add_at(Problem::Unreadable { path, cause }, included_at);
-                return None;
-            }
-        };
-        let source = self.sources.add_file(path, text.clone());
+    fn text(&mut self, path: &Path, named_at: Option<Span>) -> Option<Entries> {
+        let (text, place) = self.source(path, named_at)?;
         let (root, errors) = DeTable::parse_recoverable(&text);
         for error in &errors {
             let message = error.message().into();
             let span = error.span().unwrap_or(0..text.len());
             self.problems
-                .add(Problem::Syntax { message }, Span::new(source, span));
+                .add(Problem::Syntax { message }, place.inside(span));
         }
-        errors.is_empty().then(|| {
-            node::table(
-                root.get_ref(),
-                Span::new(source, 0..text.len()),
-                self.problems,
-            )
-        })
+        errors
+            .is_empty()
+            .then(|| node::table(root.get_ref(), place, self.problems))
+    }
+
+    /// The text of a file, and its place.
+    fn source(&mut self, path: &Path, named_at: Option<Span>) -> Option<(String, Span)> {
+        let kept = self.sources.kept(path).map(String::from);
+        match kept.map_or_else(|| std::fs::read_to_string(path), Ok) {
+            Ok(text) => {
+                let source = self.sources.add_file(path, text.clone());
+                let place = Span::new(source, 0..text.len());
+                Some((text, place))
+            }
+            Err(cause) => {
+                let path = path.display().to_string();
+                let cause = cause.to_string();
+                self.problems
+                    .add_at(Problem::Unreadable { path, cause }, named_at);
+                None
+            }
+        }
+    }
+
+    /// A file of params, in the form that its ending says.
+    fn values(&mut self, path: &Path, named_at: Option<Span>) -> Option<Entries> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let read = match ending.map(str::to_ascii_lowercase).as_deref() {
+            Some("toml") => return self.text(path, named_at),
+            Some("yaml" | "yml") => yaml::yaml,
+            Some("json") => yaml::json,
+            _ => {
+                let path = path.display().to_string();
+                self.problems
+                    .add_at(Problem::UnknownForm { path }, named_at);
+                return None;
+            }
+        };
+        let (text, place) = self.source(path, named_at)?;
+        let node = read(&text, place, self.problems)?;
+        let reader = &mut Reader {
+            problems: self.problems,
+        };
+        Some(reader.table("a file of params", node))
+    }
+
+    /// Lays values over the params of a tree; they have to be of the types that these have.
+    fn lay_params(&mut self, root: &mut Entries, values: Entries, place: Span) {
+        for (name, value) in &values {
+            if let Err(problem) = same_type(root, &name.value, value) {
+                self.problems.add(problem, value.span);
+            }
+        }
+        let params = Located {
+            value: NodeValue::Table(values),
+            span: place,
+        };
+        let key = Located {
+            value: "params".to_string(),
+            span: place,
+        };
+        merge(root, vec![(key, params)]);
     }
 
     /// What stands in a file of params, with or without the header `[params]`. As with `--set`, all of it has to be known.
     fn params(&mut self, path: &Path, root: &Entries) -> Option<Entries> {
-        let mut entries = self.text(path, None)?;
+        let mut entries = self.values(path, None)?;
         let known = inside(find(root, "params"));
         let header = matches!(
             find(&entries, "params"),

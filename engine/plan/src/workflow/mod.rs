@@ -4,22 +4,30 @@
 //! - [`node`]: a TOML value with its place.
 //! - [`template`]: `${name}` in strings.
 //! - [`problem`]: everything that can be wrong with a workflow, and how it is said; `report` shows it at its place.
-//! - `compose`: one tree out of the file, its includes and a file of params; `tree` lays one over another.
-//! - `layers`: what the command line lays over it: `variants` that are chosen, and values: `set` reads them, `assign`
-//!   puts them into the tree.
+//! - `compose`: one tree out of the file, its includes and files of params; `yaml` reads those that are no TOML; `tree`
+//!   looks into trees.
+//! - `laid`: what all of it came to, and where each value comes from.
+//! - `overlay`: the one rule by which one tree is laid over another.
+//! - `layers`: what is laid over the files: `variants`, of which `choices` says which count, and values of the command
+//!   line: `set` reads them, `assign` puts them into the tree.
 //! - [`sweep`]: `[sweep]`, one workflow at many points.
+//! - `params`: params that are made of others.
 //! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
 //! - `reference`: how inputs name stages; `input`: all that an input may say.
 //! - [`program`]: what a `run` stage says of its program: its folder, its environment; `environments`.
 //! - [`places`]: what is in whose way in a stage's folder.
-//! - `root`: the folder that paths start from.
+//! - `root`: the folder that paths start from; [`search`]: the workflow of a folder.
 
 mod assign;
+mod choices;
 mod compose;
 mod environments;
 mod input;
+mod laid;
 mod layers;
 pub mod node;
+mod overlay;
+mod params;
 mod parse;
 pub mod places;
 pub mod problem;
@@ -28,6 +36,7 @@ mod reader;
 mod reference;
 mod report;
 mod root;
+pub mod search;
 mod set;
 pub mod source;
 mod stage;
@@ -35,6 +44,7 @@ pub mod sweep;
 pub mod template;
 mod tree;
 mod variants;
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -42,7 +52,9 @@ use std::time::Duration;
 
 use layers::{Ground, Layers};
 
+pub use choices::{By, Choice};
 pub(crate) use input::check_place;
+pub use laid::Laid;
 pub use node::{Located, Node, NodeValue};
 pub use problem::{Problem, Problems};
 pub use program::{Environment, Folder, Isolation, Program, Variables};
@@ -70,7 +82,7 @@ pub struct Workflow {
     pub params: Vec<(Located<String>, Node)>,
     /// `[stages]`, in file order.
     pub stages: Vec<Stage>,
-    /// Params that matrices refer to.
+    /// Params that matrices and other params refer to.
     pub used: BTreeSet<String>,
     /// Stages that something is wrong in: what they lack may stand there, only wrongly.
     pub incomplete: BTreeSet<String>,
@@ -221,7 +233,7 @@ pub enum Origin {
 /// What the command line lays over a workflow file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// A TOML file of params.
+    /// A file of params: TOML, YAML or JSON.
     pub params: Option<PathBuf>,
     /// `GROUP=NAME`: variants that are chosen.
     pub variants: Vec<String>,
@@ -264,6 +276,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// What is wrong with it. Planning adds to these, so that all mistakes are shown at once.
     pub problems: Problems,
+    /// What all that was laid over it came to; of a sweep without its axes, unless one combination of them is asked for.
+    pub laid: Laid,
 }
 
 /// Reads the workflow file at `path`, with what the command line lays over it.
@@ -286,19 +300,37 @@ pub fn load_kept(
     let mut sources = Sources::with_kept(kept);
     let mut problems = Problems::default();
     let params = overrides.params.as_deref();
-    let Some(files) = compose::compose(path, params, &mut sources, &mut problems) else {
+    // What earlier versions of flow made of the same files, where that is something else.
+    let mut changes = Problems::default();
+    let files = compose::compose(path, params, &mut sources, &mut changes, &mut problems);
+    let Some(files) = files else {
         return Err(Report::new(sources, problems));
     };
     let layers = Layers::read(overrides, &mut sources, &mut problems);
-    let ground = Ground::new(files.root, files.variants, layers, &mut problems);
+    let ground = Ground::new(
+        files.root,
+        files.variants,
+        layers,
+        &mut changes,
+        &mut problems,
+    );
     let sweep = sweep::sweep(
         files.sweep,
         files.top,
         overrides,
         &ground,
         &mut sources,
+        &mut changes,
         &mut problems,
     );
+    if parse::language(&ground.root) < 2 {
+        problems.extend(changes);
+    }
+    let variants = ground.variants.as_ref();
+    let laid = match sweep.as_ref().map(|sweep| &sweep.combinations[..]) {
+        Some([one]) => Laid::of(&one.choices, variants, &one.workflow),
+        _ => Laid::of(&ground.choices, variants, &ground.root),
+    };
     let root = root::resolve(&ground.root, &files.path, &mut problems);
     let places = parse::Places {
         path: files.path,
@@ -309,5 +341,6 @@ pub fn load_kept(
         workflow: parse::workflow(ground.root, sweep, &places, &mut problems),
         sources,
         problems,
+        laid,
     })
 }

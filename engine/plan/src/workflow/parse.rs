@@ -8,8 +8,8 @@ use super::problem::{Problem, Problems};
 use super::reader::Reader;
 use super::source::Span;
 use super::sweep::Sweep;
-use super::tree::Entries;
-use super::{DEFAULT_SEED, Isolation, Workflow, template};
+use super::tree::{Entries, find_at};
+use super::{DEFAULT_SEED, Isolation, Workflow, params, template};
 
 /// Where a workflow lies.
 pub(super) struct Places {
@@ -34,6 +34,14 @@ pub(super) fn workflow(
     workflow
 }
 
+/// The version of the language that a file says it is written in: 1 where it says nothing.
+pub(super) fn language(root: &Entries) -> i64 {
+    match find_at(root, ["workflow", "language"]).map(|node| &node.value) {
+        Some(NodeValue::Integer(version)) => *version,
+        _ => 1,
+    }
+}
+
 impl Reader<'_> {
     fn workflow(&mut self, root: Entries, places: &Places) -> Workflow {
         let stem = places.path.file_stem();
@@ -53,6 +61,7 @@ impl Reader<'_> {
             root: places.root.clone(),
             sweep: None,
         };
+        let is_joined = language(&root) > 1;
         // Params first: matrices refer to them.
         let (params, rest): (Entries, Entries) =
             root.into_iter().partition(|(key, _)| key.value == "params");
@@ -60,11 +69,11 @@ impl Reader<'_> {
             match key.value.as_str() {
                 "workflow" => self.head(&mut workflow, node),
                 "params" => {
-                    for (name, value) in self.table("`[params]`", node) {
-                        self.name(&name);
-                        self.plain(&value);
-                        workflow.params.push((name, value));
-                    }
+                    let params = self.table("`[params]`", node);
+                    params.iter().for_each(|(name, _)| self.name(name));
+                    let (params, used) = params::resolve(&params, self.problems);
+                    workflow.params = params;
+                    workflow.used.extend(used);
                 }
                 "stages" => {
                     for (name, node) in self.table("`[stages]`", node) {
@@ -102,10 +111,25 @@ impl Reader<'_> {
                 ),
             }
         }
-        if workflow.stages.is_empty() && self.problems.is_empty() {
+        if is_joined {
+            self.shared_axes(&workflow);
+        }
+        if workflow.stages.is_empty() && !self.problems.has_errors() {
             self.problems.add(Problem::NoStages, places.top);
         }
         workflow
+    }
+
+    /// Notes axes of two stages: what they mean in this version of the language no stage can do yet.
+    fn shared_axes(&mut self, workflow: &Workflow) {
+        let mut seen = BTreeSet::new();
+        for (axis, _) in workflow.stages.iter().flat_map(|stage| &stage.matrix) {
+            if !seen.insert(&axis.value) {
+                let name = axis.value.clone();
+                self.problems
+                    .add(Problem::SharedAxis { axis: name }, axis.span);
+            }
+        }
     }
 
     /// A stage's table in which the references of its matrix are replaced by the params that they name.
@@ -149,7 +173,11 @@ impl Reader<'_> {
                         workflow.seed = seed.unsigned_abs();
                     }
                 }
-                // It is read where files may be looked at.
+                "language" => {
+                    self.integer("`language`", &node, 1, 2);
+                }
+                // These are read where files may be looked at.
+                "params" => {}
                 "root" => {
                     self.string("`root`", node);
                 }
@@ -158,7 +186,15 @@ impl Reader<'_> {
                 _ => self.unknown(
                     &key,
                     "`[workflow]`",
-                    &["name", "seed", "root", "shell", "isolation"],
+                    &[
+                        "name",
+                        "language",
+                        "seed",
+                        "params",
+                        "root",
+                        "shell",
+                        "isolation",
+                    ],
                 ),
             }
         }

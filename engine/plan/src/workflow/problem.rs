@@ -15,6 +15,10 @@ pub enum Problem {
     Unreadable { path: String, cause: String },
     #[error("this is not valid TOML: {message}")]
     Syntax { message: String },
+    #[error("this is not valid {form}: {message}")]
+    Malformed { form: &'static str, message: String },
+    #[error("`{path}` is no file of params by its ending")]
+    UnknownForm { path: String },
     #[error("{what} can't be used in a workflow")]
     UnusableValue { what: &'static str },
     #[error("{what} has to be {expected}, not {found}")]
@@ -50,8 +54,12 @@ pub enum Problem {
     UnclosedReference,
     #[error("`${{{name}}}` is not a reference")]
     NotAName { name: String },
-    #[error("`${{…}}` can't stand in a param")]
-    ReferenceInParam,
+    #[error("`${{…}}` can't stand in a value of an axis")]
+    ReferenceInAxis,
+    #[error("these params are made of each other: {}", path.join(" → "))]
+    ParamCycle { path: Vec<String> },
+    #[error("something is wrong in a param, which is said there")]
+    SaidBefore,
     #[error("`${{…}}` can't stand in {what}")]
     ReferenceNotHere { what: &'static str },
     #[error("`{text}` is not a reference to a stage")]
@@ -135,6 +143,26 @@ pub enum Problem {
     VariantWithoutName,
     #[error("there is no variant `{name}`")]
     UnknownVariant { name: String, known: Vec<String> },
+    #[error("there is no group of variants `{group}`")]
+    UnknownGroup {
+        group: String,
+        is_param: bool,
+        known: Vec<String>,
+    },
+    #[error("a variant of `{group}` can't choose for its own group")]
+    UsesItself { group: String },
+    #[error("`{group}` is a group of variants, and no param")]
+    SetsGroup { group: String, value: String },
+    #[error("nothing is chosen of the group `{group}`, which is required")]
+    NothingChosen { group: String, known: Vec<String> },
+    #[error("the param `{name}` is {wanted} in the workflow, and {found} here")]
+    OtherType {
+        name: String,
+        wanted: &'static str,
+        found: &'static str,
+    },
+    #[error("the axis `{axis}` stands in two stages")]
+    SharedAxis { axis: String },
     #[error("{why}")]
     BadSweep { why: &'static str },
     #[error("there is no mode `{mode}`")]
@@ -277,6 +305,10 @@ pub enum Problem {
     BadPlugin { path: String, cause: String },
 
     // Warnings.
+    #[error("`{path}` keeps {} of what stood there", list(kept))]
+    Merges { path: String, kept: Vec<String> },
+    #[error("the stage does something else here, so `{path}` loses {}", list(gone))]
+    WithGoes { path: String, gone: Vec<String> },
     #[error("the param `{name}` is never used")]
     UnusedParam { name: String },
     #[error("nothing reads stage `{stage}`, and `{kind}` has no figures to show")]
@@ -290,7 +322,9 @@ impl Problem {
     pub fn is_warning(&self) -> bool {
         matches!(
             self,
-            Problem::UnusedParam { .. }
+            Problem::Merges { .. }
+                | Problem::WithGoes { .. }
+                | Problem::UnusedParam { .. }
                 | Problem::UnusedStage { .. }
                 | Problem::UnusedEnvironment { .. }
         )
@@ -307,6 +341,7 @@ impl Problem {
             Problem::UnknownOutput { output, .. } => Some(output.clone()),
             Problem::NoInstance { selector, .. } => Some(selector.clone()),
             Problem::UnknownVariant { name, .. } => Some(name.clone()),
+            Problem::UnknownGroup { group, .. } => Some(group.clone()),
             Problem::UnknownAxis { axis, .. } => Some(axis.clone()),
             _ => None,
         }
@@ -324,7 +359,8 @@ impl Problem {
             Problem::NoOutputs { .. } => Some("name at least one: outputs = { table = \"table.csv\" }, written by the program to ${outputs.table}".into()),
             Problem::NotAName { .. } => Some("write ${name}, ${matrix.axis} or, in `run`, ${inputs.role}, ${outputs.role}, ${work}; $${ stands for a literal ${".into()),
             Problem::UnclosedReference => Some("close it with `}`, or write $${ for a literal ${".into()),
-            Problem::ReferenceInParam => Some("params hold plain values; a stage's `with` puts them together".into()),
+            Problem::ReferenceInAxis => Some("an axis has plain values, or is \"${name}\" of a list".into()),
+            Problem::ParamCycle { .. } => Some("one of them has to be a plain value".into()),
             Problem::ReferenceNotHere { .. } => Some("references stand in `with`, `run`, `path`, `as`, `matrix`, `outputs`, and in the values of `files` and `env`".into()),
             Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", { collect = \"stage.output\" } or { path = \"file\" }".into()),
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
@@ -336,6 +372,19 @@ impl Problem {
             Problem::NothingSet { .. } => Some("delete this option, or correct the name".into()),
             Problem::NotATable { path, .. } => Some(format!("set all of it: {path}={{NAME=VALUE}}")),
             Problem::UnknownVariant { name, known } => Some(suggest(name, known)),
+            Problem::UnknownGroup { group, is_param: true, .. } => Some(format!("`{group}` is a param: --set {group}=VALUE")),
+            Problem::UnknownGroup { group, known, .. } => Some(suggest(group, known)),
+            Problem::UsesItself { .. } => Some("delete it: choosing the variant has done that".into()),
+            Problem::SetsGroup { group, value } => Some(format!("write --variant {group}={value}")),
+            Problem::NothingChosen { group, known } => Some(format!("write --variant {group}=NAME; {}", there_are(known))),
+            Problem::OtherType { name, .. } => Some(format!("give it that type, or change the type of `{name}` in the workflow file")),
+            Problem::SharedAxis { .. } => Some("with `language = 2` it would be one axis, which this version of flow can't do: call them by two names".into()),
+            Problem::Merges { path, .. } => Some(format!(
+                "flow 0.2 replaced it. `replace.{path} = …` still does; `language = 2` under [workflow] says that it is right to keep them"
+            )),
+            Problem::WithGoes { .. } => Some(
+                "flow 0.2 kept them. Write here what the stage takes now; `language = 2` under [workflow] says that it is right to lose them".into(),
+            ),
             Problem::UnknownParam { name, known }
             | Problem::UnknownName { name, known } => Some(suggest(name, known)),
             Problem::UnknownKind { kind, known } if known.is_empty() => Some(format!(
@@ -390,6 +439,8 @@ impl Problem {
             Problem::NotForThisAction { key: "outputs", .. } => Some("delete it: a stage kind declares its own".into()),
             Problem::NotForThisAction { belongs: "run", .. } => Some("delete it: a stage kind finds its files by itself, and runs as its plugin says".into()),
             Problem::NotForThisAction { .. } => Some("a command takes values as ${name}, from [params]".into()),
+            Problem::UnknownForm { .. } => Some("a file of params ends with `.toml`, `.yaml`, `.yml` or `.json`".into()),
+            Problem::UnusableValue { what: "null" } => Some("leave it out, or write a value of the type that it has elsewhere".into()),
             Problem::UnusableValue { .. } => Some("in quotes it is a string, which can be used".into()),
             Problem::SameOutput { .. } => Some("give each output a file name of its own".into()),
             Problem::BadVariable { .. } => Some("env = [\"NAME\"] passes on the value that flow itself is started with, env = { NAME = \"value\" } sets one".into()),
@@ -514,6 +565,11 @@ impl Problems {
     /// Leaves out what is not among `others` too.
     pub fn retain_common(&mut self, others: &Problems) {
         self.found.retain(|entry| others.found.contains(entry));
+    }
+
+    /// Whether anything but warnings was found.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|(problem, _)| !problem.is_warning())
     }
 
     /// How many were found.

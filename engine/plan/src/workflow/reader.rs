@@ -31,7 +31,7 @@ impl Reader<'_> {
     pub fn plain(&mut self, node: &Node) {
         match &node.value {
             NodeValue::String(text) if text.contains("${") => {
-                self.problems.add(Problem::ReferenceInParam, node.span);
+                self.problems.add(Problem::ReferenceInAxis, node.span);
             }
             NodeValue::Array(items) => items.iter().for_each(|item| self.plain(item)),
             NodeValue::Table(entries) => entries.iter().for_each(|(_, node)| self.plain(node)),

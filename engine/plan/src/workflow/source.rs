@@ -79,6 +79,16 @@ impl Sources {
         &self.texts[span.source].0
     }
 
+    /// Where a place lies: a file and its line, or an option as it was given.
+    pub fn place(&self, span: Span) -> String {
+        let (name, text) = &self.texts[span.source];
+        if name.starts_with("--") {
+            return format!("{name} {text}");
+        }
+        let line = text[..span.start].matches('\n').count() + 1;
+        format!("{name}:{line}")
+    }
+
     /// The whole text that a place lies in.
     pub fn text(&self, span: Span) -> &str {
         &self.texts[span.source].1

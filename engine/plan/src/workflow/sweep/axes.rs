@@ -1,6 +1,7 @@
 //! What the names of axes stand for, looked up in the tree of the workflow.
 
 use super::head::{Head, Named};
+use crate::workflow::assign;
 use crate::workflow::layers::Ground;
 use crate::workflow::node::{Located, Node, NodeValue};
 use crate::workflow::problem::{Problem, Problems};
@@ -37,6 +38,7 @@ impl Axis {
         }
         for (name, values) in std::mem::take(&mut head.added) {
             if let Some(axis) = Axis::find(name, values, ground, problems) {
+                axis.check_types(problems);
                 match axes.iter_mut().find(|a| a.target == axis.target) {
                     Some(known) => *known = axis,
                     None => axes.push(axis),
@@ -44,6 +46,26 @@ impl Axis {
             }
         }
         axes
+    }
+
+    /// Whether it varies a group of variants.
+    pub fn is_of(&self, group: &str) -> bool {
+        self.target == Target::Variant(group.into())
+    }
+
+    /// Notes values of another type than the param has.
+    fn check_types(&self, problems: &mut Problems) {
+        let (Target::Setting(path), Some(base)) = (&self.target, &self.base) else {
+            return;
+        };
+        if path.starts_with("stages.") {
+            return;
+        }
+        for value in &self.values {
+            if let Err(problem) = assign::of_type(path, base, value) {
+                problems.add(problem, value.span);
+            }
+        }
     }
 
     /// Adds what listed points name: their axes are all that any of them has.
@@ -140,8 +162,8 @@ impl Target {
             Target::Setting(path) if path.starts_with("stages.") => ground.find(path).cloned(),
             Target::Setting(path) => ground.find(&format!("params.{path}")).cloned(),
             Target::Variant(group) => {
-                let chosen = ground.layers.chosen.iter().rev().find(|(g, _)| g == group);
-                let chosen = chosen.map_or("base", |(_, name)| &name.value);
+                let chosen = ground.choice(group);
+                let chosen = chosen.map_or("base", |choice| &choice.name.value);
                 Some(Located {
                     value: NodeValue::String(chosen.into()),
                     span: name.span,

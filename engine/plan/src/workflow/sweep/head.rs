@@ -41,6 +41,24 @@ pub(super) struct Head {
     pub chosen: Vec<Located<String>>,
 }
 
+/// The seeds of each point.
+pub(super) enum Seeds {
+    /// As many, from the point's own on.
+    Count(u64),
+    /// These.
+    Listed(Vec<u64>),
+}
+
+impl Seeds {
+    /// Those of a point whose workflow has the seed `first`.
+    pub fn from(&self, first: u64) -> Vec<u64> {
+        match self {
+            Seeds::Count(count) => (0..*count).map(|i| first.saturating_add(i)).collect(),
+            Seeds::Listed(seeds) => seeds.clone(),
+        }
+    }
+}
+
 impl Head {
     /// Reads the table and the options; `top` is the place of a sweep that stands on the command line alone. `None` where
     /// nothing is swept.
@@ -196,29 +214,29 @@ impl Head {
         head
     }
 
-    /// The seeds: as many from the workflow's own on, or those that are listed.
-    pub fn seeds(&mut self, first: u64, problems: &mut Problems) -> Vec<u64> {
+    /// The seeds.
+    pub fn seeds(&mut self, problems: &mut Problems) -> Seeds {
         const MOST: i64 = 1000;
         let Some(node) = self.seeds.take() else {
-            return vec![first];
+            return Seeds::Count(1);
         };
         let reader = &mut Reader { problems };
         let items = match &node.value {
             NodeValue::Array(items) => items,
             NodeValue::Integer(count) if (1..=MOST).contains(count) => {
-                return (0..count.unsigned_abs()).map(|i| first + i).collect();
+                return Seeds::Count(count.unsigned_abs());
             }
             NodeValue::Integer(count) => {
                 let (found, most) = (*count, MOST);
                 reader
                     .problems
                     .add(Problem::SeedCount { found, most }, node.span);
-                return vec![first];
+                return Seeds::Count(1);
             }
             other => {
                 let wanted = "a number of seeds, or a list of them";
                 reader.wrong_type("`seeds`", wanted, other, node.span);
-                return vec![first];
+                return Seeds::Count(1);
             }
         };
         let mut seeds = Vec::new();
@@ -234,7 +252,7 @@ impl Head {
             let axis = "seeds".into();
             reader.problems.add(Problem::EmptyAxis { axis }, node.span);
         }
-        seeds
+        Seeds::Listed(seeds)
     }
 
     /// The goal: `{ maximise = "stage.metric" }` or `{ minimise = … }`.

@@ -20,6 +20,7 @@ use head::Head;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::choices::Choice;
 use super::layers::Ground;
 use super::node::Node;
 use super::problem::Problems;
@@ -77,6 +78,7 @@ impl<W> Sweep<W> {
                     seeds: combination.seeds,
                     workflow: value(combination.workflow),
                     reads: combination.reads,
+                    choices: combination.choices,
                 })
                 .collect(),
         }
@@ -105,21 +107,28 @@ pub struct Combination<W> {
     pub workflow: W,
     /// The axes that each stage reads itself.
     pub reads: HashMap<String, BTreeSet<String>>,
+    /// The variants that count.
+    pub choices: Vec<Choice>,
 }
 
-/// Reads `[sweep]` and what the command line says of it; `None` where nothing is swept, or something is wrong.
+/// Reads `[sweep]` and what the command line says of it; `None` where nothing is swept, or something is wrong. What earlier
+/// versions made of it, where that is something else, is noted among `changes`.
 pub(super) fn sweep(
     node: Option<Node>,
     top: Span,
     overrides: &Overrides,
     ground: &Ground,
     sources: &mut Sources,
+    changes: &mut Problems,
     problems: &mut Problems,
 ) -> Option<Sweep<Entries>> {
     let before = problems.count();
-    let mut head = Head::read(node, top, overrides, sources, problems)?;
+    let Some(mut head) = Head::read(node, top, overrides, sources, problems) else {
+        ground.check_required(|_| false, problems);
+        return None;
+    };
     let mut axes = Axis::all(&mut head, ground, problems);
-    let seeds = head.seeds(ground.seed(), problems);
+    let seeds = head.seeds(problems);
     let goal = head.goal(&ground.root, problems);
     if problems.count() > before {
         return None;
@@ -127,19 +136,29 @@ pub(super) fn sweep(
     if head.mode == Mode::Points {
         Axis::listed(&head.points, &mut axes, ground, problems);
     }
+    let is_swept = |group: &str| axes.iter().any(|axis| axis.is_of(group));
+    ground.check_required(is_swept, problems);
     let rows = points::rows(&head, &axes, ground.seed(), before, problems)?;
-    let mut points = points::points(rows, &axes, &seeds);
+    let seeds = |row: &points::Row| seeds.from(ground.seed_with(points::chosen(row, &axes)));
+    let mut points = points::points(rows, &axes, seeds);
+    let mut all_seeds: Vec<u64> = Vec::new();
+    for seed in points.iter().flat_map(|point| &point.seeds) {
+        if !all_seeds.contains(seed) {
+            all_seeds.push(*seed);
+        }
+    }
     points::choose(&head.chosen, &axes, &mut points, problems);
+    let touched = trees::touched(&axes, ground);
     // All are laid over the tree, so that a mistake is found whichever of them are chosen.
     let combinations = points
         .into_iter()
-        .map(|point| trees::combination(point, &axes, ground, problems))
+        .map(|point| trees::combination(point, &axes, &touched, ground, changes, problems))
         .filter(|combination| !combination.seeds.is_empty())
         .collect();
     Some(Sweep {
         mode: head.mode,
         axes: axes.into_iter().map(|axis| axis.name.value).collect(),
-        seeds,
+        seeds: all_seeds,
         goal,
         is_partial: !head.chosen.is_empty(),
         combinations,

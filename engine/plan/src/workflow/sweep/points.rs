@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::Mode;
-use super::axes::Axis;
+use super::axes::{Axis, Target};
 use super::head::{Head, Named};
 use crate::workflow::node::{Located, Node};
 use crate::workflow::problem::{Problem, Problems};
@@ -72,8 +72,30 @@ pub(super) fn rows(
     Some(rows)
 }
 
-/// The points that rows stand for, each with all seeds.
-pub(super) fn points(rows: Vec<Row>, axes: &[Axis], seeds: &[u64]) -> Vec<Point> {
+/// The variants that a row chooses: group and name.
+pub(super) fn chosen<'r>(
+    row: &'r Row,
+    axes: &'r [Axis],
+) -> impl Iterator<Item = (String, Located<String>)> + 'r {
+    let values = axes.iter().zip(row);
+    values.filter_map(|(axis, value)| match (&axis.target, value) {
+        (Target::Variant(group), Some(value)) => {
+            let name = Located {
+                value: value.value.text(),
+                span: value.span,
+            };
+            Some((group.clone(), name))
+        }
+        _ => None,
+    })
+}
+
+/// The points that rows stand for, each with its seeds.
+pub(super) fn points(
+    rows: Vec<Row>,
+    axes: &[Axis],
+    seeds: impl Fn(&Row) -> Vec<u64>,
+) -> Vec<Point> {
     let point = |row: Row| {
         let values = || axes.iter().zip(&row);
         let same = |(axis, value): (&Axis, &Option<Node>)| {
@@ -84,7 +106,7 @@ pub(super) fn points(rows: Vec<Row>, axes: &[Axis], seeds: &[u64]) -> Vec<Point>
                 .map(|(axis, value)| (axis.name.value.clone(), json(value)))
                 .collect(),
             base: values().all(same),
-            seeds: seeds.to_vec(),
+            seeds: seeds(&row),
             row,
         }
     };
