@@ -183,6 +183,7 @@ fn what_set_refuses_sweep_refuses() {
     assert!(!test.has(".flow"));
     // In quotes they are strings, for both.
     let test = test
+        .edit("\nn = 1", "\nn = 'x'")
         .run("--dry-run")
         .arg("--sweep")
         .arg("n=\"nan\",\"a,b\"")

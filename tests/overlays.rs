@@ -104,7 +104,15 @@ fn a_variant_uses_others_as_defaults_and_sets_the_seed() {
         .map(|label| String::from_utf8(test.output(label, "o")).unwrap())
         .collect();
     texts.sort();
-    assert_eq!(texts, ["0.1 8 5 n 42\n", "0.5 8 1 n 7\n", "0.5 8 2 n 7\n"]);
+    assert_eq!(
+        texts,
+        [
+            "0.1 8 1 n 42\n",
+            "0.1 8 5 n 42\n",
+            "0.5 8 1 n 7\n",
+            "0.5 8 2 n 7\n"
+        ]
+    );
 }
 
 #[test]
@@ -263,14 +271,26 @@ fn which_override_wins_depends_on_nothing_but_the_order() {
 
 #[test]
 fn show_params_says_where_each_value_comes_from() {
-    nets()
-        .flow("show flow.toml --variant experiment=a --variant model=dense --params")
-        .stdout(
-            "variants.experiment  a      --variant experiment=a\n\
-             variants.model       dense  --variant model=dense\n\
-             variants.model       not linear  experiment=a uses it, flow.toml:22\n",
-        )
-        .anyhow()
+    let shown = "\
+variants.experiment  a           --variant experiment=a
+variants.model       dense       --variant model=dense
+variants.model       not linear  experiment=a uses it, flow.toml:22
+workflow.seed        7           flow.toml:23
+params.lr            0.5         flow.toml:21
+params.net.width     3           --set net.width=3
+params.net.depth     9           flow.toml:18
+params.name          \"n\"         flow.toml:8
+";
+    let test = nets()
+        .flow("show flow.toml --variant experiment=a --variant model=dense --set net.width=3 --params")
+        .stdout(shown)
+        .check();
+    // At one point of a sweep, what is there; and a file of params may be laid over it.
+    test.file("over.yaml", "name: other\n")
+        .flow("show --sweep experiment=a,b --point experiment=b --params=over.yaml flow.toml")
+        .stdout_has("variants.model       dense    experiment=b uses it, flow.toml:27\n")
+        .stdout_has("params.net.depth     5        flow.toml:26\n")
+        .stdout_has("params.name          \"other\"  over.yaml:1")
         .check();
 }
 

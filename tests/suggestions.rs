@@ -9,7 +9,7 @@ use flow_tests::{Test, binaries};
 use regex::Regex;
 
 const WORKFLOW: &str = r#"[params]
-n = 1
+n = "one"
 keep = 0.5
 [stages.a]
 run = "echo ${n} ${keep} > ${outputs.o}"
@@ -138,7 +138,8 @@ fn a_workflow_that_is_shown_is_asked_for_its_stage() {
     let test = call(project().flow("run").arg("my flow.toml"), GIVEN)
         .anyhow()
         .check();
-    let test = call(test.flow("show").arg("my flow.toml"), GIVEN)
+    // With `--params` it would be asked where its values come from.
+    let test = call(test.flow("show").arg("my flow.toml"), &GIVEN[2..])
         .anyhow()
         .check();
     let said = test.last().stderr.clone();

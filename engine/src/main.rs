@@ -132,7 +132,7 @@ enum Command {
         #[command(flatten)]
         workflow: WorkflowArguments,
         /// The stage.
-        stage: String,
+        stage: Option<String>,
         /// What is run in its place.
         #[arg(last = true)]
         command: Vec<std::ffi::OsString>,
@@ -292,11 +292,20 @@ impl Command {
             | Command::Graph { workflow, .. }
             | Command::Check { workflow }
             | Command::Get { workflow, .. }
-            | Command::Debug { workflow, .. }
             | Command::Cache {
                 command: CacheCommand::Pin { workflow, .. },
             } => Some(workflow),
             Command::Table(arguments) => Some(&mut arguments.workflow),
+            Command::Debug {
+                workflow, stage, ..
+            } => {
+                // One name is the stage's.
+                if stage.is_none() {
+                    let name = std::mem::replace(&mut workflow.workflow, ".".into());
+                    *stage = Some(name.display().to_string());
+                }
+                Some(workflow)
+            }
             _ => None,
         }
     }
@@ -339,7 +348,7 @@ fn do_command(command: Command) -> Result<ExitCode, Failure> {
             workflow,
             stage,
             command,
-        } => commands::debug::debug(&workflow, &stage, &command),
+        } => commands::debug::debug(&workflow, &stage.unwrap_or_default(), &command),
         Command::Table(arguments) => commands::table::table(&arguments),
         Command::Compare(arguments) => commands::compare::compare(&arguments),
         Command::Show(arguments) => commands::show::show(&arguments),

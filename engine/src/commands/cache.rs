@@ -54,6 +54,7 @@ pub enum CacheCommand {
     },
     /// Keeps a workflow's results from gc, under a name: those that are up to date, or all that a run made and used.
     #[command(
+        allow_missing_positional = true,
         after_help = "Examples:\n  flow cache pin workflows/quickstart.toml paper\n  \
         flow cache pin workflows/quickstart.toml paper --run 20261124-093000-1f3a"
     )]

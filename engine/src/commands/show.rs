@@ -103,12 +103,17 @@ fn values(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
         laid,
     } = workflow::load(&workflow.workflow, &workflow.overrides()).map_err(report)?;
     let sources = settle(sources, problems, &Catalogue::default())?;
+    let combinations = workflow.sweep.as_ref().map(|sweep| &sweep.combinations[..]);
+    let workflow = match combinations {
+        Some([one]) => &one.workflow,
+        _ => &workflow,
+    };
     if arguments.json {
-        for line in view::values::json(&laid, &workflow, &sources) {
+        for line in view::values::json(&laid, workflow, &sources) {
             view::print(&line.to_string())?;
         }
     } else {
-        view::print(&view::values::text(&laid, &workflow, &sources))?;
+        view::print(&view::values::text(&laid, workflow, &sources))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -72,9 +72,15 @@ impl Ground {
         for (path, value) in &layers.settings {
             let typed = value
                 .as_ref()
-                .map_or(Ok(()), |value| assign::same_type(&root, &path.value, value));
-            let assigned = assign(&mut root, path, value.clone(), changes);
-            match typed.and(assigned) {
+                .map(|value| (value.span, assign::same_type(&root, &path.value, value)));
+            if let Some((span, Err(problem))) = typed {
+                // A value that no workflow can hold has no type.
+                if !problems.is_noted(span) {
+                    problems.add(problem, span);
+                }
+                continue;
+            }
+            match assign(&mut root, path, value.clone(), changes) {
                 Err(Problem::UnknownParam { name, .. })
                     if find(inside(variants.as_ref()), &name).is_some() =>
                 {

@@ -572,6 +572,12 @@ impl Problems {
         self.found.iter().any(|(problem, _)| !problem.is_warning())
     }
 
+    /// Whether something was found within a place.
+    pub fn is_noted(&self, place: Span) -> bool {
+        let mut found = self.found.iter().filter_map(|(_, span)| *span);
+        found.any(|span| span.is_in(place))
+    }
+
     /// How many were found.
     pub fn count(&self) -> usize {
         self.found.len()

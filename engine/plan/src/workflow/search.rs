@@ -12,7 +12,7 @@ const NAME: &str = "workflow.toml";
 #[derive(Debug, thiserror::Error)]
 pub enum NoWorkflow {
     /// There is none.
-    #[error("there is no workflow in {}: name one, or write one to begin with: flow new", .0.display())]
+    #[error("there is no workflow in {}: name one, or write a {NAME}", .0.display())]
     None(PathBuf),
     /// There are several.
     #[error("{} has no {NAME}, and several workflows; name one of {}", .0.display(), .1.join(", "))]

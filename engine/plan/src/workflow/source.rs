@@ -119,6 +119,11 @@ impl Span {
         }
     }
 
+    /// Whether it lies in another place.
+    pub(super) fn is_in(self, other: Span) -> bool {
+        self.source == other.source && self.start >= other.start && self.end <= other.end
+    }
+
     /// What stands at this place of its text.
     pub(super) fn of(self, text: &str) -> &str {
         &text[self.range()]

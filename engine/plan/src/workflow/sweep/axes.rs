@@ -62,7 +62,9 @@ impl Axis {
             return;
         }
         for value in &self.values {
-            if let Err(problem) = assign::of_type(path, base, value) {
+            if let Err(problem) = assign::of_type(path, base, value)
+                && !problems.is_noted(value.span)
+            {
                 problems.add(problem, value.span);
             }
         }
