@@ -41,13 +41,13 @@ struct Resolver<'a> {
     /// Those in which something is wrong that is said already.
     failed: BTreeSet<String>,
     /// What is wrong in a param that another refers to, at its place.
-    found: Option<Located<Problem>>,
+    found: Option<Box<Located<Problem>>>,
     used: BTreeSet<String>,
 }
 
 impl Resolver<'_> {
     /// What a value stands for; what is wrong, unless that is said.
-    fn value(&mut self, name: &str, node: &Node) -> Result<Node, Option<Located<Problem>>> {
+    fn value(&mut self, name: &str, node: &Node) -> Result<Node, Option<Box<Located<Problem>>>> {
         self.chain.push(name.into());
         let resolved = template::resolve(node, &mut |name| self.lookup(name));
         let resolved = resolved.map_err(|problem| {
@@ -55,7 +55,7 @@ impl Resolver<'_> {
             match self.found.take() {
                 Some(found) => Some(found),
                 None if problem.value == Problem::SaidBefore => None,
-                None => Some(*problem),
+                None => Some(problem),
             }
         });
         self.chain.pop();
