@@ -112,6 +112,14 @@ fn force_alone_runs_all() {
         .check()
         .run("--until b --force")
         .ran("a b")
+        .check()
+        // No stage is called like a file: this one is the workflow.
+        .flow("run --json --force flow.toml")
+        .ran("a b c d")
+        .check()
+        .flow("run --json --force b")
+        .ran("b")
+        .cached("a c d")
         .check();
 }
 

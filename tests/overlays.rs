@@ -210,8 +210,8 @@ fn an_old_workflow_whose_variants_replaced_is_told() {
          7 | a.stages.a.with.note = 'a'\n  \
          |            ^^^^\n  \
          |\n  \
-         = help: flow 0.2 replaced it. `replace.stages.a.with = …` still does; `language = 2` under [workflow] says that \
-         it is right to keep them\n",
+         = help: flow 0.2 replaced it. In a variant and after --set, `replace.stages.a.with = …` still does; `language = 2` under \
+         [workflow] says that it is right to keep them\n",
     );
     let test = test.ran("a").check();
     let test = test
@@ -226,6 +226,13 @@ fn an_old_workflow_whose_variants_replaced_is_told() {
         .run("--set stages.a.uses=other")
         .stderr_has("loses `lr`, `note`")
         .cached("a")
+        .check();
+    Test::new()
+        .workflow("[params]\nnet = { w = 1, d = 2 }\n[stages.a]\nrun = 'echo ${net} > ${outputs.o}'\noutputs = { o = 'o' }\n")
+        .run("--set net={w=3}")
+        .stderr_has("warning: `params.net` keeps `d` of what stood there\n --> --set:1:1")
+        .stderr_has("`replace.params.net = …` still does")
+        .ran("a")
         .check();
     // Where both give the same, there is nothing to say.
     let test = test.edit(
@@ -284,6 +291,10 @@ params.name          \"n\"         flow.toml:8
     let test = nets()
         .flow("show flow.toml --variant experiment=a --variant model=dense --set net.width=3 --params")
         .stdout(shown)
+        .check();
+    let test = test
+        .flow("show --params flow.toml")
+        .stdout_has("params.net.width  8    flow.toml:7\n")
         .check();
     // At one point of a sweep, what is there; and a file of params may be laid over it.
     test.file("over.yaml", "name: other\n")
@@ -369,9 +380,33 @@ fn params_are_made_of_others() {
 }
 
 #[test]
+fn params_that_multiply_are_refused() {
+    let mut params = "[params]\np0 = 'x'\n".to_string();
+    for i in 1..40 {
+        params += &format!("p{i} = '${{p{}}}${{p{}}}'\n", i - 1, i - 1);
+    }
+    let text = "[stages.a]\nrun = 'echo ${p39} > ${outputs.o}'\noutputs = { o = 'o' }\n";
+    Test::new()
+        .workflow(&(params + text))
+        .run("")
+        .status(2)
+        .stderr_has("error: params lead to more than 100000 others through their references\n --> flow.toml:")
+        .check();
+}
+
+#[test]
 fn params_of_a_project_are_read_as_they_are() {
     for (name, text) in [
         ("p.yaml", "train: {lr: 0.1, layers: [1, 2]}\nname: ü\n"),
+        // What other programs read is no mistake; nor is a byte order mark.
+        (
+            "p.yaml",
+            "\u{feff}train: {lr: 0.1, layers: [1, 2], other: 1}\r\nname: ü\r\nqueue: {gpus: 2, memory: ~}\r\nresume:\r\n1: {a b: [~]}\r\n",
+        ),
+        (
+            "p.json",
+            "\u{feff}{\"train\": {\"lr\": 0.1, \"layers\": [1, 2]}, \"name\": \"ü\", \"queue\": 1}",
+        ),
         (
             "p.yml",
             "train:\n  lr: 0.1\n  layers:\n  - 1\n  - 2\nname: ü\n",
@@ -394,14 +429,26 @@ fn params_of_a_project_are_read_as_they_are() {
     for (text, said) in [
         ("a: [1\nb: 2\n", "this is not valid YAML"),
         (
-            "a: null\n",
-            "null can't be used in a workflow\n --> p.yaml:1:4",
+            "a: [1, null]\n",
+            "null can't be used in a workflow\n --> p.yaml:1:8",
         ),
+        ("a: null\n", "`${a}` refers to nothing that is known here"),
         ("[1]", "a file of params has to be a table, not a list"),
     ] {
         let test = Test::new().workflow(workflow).file("p.yaml", text);
         test.run("").status(2).stderr_has(said).check();
     }
+    let test = Test::new().workflow(&format!("{workflow}[params]\na = 1\n"));
+    let test = test.file("p.yaml", "a: ~\n").run("").status(2);
+    test.stderr_has("null can't be used in a workflow\n --> p.yaml:1:4")
+        .check();
+    // What the workflow itself declares is its own, wherever its value comes from.
+    let own = format!("{workflow}[params]\nb = 1\n");
+    let test = Test::new()
+        .workflow(&own)
+        .file("p.yaml", "a: 1\nb: 2\nc: 3\n");
+    let test = test.run("").stderr_has("the param `b` is never used");
+    test.ran("train").check();
     Test::new()
         .workflow(&workflow.replace("p.yaml", "p.ini"))
         .file("p.ini", "a = 1")

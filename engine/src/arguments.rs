@@ -12,7 +12,7 @@ use crate::view::json::Told;
 #[derive(Args)]
 pub struct WorkflowArguments {
     /// The workflow file; in its place a folder with a workflow.toml, or with one workflow
-    #[arg(default_value = ".")]
+    #[arg(default_value = HERE)]
     pub workflow: PathBuf,
     #[command(flatten)]
     pub overrides: OverrideArguments,
@@ -43,6 +43,9 @@ pub struct OverrideArguments {
     #[arg(long, value_name = "AXIS=VALUE,…")]
     pub point: Vec<String>,
 }
+
+/// The workflow where none is named: that of the current folder.
+pub const HERE: &str = ".";
 
 impl OverrideArguments {
     /// Whether `--params` stands there without a file.
@@ -75,6 +78,18 @@ impl WorkflowArguments {
             sweep: self.overrides.sweep.clone(),
             seeds: self.overrides.seeds.clone(),
             point: self.overrides.point.clone(),
+        }
+    }
+}
+
+impl RunArguments {
+    /// Takes a workflow file that stands behind `--force` for the workflow. No stage has such a name.
+    pub fn tell_apart(&mut self) {
+        let is_file = |name: &String| name.ends_with(".toml") && Path::new(name).is_file();
+        if self.workflow.workflow == Path::new(HERE)
+            && let Some(at) = self.force.iter().position(is_file)
+        {
+            self.workflow.workflow = std::mem::take(&mut self.force[at]).into();
         }
     }
 }

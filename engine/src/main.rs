@@ -10,7 +10,7 @@ mod session;
 mod suggestion;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -286,7 +286,10 @@ impl Command {
     /// The workflow that it takes, if it takes one alone.
     fn workflow(&mut self) -> Option<&mut WorkflowArguments> {
         match self {
-            Command::Run(arguments) => Some(&mut arguments.workflow),
+            Command::Run(arguments) => {
+                arguments.tell_apart();
+                Some(&mut arguments.workflow)
+            }
             Command::Status { workflow, .. }
             | Command::Why { workflow, .. }
             | Command::Graph { workflow, .. }
@@ -300,8 +303,8 @@ impl Command {
                 workflow, stage, ..
             } => {
                 // One name is the stage's.
-                if stage.is_none() {
-                    let name = std::mem::replace(&mut workflow.workflow, ".".into());
+                if stage.is_none() && workflow.workflow != Path::new(arguments::HERE) {
+                    let name = std::mem::replace(&mut workflow.workflow, arguments::HERE.into());
                     *stage = Some(name.display().to_string());
                 }
                 Some(workflow)
@@ -348,7 +351,10 @@ fn do_command(command: Command) -> Result<ExitCode, Failure> {
             workflow,
             stage,
             command,
-        } => commands::debug::debug(&workflow, &stage.unwrap_or_default(), &command),
+        } => {
+            let none = || failure::wrong("name a stage: flow debug [WORKFLOW] STAGE");
+            commands::debug::debug(&workflow, &stage.ok_or_else(none)?, &command)
+        }
         Command::Table(arguments) => commands::table::table(&arguments),
         Command::Compare(arguments) => commands::compare::compare(&arguments),
         Command::Show(arguments) => commands::show::show(&arguments),

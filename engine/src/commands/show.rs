@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use flow_cache::{Key, Record, Store};
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::workflow::{self, Loaded, Reference};
+use flow_plan::workflow::{self, Loaded, Reference, search};
 use flow_run::record::past::{self, PastRun};
 use flow_run::record::provenance::{self, Found};
 use serde_json::json;
@@ -86,9 +86,15 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
 
 /// Where the values of a workflow come from.
 fn values(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
-    let path = arguments.names.first().map(PathBuf::as_path);
+    let mut path = arguments.names.first().map(PathBuf::as_path);
     let mut overrides = arguments.overrides.clone();
     if overrides.is_without_file() {
+        overrides.params = None;
+    } else if let (None, Some(file)) = (path, &arguments.overrides.params)
+        && search::is_workflow(file)
+    {
+        // `flow show --params flow.toml`.
+        path = Some(file);
         overrides.params = None;
     }
     let workflow = WorkflowArguments {

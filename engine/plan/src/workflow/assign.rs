@@ -12,10 +12,11 @@ const REPLACE: &str = "replace.";
 /// The order in which paths are set: params, what stages do, what is in them.
 pub(super) fn rank(path: &str) -> u8 {
     let path = path.strip_prefix(REPLACE).unwrap_or(path);
-    match (path.starts_with("stages."), path.ends_with(".uses")) {
-        (false, _) => 0,
-        (true, true) => 1,
-        (true, false) => 2,
+    let parts: Vec<&str> = path.split('.').collect();
+    match parts[..] {
+        ["stages", _, "uses"] => 1,
+        ["stages", ..] => 2,
+        _ => 0,
     }
 }
 
@@ -188,7 +189,12 @@ fn lay(node: &mut Node, over: Node, path: &Located<String>, changes: &mut Proble
         (NodeValue::Table(table), NodeValue::Table(over)) => {
             let then = over.clone();
             merge(table, over);
-            note_kept(path.value.clone(), &then, table, path.span, changes);
+            let full = match path.value.starts_with("stages.") || path.value.starts_with("params.")
+            {
+                true => path.value.clone(),
+                false => format!("params.{}", path.value),
+            };
+            note_kept(full, &then, table, path.span, changes);
         }
         (old, value) => *old = value,
     }

@@ -1,6 +1,7 @@
 //! One TOML tree out of the workflow file, what it includes and a params file: each wins over those before it, and every
 //! value keeps the place where it was written.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -9,7 +10,7 @@ use super::assign::same_type;
 use super::node::{self, Located, Node, NodeValue};
 use super::overlay::lay;
 use super::problem::{Problem, Problems};
-use super::reader::Reader;
+use super::reader::{Reader, is_name};
 use super::source::{Sources, Span};
 use super::tree::{Entries, find, find_at, inside, merge, take};
 use super::yaml;
@@ -20,6 +21,8 @@ pub(super) struct Composed {
     pub path: PathBuf,
     /// The beginning of the workflow file, for what has no better place.
     pub top: Span,
+    /// Params that no `[params]` has, only a file of params.
+    pub shared: BTreeSet<String>,
     /// `[variants]`, if there are any.
     pub variants: Option<Node>,
     /// `[sweep]`, if there is one.
@@ -48,6 +51,7 @@ pub(super) fn compose(
         sources,
         changes,
         problems,
+        shared: BTreeSet::new(),
         chain: Vec::new(),
     };
     let top = composer.sources.next();
@@ -56,12 +60,14 @@ pub(super) fn compose(
         let values = composer.params(file, &root)?;
         composer.lay_params(&mut root, values, top);
     }
+    let shared = composer.shared;
     Some(Composed {
         variants: take(&mut root, "variants"),
         sweep: take(&mut root, "sweep"),
         root,
         path: absolute,
         top,
+        shared,
     })
 }
 
@@ -70,6 +76,8 @@ struct Composer<'a> {
     sources: &'a mut Sources,
     changes: &'a mut Problems,
     problems: &'a mut Problems,
+    /// Params that only files of params have.
+    shared: BTreeSet<String>,
     /// The files that include each other, outermost first.
     chain: Vec<PathBuf>,
 }
@@ -105,13 +113,23 @@ impl Composer<'_> {
         }
         self.chain.pop();
         let named = find_at(&own, ["workflow", "params"]).cloned();
+        for (name, _) in inside(find(&own, "params")) {
+            self.shared.remove(&name.value);
+        }
         lay(&mut root, own, self.changes);
         if let Some(node) = named {
             let reader = &mut Reader {
                 problems: self.problems,
             };
             let file = reader.string("`params`", node)?;
-            let values = self.values(&folder.join(&file.value), Some(file.span))?;
+            let (mut values, nulls) = self.values(&folder.join(&file.value), Some(file.span))?;
+            let known = inside(find(&root, "params"));
+            // No reference can mean these.
+            values.retain(|(name, _)| is_name(&name.value));
+            self.leave_out(&nulls, &mut values, known);
+            let added = values.iter().map(|(name, _)| &name.value);
+            let added = added.filter(|name| find(known, name).is_none());
+            self.shared.extend(added.cloned());
             self.lay_params(&mut root, values, file.span);
         }
         Some(root)
@@ -151,11 +169,11 @@ impl Composer<'_> {
         }
     }
 
-    /// A file of params, in the form that its ending says.
-    fn values(&mut self, path: &Path, named_at: Option<Span>) -> Option<Entries> {
+    /// A file of params, in the form that its ending says, and the places of each `null`.
+    fn values(&mut self, path: &Path, named_at: Option<Span>) -> Option<(Entries, HashSet<Span>)> {
         let ending = path.extension().and_then(|ending| ending.to_str());
         let read = match ending.map(str::to_ascii_lowercase).as_deref() {
-            Some("toml") => return self.text(path, named_at),
+            Some("toml") => return Some((self.text(path, named_at)?, HashSet::new())),
             Some("yaml" | "yml") => yaml::yaml,
             Some("json") => yaml::json,
             _ => {
@@ -166,11 +184,54 @@ impl Composer<'_> {
             }
         };
         let (text, place) = self.source(path, named_at)?;
-        let node = read(&text, place, self.problems)?;
+        // A byte order mark is no part of what is written.
+        let bom = text.len() - text.trim_start_matches('\u{feff}').len();
+        let values = read(&text[bom..], place.inside(bom..text.len()), self.problems)?;
         let reader = &mut Reader {
             problems: self.problems,
         };
-        Some(reader.table("a file of params", node))
+        let entries = reader.table("a file of params", values.root);
+        Some((entries, values.nulls))
+    }
+
+    /// Takes out what is `null`, as if it did not stand there. Of what is `known`, that is noted.
+    fn leave_out(
+        &mut self,
+        nulls: &HashSet<Span>,
+        entries: &mut Entries,
+        known: &[(Located<String>, Node)],
+    ) {
+        entries.retain_mut(|(key, node)| {
+            let known = find(known, &key.value);
+            if nulls.contains(&node.span) {
+                if known.is_some() {
+                    self.no_null(nulls, node);
+                }
+                return false;
+            }
+            match &mut node.value {
+                NodeValue::Table(entries) => self.leave_out(nulls, entries, inside(known)),
+                _ => self.no_null(nulls, node),
+            }
+            true
+        });
+    }
+
+    /// Notes each `null` in a value.
+    fn no_null(&mut self, nulls: &HashSet<Span>, node: &Node) {
+        match &node.value {
+            NodeValue::Table(entries) => {
+                entries
+                    .iter()
+                    .for_each(|(_, node)| self.no_null(nulls, node));
+            }
+            NodeValue::Array(items) => items.iter().for_each(|node| self.no_null(nulls, node)),
+            _ if nulls.contains(&node.span) => {
+                let null = Problem::UnusableValue { what: yaml::NULL };
+                self.problems.add(null, node.span);
+            }
+            _ => {}
+        }
     }
 
     /// Lays values over the params of a tree; they have to be of the types that these have.
@@ -193,7 +254,7 @@ impl Composer<'_> {
 
     /// What stands in a file of params, with or without the header `[params]`. As with `--set`, all of it has to be known.
     fn params(&mut self, path: &Path, root: &Entries) -> Option<Entries> {
-        let mut entries = self.values(path, None)?;
+        let (mut entries, nulls) = self.values(path, None)?;
         let known = inside(find(root, "params"));
         let header = matches!(
             find(&entries, "params"),
@@ -213,6 +274,7 @@ impl Composer<'_> {
             entries = params.map_or_else(Entries::new, |node| reader.table("`[params]`", node));
         }
         self.known_params("", &entries, known);
+        self.leave_out(&nulls, &mut entries, known);
         Some(entries)
     }
 

@@ -153,8 +153,8 @@ impl Ground {
         find_at(&self.root, path.split('.'))
     }
 
-    /// The tree with other variants and values in it, as one point of a sweep has them, and the variants that count. What the command line chooses and
-    /// sets wins there too.
+    /// The tree with other variants and values in it, as one point of a sweep has them, and the variants that count. What
+    /// the command line chooses and sets wins there too.
     pub fn with(
         &self,
         chosen: impl Iterator<Item = (String, Located<String>)>,

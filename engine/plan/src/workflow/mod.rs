@@ -82,7 +82,8 @@ pub struct Workflow {
     pub params: Vec<(Located<String>, Node)>,
     /// `[stages]`, in file order.
     pub stages: Vec<Stage>,
-    /// Params that matrices and other params refer to.
+    /// Params that matrices and other params refer to, and those that only a file of params has: other programs may read
+    /// it too, so they count as used.
     pub used: BTreeSet<String>,
     /// Stages that something is wrong in: what they lack may stand there, only wrongly.
     pub incomplete: BTreeSet<String>,
@@ -336,6 +337,7 @@ pub fn load_kept(
         path: files.path,
         root,
         top: files.top,
+        shared: files.shared,
     };
     Ok(Loaded {
         workflow: parse::workflow(ground.root, sweep, &places, &mut problems),

@@ -15,6 +15,7 @@ pub(super) fn resolve(params: &Entries, problems: &mut Problems) -> (Entries, BT
         failed: BTreeSet::new(),
         found: None,
         used: BTreeSet::new(),
+        looked_up: 0,
     };
     let resolved = params.iter().map(|(name, node)| {
         // What is said of a param need not be said of those that refer to it.
@@ -34,6 +35,9 @@ pub(super) fn resolve(params: &Entries, problems: &mut Problems) -> (Entries, BT
     (resolved, resolver.used)
 }
 
+/// More references than this are refused: each may lead to several.
+const REFERENCES: usize = 100_000;
+
 struct Resolver<'a> {
     params: &'a Entries,
     /// The params that refer to each other, outermost first.
@@ -43,6 +47,8 @@ struct Resolver<'a> {
     /// What is wrong in a param that another refers to, at its place.
     found: Option<Box<Located<Problem>>>,
     used: BTreeSet<String>,
+    /// How many references were followed.
+    looked_up: usize,
 }
 
 impl Resolver<'_> {
@@ -70,6 +76,10 @@ impl Resolver<'_> {
         }
         if self.failed.contains(name) {
             return Err(Problem::SaidBefore);
+        }
+        self.looked_up += 1;
+        if self.looked_up > REFERENCES {
+            return Err(Problem::TooManyReferences { most: REFERENCES });
         }
         self.used.extend(name.split('.').next().map(String::from));
         let params = self.params;

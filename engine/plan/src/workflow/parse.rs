@@ -11,7 +11,7 @@ use super::sweep::Sweep;
 use super::tree::{Entries, find_at};
 use super::{DEFAULT_SEED, Isolation, Workflow, params, template};
 
-/// Where a workflow lies.
+/// What is known of a workflow beside its tree: where it lies, and what lay over it.
 pub(super) struct Places {
     /// Its file.
     pub path: PathBuf,
@@ -19,6 +19,8 @@ pub(super) struct Places {
     pub root: PathBuf,
     /// The beginning of its file, for what has no better place.
     pub top: Span,
+    /// Params that only files of params have.
+    pub shared: BTreeSet<String>,
 }
 
 /// Reads the whole tree, and those of its sweep.
@@ -51,7 +53,7 @@ impl Reader<'_> {
             seed: DEFAULT_SEED,
             params: Vec::new(),
             stages: Vec::new(),
-            used: BTreeSet::new(),
+            used: places.shared.clone(),
             incomplete: BTreeSet::new(),
             plugins: Vec::new(),
             environments: Vec::new(),

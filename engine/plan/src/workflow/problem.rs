@@ -11,7 +11,7 @@ use super::source::Span;
 )]
 pub enum Problem {
     // The file as text.
-    #[error("the workflow file {path} can't be read: {cause}")]
+    #[error("the file {path} can't be read: {cause}")]
     Unreadable { path: String, cause: String },
     #[error("this is not valid TOML: {message}")]
     Syntax { message: String },
@@ -58,6 +58,8 @@ pub enum Problem {
     ReferenceInAxis,
     #[error("these params are made of each other: {}", path.join(" → "))]
     ParamCycle { path: Vec<String> },
+    #[error("params lead to more than {most} others through their references")]
+    TooManyReferences { most: usize },
     #[error("something is wrong in a param, which is said there")]
     SaidBefore,
     #[error("`${{…}}` can't stand in {what}")]
@@ -361,6 +363,7 @@ impl Problem {
             Problem::UnclosedReference => Some("close it with `}`, or write $${ for a literal ${".into()),
             Problem::ReferenceInAxis => Some("an axis has plain values, or is \"${name}\" of a list".into()),
             Problem::ParamCycle { .. } => Some("one of them has to be a plain value".into()),
+            Problem::TooManyReferences { .. } => Some("let params refer to fewer others, or write values in their places".into()),
             Problem::ReferenceNotHere { .. } => Some("references stand in `with`, `run`, `path`, `as`, `matrix`, `outputs`, and in the values of `files` and `env`".into()),
             Problem::MalformedReference { .. } => Some("write \"stage\", \"stage.output\", \"stage[axis=value].output\", { collect = \"stage.output\" } or { path = \"file\" }".into()),
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
@@ -380,7 +383,7 @@ impl Problem {
             Problem::OtherType { name, .. } => Some(format!("give it that type, or change the type of `{name}` in the workflow file")),
             Problem::SharedAxis { .. } => Some("with `language = 2` it would be one axis, which this version of flow can't do: call them by two names".into()),
             Problem::Merges { path, .. } => Some(format!(
-                "flow 0.2 replaced it. `replace.{path} = …` still does; `language = 2` under [workflow] says that it is right to keep them"
+                "flow 0.2 replaced it. In a variant and after --set, `replace.{path} = …` still does; `language = 2` under [workflow] says that it is right to keep them"
             )),
             Problem::WithGoes { .. } => Some(
                 "flow 0.2 kept them. Write here what the stage takes now; `language = 2` under [workflow] says that it is right to lose them".into(),
@@ -440,7 +443,7 @@ impl Problem {
             Problem::NotForThisAction { belongs: "run", .. } => Some("delete it: a stage kind finds its files by itself, and runs as its plugin says".into()),
             Problem::NotForThisAction { .. } => Some("a command takes values as ${name}, from [params]".into()),
             Problem::UnknownForm { .. } => Some("a file of params ends with `.toml`, `.yaml`, `.yml` or `.json`".into()),
-            Problem::UnusableValue { what: "null" } => Some("leave it out, or write a value of the type that it has elsewhere".into()),
+            Problem::UnusableValue { what: "null" } => Some("leave it out, or write a value of the type that it has in the workflow".into()),
             Problem::UnusableValue { .. } => Some("in quotes it is a string, which can be used".into()),
             Problem::SameOutput { .. } => Some("give each output a file name of its own".into()),
             Problem::BadVariable { .. } => Some("env = [\"NAME\"] passes on the value that flow itself is started with, env = { NAME = \"value\" } sets one".into()),

@@ -55,7 +55,7 @@ pub fn of_folder(folder: &Path) -> Result<PathBuf, NoWorkflow> {
 }
 
 /// Whether a file has stages, or takes them from another.
-fn is_workflow(path: &Path) -> bool {
+pub fn is_workflow(path: &Path) -> bool {
     let Ok(text) = fs::read_to_string(path) else {
         return false;
     };

@@ -57,8 +57,11 @@ pub(super) fn check(variants: Option<&Node>, root: &Entries, problems: &mut Prob
                                     .problems
                                     .add(Problem::UsesItself { group }, used.span);
                             } else if find(groups, &used.value).is_none() {
-                                let (name, known) = (used.value.clone(), names(groups));
-                                let problem = Problem::UnknownVariant { name, known };
+                                let problem = Problem::UnknownGroup {
+                                    group: used.value.clone(),
+                                    is_param: false,
+                                    known: names(groups),
+                                };
                                 reader.problems.add(problem, used.span);
                             } else {
                                 is_variant(groups, &used.value, node, reader);

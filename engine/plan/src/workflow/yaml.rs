@@ -1,6 +1,6 @@
 //! YAML (1.2, as its core schema reads plain words) and JSON, read into values that remember where they were written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
@@ -10,19 +10,28 @@ use super::problem::{Problem, Problems};
 use super::source::Span;
 use super::tree::{Entries, find};
 
+/// What stands for no value.
+pub(super) const NULL: &str = "null";
 /// Tables and lists may lie in each other as deep as that.
 const DEPTH: usize = 100;
 /// More values than this are refused: aliases multiply.
 const VALUES: usize = 1_000_000;
 
+/// What a text holds.
+pub(super) struct Values {
+    pub root: Node,
+    /// Where `null` stands; some other value holds its place in the tree.
+    pub nulls: HashSet<Span>,
+}
+
 /// Reads a text that stands at `place`; `None` where it is no YAML. An empty one is an empty table.
-pub(super) fn yaml(text: &str, place: Span, problems: &mut Problems) -> Option<Node> {
+pub(super) fn yaml(text: &str, place: Span, problems: &mut Problems) -> Option<Values> {
     let (offsets, characters) = text.char_indices().unzip();
     read("YAML", characters, offsets, place, problems)
 }
 
 /// Reads JSON, which is YAML but for the two halves of a character beyond 16 bits.
-pub(super) fn json(text: &str, place: Span, problems: &mut Problems) -> Option<Node> {
+pub(super) fn json(text: &str, place: Span, problems: &mut Problems) -> Option<Values> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let before: usize = text
             .split_inclusive('\n')
@@ -46,6 +55,8 @@ pub(super) fn json(text: &str, place: Span, problems: &mut Problems) -> Option<N
         let at = text.len() - rest.len();
         let (written, length) = match pair(rest) {
             Some(whole) => (format!("\\U{:08x}", u32::from(whole)), 12),
+            // Between values alone. YAML has rules for lines and tabs that JSON has not.
+            None if character.is_ascii_whitespace() && character != ' ' => (" ".into(), 1),
             // What is escaped begins nothing.
             None if character == '\\' => (rest.chars().take(2).collect(), 2),
             None => (character.to_string(), character.len_utf8()),
@@ -76,7 +87,7 @@ fn read(
     offsets: Vec<usize>,
     place: Span,
     problems: &mut Problems,
-) -> Option<Node> {
+) -> Option<Values> {
     let mut reading = Reading {
         parser: Parser::new_from_str(&text),
         form,
@@ -84,10 +95,14 @@ fn read(
         place,
         anchors: HashMap::new(),
         values: 0,
+        nulls: HashSet::new(),
         problems,
     };
     match reading.document() {
-        Ok(node) => Some(node),
+        Ok(root) => Some(Values {
+            root,
+            nulls: reading.nulls,
+        }),
         Err(problem) => {
             problems.add(problem.value, problem.span);
             None
@@ -104,6 +119,7 @@ struct Reading<'a> {
     anchors: HashMap<usize, Node>,
     /// How many values were read.
     values: usize,
+    nulls: HashSet<Span>,
     problems: &'a mut Problems,
 }
 
@@ -172,7 +188,8 @@ impl<'a> Reading<'a> {
                 self.count(size(&node), span)?;
                 return Ok(node);
             }
-            Event::SequenceStart(anchor, _) => {
+            Event::SequenceStart(anchor, tag) => {
+                self.tag_of("seq", tag.as_deref(), span)?;
                 let mut items = Vec::new();
                 loop {
                     match self.next()? {
@@ -182,7 +199,10 @@ impl<'a> Reading<'a> {
                 }
                 (NodeValue::Array(items), anchor)
             }
-            Event::MappingStart(anchor, _) => (NodeValue::Table(self.table(depth)?), anchor),
+            Event::MappingStart(anchor, tag) => {
+                self.tag_of("map", tag.as_deref(), span)?;
+                (NodeValue::Table(self.table(depth)?), anchor)
+            }
             _ => return Err(self.wrong("a value is missing", span)),
         };
         let node = Located { value, span };
@@ -245,21 +265,46 @@ impl<'a> Reading<'a> {
         span: Span,
     ) -> Found<NodeValue> {
         let is_text = style != ScalarStyle::Plain;
+        let is = |name| tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == name);
         match tag {
             None if is_text => return Ok(NodeValue::String(text.into())),
             None => {}
-            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => {
-                return Ok(NodeValue::String(text.into()));
+            Some(_) if is("str") => return Ok(NodeValue::String(text.into())),
+            Some(_) if is("float") => {
+                if let Ok(number) = text.parse::<f64>()
+                    && number.is_finite()
+                {
+                    return Ok(NodeValue::Float(number));
+                }
             }
-            Some(tag) => {
-                let message = format!("the tag `{}{}` is unknown", tag.handle, tag.suffix);
-                return Err(self.wrong(&message, span));
-            }
+            Some(_) => {}
         }
-        Ok(plain(text).unwrap_or_else(|what| {
-            self.problems.add(Problem::UnusableValue { what }, span);
+        let value = plain(text).unwrap_or_else(|what| {
+            match what {
+                NULL => drop(self.nulls.insert(span)),
+                _ => self.problems.add(Problem::UnusableValue { what }, span),
+            }
             NodeValue::Boolean(false)
-        }))
+        });
+        let name = match value {
+            NodeValue::Boolean(_) => "bool",
+            NodeValue::Integer(_) => "int",
+            NodeValue::Float(_) => "float",
+            _ => "str",
+        };
+        self.tag_of(name, tag, span)?;
+        Ok(value)
+    }
+
+    /// Checks the tag of a value that is what the core schema calls `name`.
+    fn tag_of(&self, name: &str, tag: Option<&Tag>, span: Span) -> Found<()> {
+        match tag {
+            Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == name) => {
+                let message = format!("the tag `{}{}` does not fit here", tag.handle, tag.suffix);
+                Err(self.wrong(&message, span))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -273,7 +318,7 @@ fn plain(text: &str) -> Result<NodeValue, &'static str> {
         plain.then(|| i64::from_str_radix(digits, base))
     };
     Ok(match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Err("null"),
+        "" | "~" | "null" | "Null" | "NULL" => return Err(NULL),
         "true" | "True" | "TRUE" => NodeValue::Boolean(true),
         "false" | "False" | "FALSE" => NodeValue::Boolean(false),
         _ if matches!(unsigned, ".inf" | ".Inf" | ".INF") => {
@@ -311,11 +356,19 @@ mod tests {
     use super::super::source::Sources;
     use super::*;
 
-    fn said(read: fn(&str, Span, &mut Problems) -> Option<Node>, text: &str) -> String {
+    fn said(read: fn(&str, Span, &mut Problems) -> Option<Values>, text: &str) -> String {
         let (mut sources, mut problems) = (Sources::default(), Problems::default());
         let place = sources.add_option("text", text);
         match read(text, place, &mut problems) {
-            Some(node) if problems.is_empty() => node.value.json().to_string(),
+            Some(values) if problems.is_empty() && values.nulls.is_empty() => {
+                values.root.value.json().to_string()
+            }
+            Some(values) => {
+                let null = Problem::UnusableValue { what: NULL };
+                let nulls = values.nulls.iter();
+                nulls.for_each(|span| problems.add(null.clone(), *span));
+                super::super::Report::new(sources, problems).to_string()
+            }
             _ => super::super::Report::new(sources, problems).to_string(),
         }
     }
@@ -323,10 +376,10 @@ mod tests {
     #[test]
     fn plain_words_are_those_of_the_core_schema() {
         let text = "a: 1\nb: 0x1F\nc: 1e-3\nd: .5\ne: yes\nf: 012\ng: '7'\nh: 2020-01-01\ni: [true, -3, 1.]\nj: !!str 5\n\
-                    k: |\n  x\n  y\n";
+                    l: !!float 5\nm: !!map {n: !!int '7', o: !!bool true}\nk: |\n  x\n  y\n";
         assert_eq!(
             said(yaml, text),
-            r#"{"a":1,"b":31,"c":0.001,"d":0.5,"e":"yes","f":12,"g":"7","h":"2020-01-01","i":[true,-3,1.0],"j":"5","k":"x\ny\n"}"#
+            r#"{"a":1,"b":31,"c":0.001,"d":0.5,"e":"yes","f":12,"g":"7","h":"2020-01-01","i":[true,-3,1.0],"j":"5","k":"x\ny\n","l":5.0,"m":{"n":7,"o":true}}"#
         );
         assert_eq!(said(yaml, "# nothing\n"), "{}");
         assert_eq!(said(yaml, ""), "{}");
@@ -349,6 +402,9 @@ mod tests {
             ("a: 1\na: 2\n", "text:2:1"),
             ("a: .nan\n", "text:1:4"),
             ("a: !mine 5\n", "text:1:"),
+            ("a: !mine {b: 1}\n", "text:1:"),
+            ("a: !!set {b: 1}\n", "text:1:"),
+            ("a: !!int no\n", "text:1:"),
             ("? [a]\n: 1\n", "text:1:"),
             ("a: 1\n---\nb: 2\n", "text:2:1"),
             ("a: 99999999999999999999\n", "text:1:4"),
@@ -375,9 +431,12 @@ mod tests {
 
     #[test]
     fn json_keeps_its_characters_and_places() {
-        let text =
-            "{\n\t\"a\": \"\\ud83d\\ude00 \\\\ud83d\\u00e9\", \"b\": [1, 2.0],\t\"c\": null\n}";
-        assert!(said(json, text).contains("text:2:"), "{}", said(json, text));
+        let text = "{\n\t\"a\": \"\\ud83d\\ude00 \\\\ud83d\\u00e9\", \"b\"\t:\t[1,\r\n2.0],\t\"c\"\n:\n\nnull\n}";
+        assert!(
+            said(json, text).contains("text:6:1\n"),
+            "{}",
+            said(json, text)
+        );
         assert_eq!(
             said(json, &text.replace("null", "true")),
             r#"{"a":"😀 \\ud83dé","b":[1,2.0],"c":true}"#
