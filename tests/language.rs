@@ -394,7 +394,7 @@ fn a_matrix_takes_its_values_from_params() {
         .check()
         .run("--set words=7")
         .status(2)
-        .stderr_has("the param `words` is a list in the workflow, and an integer here")
+        .stderr_has("the axis `word` has to be a list, not an integer")
         .check();
 }
 

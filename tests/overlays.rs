@@ -178,13 +178,20 @@ fn got(test: Test, options: &str, parameters: &str) -> Test {
 fn an_experiment_changes_one_parameter_and_leaves_the_others() {
     let rest = "[variants.experiment]\na.stages.a.with.note = 'a'\n\
                 b.replace.stages.a.with = { note = 'b' }\nc.stages.a.uses = 'other'\n\
-                d.stages.a = { uses = 'other', with = { k = 1 } }\n";
+                d.stages.a = { uses = 'other', with = { k = 1 } }\n\
+                e.stages.a = { run = 'echo e > ${outputs.request}', outputs = { request = 'r' } }\n\
+                f.stages.b = { uses = 'other', with = { k = 2 } }\n\
+                [stages.b]\nrun = 'echo b > ${outputs.request}'\noutputs = { request = 'r' }\nshell = ['sh', '-e']\n";
     let test = echo("[workflow]\nlanguage = 2\n", rest);
     let test = got(test, "--variant experiment=a", r#"{"lr":3,"note":"a"}"#);
     let test = got(test, "--variant experiment=b", r#"{"note":"b"}"#);
     // Another kind takes nothing from the old `with`.
     let test = got(test, "--variant experiment=c", "{}");
     let test = got(test, "--variant experiment=d", r#"{"k":1}"#);
+    // A program has no `with`, and a kind nothing of what only programs have.
+    let test = got(test, "--variant experiment=e", "e\n");
+    let test = got(test, "--variant experiment=f", r#"{"lr":3,"note":"x"}"#);
+    assert_eq!(test.output("b", "request"), br#"{"k":2}"#);
     let test = got(test, "--set stages.a.uses=echo", r#"{"lr":3,"note":"x"}"#);
     let test = got(
         test,
@@ -198,6 +205,32 @@ fn an_experiment_changes_one_parameter_and_leaves_the_others() {
         )
         .edit("[workflow]", "include = ['base.toml']\n[workflow]");
     got(test, "", r#"{"lr":3,"note":"x"}"#);
+}
+
+/// Stages that read files.
+const READS: &str = "[stages.train]\nrun = 'cat ${inputs.a} ${inputs.b} > ${outputs.o}'\noutputs = { o = 'o' }\n\
+                     inputs = { a = { path = 'a' }, b = { path = 'b' } }\n\
+                     [variants.v]\nmore.stages.train.inputs.b = { path = 'c' }\n\
+                     less = { stages.train.run = 'cat ${inputs.a} > ${outputs.o}', \
+                     replace.stages.train.inputs = { a = { path = 'c' } } }\n";
+
+#[test]
+fn inputs_merge_unless_they_are_replaced() {
+    let files = |test: Test| test.file("a", "a").file("b", "b").file("c", "c\n");
+    let test = files(Test::new().workflow(&format!("[workflow]\nlanguage = 2\n{READS}")));
+    let test = trained(test, "--variant v=more", "ac");
+    trained(test, "--variant v=less", "c");
+    // Up to flow 0.2 the first of them left `a` out. What is said to be replaced needs no warning.
+    let test = files(Test::new().workflow(READS));
+    let test = test
+        .flow("check flow.toml --variant v=more")
+        .stderr_has(
+            "warning: `stages.train.inputs` keeps `a` of what stood there\n --> flow.toml:6:",
+        )
+        .stderr_has("`replace.stages.train.inputs = …` still does")
+        .stdout_has("is right")
+        .check();
+    trained(test, "--variant v=less", "c");
 }
 
 #[test]
@@ -214,6 +247,11 @@ fn an_old_workflow_whose_variants_replaced_is_told() {
          [workflow] says that it is right to keep them\n",
     );
     let test = test.ran("a").check();
+    let test = test
+        .flow("check flow.toml --variant experiment=a")
+        .stderr_has("warning: `stages.a.with` keeps `lr` of what stood there")
+        .stdout_has("is right")
+        .check();
     let test = test
         .run("--variant experiment=c")
         .stderr_has(
@@ -325,8 +363,11 @@ fn a_group_and_a_value_are_told_apart() {
 fn a_param_keeps_its_type() {
     for (option, place) in [
         ("--set lr=fast", "--set:1:4"),
-        ("--set net=3", "--set:1:5"),
-        ("--set net.width='w'", "--set:1:"),
+        ("--set lr=true", "--set:1:4"),
+        // A fraction where the file has a whole number; the other way is right.
+        ("--set net.width=2.5", "--set:1:11"),
+        ("--set net={depth=0.5}", "--set:1:5"),
+        ("--set name=3", "--set:1:6"),
         ("--sweep lr=fast,0.1", "--sweep:1:4"),
         ("--params p.yaml", "p.yaml:2:5"),
     ] {
@@ -338,21 +379,41 @@ fn a_param_keeps_its_type() {
             .stderr_has(place)
             .check();
     }
-    trained(nets(), "--set lr=1 --set name=7x", "1 8 2 7x 42");
+    let test = trained(nets(), "--set lr=1 --set name=7x", "1 8 2 7x 42");
+    // The type is that of the workflow, and not of what another layer gave.
+    let test = test.file("p.yaml", "lr: 1\n");
+    let test = trained(test, "--params p.yaml --set lr=0.5", "0.5 8 2 n 42");
+    // A list or a table is for the stage that takes it to judge.
+    let test = trained(test, "--set name=['a','b']", "0.1 8 2 a b 42");
+    test.run("--set net=3")
+        .status(2)
+        .stderr_has("`${net.width}` refers to nothing that is known here")
+        .check();
+}
+
+/// A stage that copies a written file of params.
+fn written() -> Test {
+    Test::new()
+        .workflow(
+            "[workflow]\nparams = 'params.yaml'\n[stages.train]\nrun = 'cat params.yaml > ${outputs.o}'\n\
+             files = { 'params.yaml' = { train = '${train}' } }\noutputs = { o = 'o' }\n",
+        )
+        .file("params.yaml", "train:\n  lr: 0.1\n  epochs: 3\n")
 }
 
 #[test]
 fn a_stage_reads_what_flow_wrote_and_not_the_file() {
     // DVC 10186.
-    let test = Test::new()
-        .workflow(
-            "[workflow]\nparams = 'params.yaml'\n[stages.train]\nrun = 'cat params.yaml > ${outputs.o}'\n\
-             files = { 'params.yaml' = { train = '${train}' } }\noutputs = { o = 'o' }\n",
-        )
-        .file("params.yaml", "train:\n  lr: 0.1\n  epochs: 3\n");
-    let test = trained(test, "--set train.lr=0.5", "train:\n  lr: 0.5\n  epochs: 3");
+    let set = "--set train.lr=0.5";
+    let test = trained(written(), set, "train:\n  lr: 0.5\n  epochs: 3");
     assert_eq!(test.read("params.yaml"), "train:\n  lr: 0.1\n  epochs: 3\n");
-    // DVC 8355: nothing sticks.
+}
+
+#[test]
+fn nothing_that_was_set_sticks() {
+    // DVC 8355.
+    let set = "--set train.lr=0.5";
+    let test = trained(written(), set, "train:\n  lr: 0.5\n  epochs: 3");
     let test = trained(test, "", "train:\n  lr: 0.1\n  epochs: 3");
     let test = test.file("params.yaml", "train:\n  lr: 0.2\n  epochs: 3\n");
     trained(test, "", "train:\n  lr: 0.2\n  epochs: 3");

@@ -28,6 +28,7 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "include_itself",
     "include_missing",
     "input_inside_another",
+    "input_of_the_kind_before",
     "many_files_for_one",
     "missing_data_folder",
     "missing_file",

@@ -126,11 +126,13 @@ class Running(Base):
         self.assertEqual(w["score"].metrics()["letters"], len(odd))
 
     def test_values_of_every_sort_are_toml(self):
-        text = '[params]\nv = 1\n[stages.s]\nrun = "cat v.json > ${outputs.o}"\n' \
-               'files = { "v.json" = { is = "${v}" } }\noutputs = { o = "o.json" }\n'
-        for value in [True, -3, 2.5, "x", [1, [2, "a,b"]], {"a b": {"c": [True]}}, {"max": 1e22}]:
+        text = '[params]\nv = {default}\n[stages.s]\nrun = "cat v.json > ${{outputs.o}}"\n' \
+               'files = {{ "v.json" = {{ is = "${{v}}" }} }}\noutputs = {{ o = "o.json" }}\n'
+        cases = [("false", True), ("1", -3), ("1.0", 2.5), ("1.0", 3), ("''", "x"), ("[]", [1, [2, "a,b"]]),
+                 ("''", ["a", "b"]), ("{}", {"a b": {"c": [True]}}), ("1", {"max": 1e22})]
+        for default, value in cases:
             with self.subTest(value=value):
-                w = self.workflow(text, set={"v": value})
+                w = self.workflow(text.format(default=default), set={"v": value})
                 w.run()
                 self.assertEqual(w["s"].load(), {"is": value})
         with self.assertRaisesRegex(TypeError, "flow takes no value of the type object"):

@@ -166,6 +166,7 @@ impl Checker<'_> {
             });
             if let (Some(kind), None) = (kind, port) {
                 let problem = Problem::UnknownInput {
+                    other: stage.is_anew.then(|| stage.name.value.clone()),
                     kind: kind.description.name.clone(),
                     role: role.value.clone(),
                     known: kind

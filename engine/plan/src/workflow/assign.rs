@@ -20,46 +20,50 @@ pub(super) fn rank(path: &str) -> u8 {
     }
 }
 
-/// Checks that a value for a param is of the type that it has, as far as the tree gives it one. Numbers are one type.
+/// Checks that a value is of the type that it has in one of the tables of params, as far as it is a param and they have it.
+/// Lists and tables are looked at where they are used: many parameters take one in the place of a scalar.
 ///
 /// # Errors
-/// [`Problem::OtherType`].
-pub(super) fn same_type(root: &Entries, path: &str, value: &Node) -> Result<(), Problem> {
+/// [`Problem::OtherType`], of the first table.
+pub(super) fn same_type(
+    params: [&[(Located<String>, Node)]; 2],
+    path: &str,
+    value: &Node,
+) -> Result<(), Problem> {
     let path = path.strip_prefix(REPLACE).unwrap_or(path);
-    let path = path.strip_prefix("params.").unwrap_or(path);
-    let way = std::iter::once("params").chain(path.split('.'));
-    match find_at(root, way) {
-        Some(old) => of_type(path, old, value),
-        None => Ok(()),
-    }
-}
-
-/// The same for a value that is found.
-///
-/// # Errors
-/// [`Problem::OtherType`].
-pub(super) fn of_type(path: &str, old: &Node, new: &Node) -> Result<(), Problem> {
-    use NodeValue::{Float, Integer, String, Table};
-    let is_reference = |node: &Node| matches!(&node.value, String(text) if text.contains("${"));
-    if is_reference(old) || is_reference(new) {
+    if path.starts_with("stages.") {
         return Ok(());
     }
+    let path = path.strip_prefix("params.").unwrap_or(path);
+    if let NodeValue::Table(entries) = &value.value {
+        let mut inner = entries.iter();
+        return inner.try_for_each(|(key, value)| {
+            same_type(params, &format!("params.{path}.{}", key.value), value)
+        });
+    }
+    let old = params.map(|params| find_at(params, path.split('.')));
+    let mut old = old.into_iter().flatten();
+    let Some(first) = old.next() else {
+        return Ok(());
+    };
+    if takes(first, value) || old.any(|old| takes(old, value)) {
+        return Ok(());
+    }
+    Err(Problem::OtherType {
+        name: path.into(),
+        wanted: first.value.type_name(),
+        found: value.value.type_name(),
+    })
+}
+
+/// Whether a value may stand in the place of another.
+fn takes(old: &Node, new: &Node) -> bool {
+    use NodeValue::{Array, Float, Integer, String, Table};
+    let is_reference = |node: &Node| matches!(&node.value, String(text) if text.contains("${"));
     match (&old.value, &new.value) {
-        (Integer(_) | Float(_), Integer(_) | Float(_)) => Ok(()),
-        (Table(old), Table(new)) => {
-            let both = new.iter().filter_map(|(key, new)| {
-                let path = format!("{path}.{}", key.value);
-                Some((path, find(old, &key.value)?, new))
-            });
-            both.into_iter()
-                .try_for_each(|(path, old, new)| of_type(&path, old, new))
-        }
-        (old, new) if std::mem::discriminant(old) == std::mem::discriminant(new) => Ok(()),
-        (old, new) => Err(Problem::OtherType {
-            name: path.into(),
-            wanted: old.type_name(),
-            found: new.type_name(),
-        }),
+        _ if is_reference(old) || is_reference(new) => true,
+        (Array(_) | Table(_), _) | (_, Array(_) | Table(_)) | (Float(_), Integer(_)) => true,
+        (old, new) => std::mem::discriminant(old) == std::mem::discriminant(new),
     }
 }
 

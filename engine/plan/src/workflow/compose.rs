@@ -23,6 +23,8 @@ pub(super) struct Composed {
     pub top: Span,
     /// Params that no `[params]` has, only a file of params.
     pub shared: BTreeSet<String>,
+    /// The params before files of params were laid over them, and those that only `[workflow] params` has.
+    pub declared: Entries,
     /// `[variants]`, if there are any.
     pub variants: Option<Node>,
     /// `[sweep]`, if there is one.
@@ -52,6 +54,7 @@ pub(super) fn compose(
         changes,
         problems,
         shared: BTreeSet::new(),
+        declared: Entries::new(),
         chain: Vec::new(),
     };
     let top = composer.sources.next();
@@ -60,7 +63,7 @@ pub(super) fn compose(
         let values = composer.params(file, &root)?;
         composer.lay_params(&mut root, values, top);
     }
-    let shared = composer.shared;
+    let (shared, declared) = (composer.shared, composer.declared);
     Some(Composed {
         variants: take(&mut root, "variants"),
         sweep: take(&mut root, "sweep"),
@@ -68,6 +71,7 @@ pub(super) fn compose(
         path: absolute,
         top,
         shared,
+        declared,
     })
 }
 
@@ -78,6 +82,8 @@ struct Composer<'a> {
     problems: &'a mut Problems,
     /// Params that only files of params have.
     shared: BTreeSet<String>,
+    /// The params as the workflow's files have them: of these types a file of params has to be.
+    declared: Entries,
     /// The files that include each other, outermost first.
     chain: Vec<PathBuf>,
 }
@@ -113,9 +119,11 @@ impl Composer<'_> {
         }
         self.chain.pop();
         let named = find_at(&own, ["workflow", "params"]).cloned();
-        for (name, _) in inside(find(&own, "params")) {
+        let params = inside(find(&own, "params"));
+        for (name, _) in params {
             self.shared.remove(&name.value);
         }
+        merge(&mut self.declared, params.to_vec());
         lay(&mut root, own, self.changes);
         if let Some(node) = named {
             let reader = &mut Reader {
@@ -130,7 +138,9 @@ impl Composer<'_> {
             let added = values.iter().map(|(name, _)| &name.value);
             let added = added.filter(|name| find(known, name).is_none());
             self.shared.extend(added.cloned());
-            self.lay_params(&mut root, values, file.span);
+            self.lay_params(&mut root, values.clone(), file.span);
+            let declared = std::mem::replace(&mut self.declared, values);
+            merge(&mut self.declared, declared);
         }
         Some(root)
     }
@@ -237,7 +247,8 @@ impl Composer<'_> {
     /// Lays values over the params of a tree; they have to be of the types that these have.
     fn lay_params(&mut self, root: &mut Entries, values: Entries, place: Span) {
         for (name, value) in &values {
-            if let Err(problem) = same_type(root, &name.value, value) {
+            let known = [&self.declared[..], inside(find(root, "params"))];
+            if let Err(problem) = same_type(known, &name.value, value) {
                 self.problems.add(problem, value.span);
             }
         }

@@ -45,7 +45,9 @@ impl Layers {
 /// The tree of a workflow, and what it was made of: the ground that a sweep starts from.
 pub(super) struct Ground {
     /// The tree of the files.
-    files: Entries,
+    pub files: Entries,
+    /// The params that give their types to what comes from outside.
+    declared: Entries,
     /// The whole tree.
     pub root: Entries,
     /// `[variants]`.
@@ -60,6 +62,7 @@ impl Ground {
     /// Lays variants and the choices of the command line over the tree of the files.
     pub fn new(
         files: Entries,
+        declared: Entries,
         variants: Option<Node>,
         layers: Layers,
         changes: &mut Problems,
@@ -70,9 +73,10 @@ impl Ground {
         let mut root = files.clone();
         lay(&choices, variants.as_ref(), &mut root, changes, problems);
         for (path, value) in &layers.settings {
+            let params = [&declared[..], inside(find(&root, "params"))];
             let typed = value
                 .as_ref()
-                .map(|value| (value.span, assign::same_type(&root, &path.value, value)));
+                .map(|value| (value.span, assign::same_type(params, &path.value, value)));
             if let Some((span, Err(problem))) = typed {
                 // A value that no workflow can hold has no type.
                 if !problems.is_noted(span) {
@@ -93,6 +97,7 @@ impl Ground {
         }
         Ground {
             files,
+            declared,
             root,
             variants,
             layers,
@@ -146,6 +151,15 @@ impl Ground {
             }) => seed.unsigned_abs(),
             _ => DEFAULT_SEED,
         }
+    }
+
+    /// Checks that a value for a param is of the type that it has.
+    ///
+    /// # Errors
+    /// [`Problem::OtherType`].
+    pub fn same_type(&self, path: &str, value: &Node) -> Result<(), Problem> {
+        let params = [&self.declared[..], inside(find(&self.root, "params"))];
+        assign::same_type(params, path, value)
     }
 
     /// The value at a dotted path in the tree.

@@ -176,6 +176,8 @@ pub struct Stage {
     pub env: Variables,
     /// What a `run` stage says of its program, beside the command.
     pub program: Program,
+    /// Whether it does something else than in the files: then its inputs may be those of the old kind.
+    pub is_anew: bool,
 }
 
 /// What a stage asks of the machine, where the workflow says so.
@@ -310,6 +312,7 @@ pub fn load_kept(
     let layers = Layers::read(overrides, &mut sources, &mut problems);
     let ground = Ground::new(
         files.root,
+        files.declared,
         files.variants,
         layers,
         &mut changes,
@@ -338,6 +341,7 @@ pub fn load_kept(
         root,
         top: files.top,
         shared: files.shared,
+        files: ground.files,
     };
     Ok(Loaded {
         workflow: parse::workflow(ground.root, sweep, &places, &mut problems),

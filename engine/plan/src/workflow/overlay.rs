@@ -5,8 +5,9 @@
 
 use super::node::{Located, Node, NodeValue};
 use super::problem::{Problem, Problems};
+use super::program;
 use super::source::Span;
-use super::tree::{Entries, find, inside, merge, replace, table_mut, take};
+use super::tree::{Entries, find, find_at, inside, merge, replace, table_mut, take};
 
 /// What a stage does; one of them at a time.
 const ACTIONS: [&str; 2] = ["uses", "run"];
@@ -70,7 +71,22 @@ pub(super) fn act_anew(stage: &mut Entries, over: &Entries) -> Option<Span> {
     for key in ACTIONS.iter().chain(&["with"]) {
         take(stage, key);
     }
+    if find(over, "uses").is_some() {
+        for key in program::KEYS.iter().chain(&["outputs"]) {
+            take(stage, key);
+        }
+    }
     Some(other)
+}
+
+/// Whether a stage does something else than in the files, because of what was laid over them.
+pub(super) fn acts_anew(files: &Entries, name: &str, stage: &Node) -> bool {
+    let written = inside(find_at(files, ["stages", name]));
+    let action = |stage, key| find(stage, key).map(|node| node.value.json());
+    let stage = inside(Some(stage));
+    ACTIONS
+        .iter()
+        .any(|key| action(stage, key) != action(written, key))
 }
 
 /// Notes what stands in a table now and did not in earlier versions, and the other way round, for each key that has a

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::node::{Node, NodeValue};
+use super::overlay::acts_anew;
 use super::problem::{Problem, Problems};
 use super::reader::Reader;
 use super::source::Span;
 use super::sweep::Sweep;
 use super::tree::{Entries, find_at};
-use super::{DEFAULT_SEED, Isolation, Workflow, params, template};
+use super::{DEFAULT_SEED, Isolation, Stage, Workflow, params, template};
 
 /// What is known of a workflow beside its tree: where it lies, and what lay over it.
 pub(super) struct Places {
@@ -21,6 +22,8 @@ pub(super) struct Places {
     pub top: Span,
     /// Params that only files of params have.
     pub shared: BTreeSet<String>,
+    /// The tree of the files.
+    pub files: Entries,
 }
 
 /// Reads the whole tree, and those of its sweep.
@@ -83,7 +86,11 @@ impl Reader<'_> {
                         let before = self.problems.count();
                         let label = name.value.clone();
                         let node = self.with_axes(&mut workflow, node);
-                        workflow.stages.extend(self.stage(name, node));
+                        let is_anew = acts_anew(&places.files, &label, &node);
+                        let stage = self.stage(name, node);
+                        workflow
+                            .stages
+                            .extend(stage.map(|stage| Stage { is_anew, ..stage }));
                         if self.problems.count() > before {
                             workflow.incomplete.insert(label);
                         }

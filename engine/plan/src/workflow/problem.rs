@@ -225,6 +225,8 @@ pub enum Problem {
     UnknownInput {
         kind: String,
         role: String,
+        /// The stage, where it is of another kind in the files.
+        other: Option<String>,
         known: Vec<String>,
     },
     #[error("stage `{stage}` lacks the input `{role}` of `{kind}`")]
@@ -399,6 +401,10 @@ impl Problem {
             )),
             Problem::UnknownStage { stage, known } => Some(suggest(stage, known)),
             Problem::UnknownOutput { output, known, .. } => Some(suggest(output, known)),
+            Problem::UnknownInput { other: Some(stage), known, .. } => Some(format!(
+                "`{stage}` is of another kind in the file, and inputs merge: `replace.stages.{stage}.inputs = {{…}}` in the variant leaves out the old ones; {}",
+                there_are(known)
+            )),
             Problem::UnknownInput { role, known, .. } => Some(suggest(role, known)),
             Problem::UnknownParameter { name, known, .. } => Some(suggest(name, known)),
             Problem::EmptyCommand => Some("name a program, and what it is called with".into()),

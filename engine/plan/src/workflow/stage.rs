@@ -49,6 +49,7 @@ impl Reader<'_> {
             retries: 0,
             env: Variables::default(),
             program: Program::default(),
+            is_anew: false,
             name,
         };
         for (key, node) in self.table(&within, node) {

@@ -1,7 +1,6 @@
 //! What the names of axes stand for, looked up in the tree of the workflow.
 
 use super::head::{Head, Named};
-use crate::workflow::assign;
 use crate::workflow::layers::Ground;
 use crate::workflow::node::{Located, Node, NodeValue};
 use crate::workflow::problem::{Problem, Problems};
@@ -38,7 +37,7 @@ impl Axis {
         }
         for (name, values) in std::mem::take(&mut head.added) {
             if let Some(axis) = Axis::find(name, values, ground, problems) {
-                axis.check_types(problems);
+                axis.check_types(ground, problems);
                 match axes.iter_mut().find(|a| a.target == axis.target) {
                     Some(known) => *known = axis,
                     None => axes.push(axis),
@@ -54,15 +53,12 @@ impl Axis {
     }
 
     /// Notes values of another type than the param has.
-    fn check_types(&self, problems: &mut Problems) {
-        let (Target::Setting(path), Some(base)) = (&self.target, &self.base) else {
+    fn check_types(&self, ground: &Ground, problems: &mut Problems) {
+        let Target::Setting(path) = &self.target else {
             return;
         };
-        if path.starts_with("stages.") {
-            return;
-        }
         for value in &self.values {
-            if let Err(problem) = assign::of_type(path, base, value)
+            if let Err(problem) = ground.same_type(path, value)
                 && !problems.is_noted(value.span)
             {
                 problems.add(problem, value.span);
