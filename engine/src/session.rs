@@ -1,11 +1,11 @@
 //! What most commands begin with: a workflow that is known to be right, its plan and its store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use flow_cache::Store;
+use flow_cache::{Record, Store};
 use flow_plan::plan::kinds::Catalogue;
 use flow_plan::plan::{self, Instance, Plan, Task};
 use flow_plan::workflow::problem::{Problems, is_or_are};
@@ -13,7 +13,7 @@ use flow_plan::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
 use flow_results::Survey;
 use flow_run::folder;
 use flow_run::plugin;
-use flow_run::record::Externals;
+use flow_run::record::{Externals, frozen};
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::WorkflowArguments;
@@ -39,6 +39,8 @@ pub struct Session {
     pub plan: Plan,
     pub store: Store,
     pub sources: Sources,
+    /// The results of frozen instances, which stand.
+    pub frozen: HashMap<NodeIndex, Record>,
     /// Whether the workflow has warnings, which every run of it shows.
     pub warned: bool,
 }
@@ -65,7 +67,11 @@ impl Session {
         let warned = !problems.is_empty();
         let sources = settle(sources, problems, &catalogue)?;
         let store = open_store(arguments, workflow.folder())?;
+        let mut problems = Problems::default();
+        let frozen = frozen::find(&plan, &workflow.path, &store, &mut problems)?;
+        let sources = settle(sources, problems, &catalogue)?;
         Ok(Session {
+            frozen,
             warned,
             workflow,
             catalogue,
@@ -75,10 +81,11 @@ impl Session {
         })
     }
 
-    /// Finds and hashes the files that these instances read; what is wrong with them ends the command.
+    /// Finds and hashes the files that these instances read, but for frozen ones; what is wrong with them ends the command.
     pub fn externals(&mut self, nodes: &BTreeSet<NodeIndex>) -> Result<Externals, Failure> {
         let mut problems = Problems::default();
         let nodes = nodes.iter().copied();
+        let nodes = nodes.filter(|node| !self.frozen.contains_key(node));
         let folder = self.workflow.root();
         let hearing = Hearing::new();
         let store = hearing.of(&self.store);
@@ -105,6 +112,7 @@ impl Session {
             .in_order(nodes)
             .iter()
             .map(|node| &self.plan.graph[*node])
+            .filter(|instance| instance.frozen.is_none())
         {
             let Task::Command(program) = &instance.task else {
                 continue;
@@ -150,6 +158,7 @@ impl Session {
             &self.plan,
             |node| nodes.contains(&node),
             |node| forced.contains(&node),
+            &self.frozen,
             &self.catalogue,
             externals,
             &self.store,

@@ -76,7 +76,11 @@ pub fn document(subject: &Subject<'_>) -> Result<Document> {
         let action = actions.get(&node);
         let key = survey.get(node).and_then(Standing::key);
         let failure = key.and_then(|key| history.failure(&key));
-        let sources: BTreeSet<usize> = plan.sources(node).map(|source| places[&source]).collect();
+        let sources: BTreeSet<usize> = instance
+            .sources()
+            .iter()
+            .map(|source| places[source])
+            .collect();
         let known = Known {
             label: instance.label.clone(),
             stage: instance.stage.clone(),

@@ -135,9 +135,10 @@ fn planned(subject: &Subject<'_>, replanned: &Replanned, document: &mut Document
     let places: HashMap<NodeIndex, usize> = order.iter().copied().zip(0..).collect();
     for &node in &order {
         let instance = &plan.graph[node];
-        let sources: BTreeSet<usize> = plan
-            .sources(node)
-            .filter_map(|source| places.get(&source).copied())
+        let sources: BTreeSet<usize> = instance
+            .sources()
+            .iter()
+            .filter_map(|source| places.get(source).copied())
             .collect();
         let line = ends.lines.get(&instance.label);
         let begun = ends.unfinished.contains_key(&instance.label);
@@ -203,7 +204,8 @@ fn known<'a>(subject: &Subject<'a>, label: &str, stage: &str, status: Stands) ->
     let ends = subject.ends;
     let line = ends.lines.get(label);
     let action = ends.actions.get(label);
-    let in_this_run = line.is_none_or(|line| line.status != Status::Cached);
+    let in_this_run =
+        line.is_none_or(|line| !matches!(line.status, Status::Cached | Status::Frozen));
     let failure = line.and_then(|line| line.failure.as_ref());
     let gone = line.is_some_and(|line| line.status.is_done());
     let reason = match (failure, action) {

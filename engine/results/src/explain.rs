@@ -121,7 +121,7 @@ impl History {
             .iter()
             .filter_map(|&node| match survey.get(node)? {
                 Standing::WillRun { key, .. } => Some(*key),
-                Standing::UpToDate(_) | Standing::MayRun => None,
+                _ => None,
             });
         self.failures = past::failures(store, &keys.collect())?;
         Ok(self)

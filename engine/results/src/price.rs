@@ -13,6 +13,8 @@ use super::{State, Survey};
 pub struct Price {
     /// How many are up to date.
     pub up_to_date: usize,
+    /// How many are frozen.
+    pub frozen: usize,
     /// How many have to run.
     pub will_run: usize,
     /// How many have to run unless what they read from gives the same bytes as before.
@@ -48,6 +50,7 @@ impl Price {
         let (seconds, unknown) = history.estimate(plan, stale);
         Price {
             up_to_date: count(State::UpToDate),
+            frozen: count(State::Frozen),
             will_run: count(State::WillRun),
             may_run: count(State::MayRun),
             seconds,

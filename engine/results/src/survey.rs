@@ -14,6 +14,8 @@ use serde::{Serialize, Serializer};
 pub enum Standing {
     /// Its result is in the store.
     UpToDate(Box<Record>),
+    /// It is frozen: this result stands.
+    Frozen(Box<Record>),
     /// It has to run.
     WillRun {
         /// Its key.
@@ -30,6 +32,8 @@ pub enum Standing {
 /// How an instance stands, without what is known of it; the later, the more work it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
+    /// Its last result stands.
+    Frozen,
     /// Its result is in the store.
     UpToDate,
     /// It reads from something that has to run.
@@ -42,6 +46,7 @@ impl State {
     /// The word that views show.
     pub fn word(self) -> &'static str {
         match self {
+            State::Frozen => "frozen",
             State::UpToDate => "up to date",
             State::MayRun => "may run",
             State::WillRun => "will run",
@@ -85,6 +90,7 @@ impl Standing {
     pub fn state(&self) -> State {
         match self {
             Standing::UpToDate(_) => State::UpToDate,
+            Standing::Frozen(_) => State::Frozen,
             Standing::WillRun { .. } => State::WillRun,
             Standing::MayRun => State::MayRun,
         }
@@ -93,7 +99,7 @@ impl Standing {
     /// Its key, where its inputs are known.
     pub fn key(&self) -> Option<Key> {
         match self {
-            Standing::UpToDate(record) => Some(record.key),
+            Standing::UpToDate(record) | Standing::Frozen(record) => Some(record.key),
             Standing::WillRun { key, .. } => Some(*key),
             Standing::MayRun => None,
         }
@@ -116,7 +122,8 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Looks at the given instances, in the plan's order. Those that `forced` names count as to be run.
+    /// Looks at the given instances, in the plan's order. Those that `forced` names count as to be run; the records in
+    /// `frozen` stand.
     ///
     /// # Errors
     /// Where the store can't be read.
@@ -124,14 +131,19 @@ impl Survey {
         plan: &Plan,
         nodes: impl Fn(NodeIndex) -> bool,
         forced: impl Fn(NodeIndex) -> bool,
+        frozen: &HashMap<NodeIndex, Record>,
         catalogue: &Catalogue,
         externals: &Externals,
         store: &Store,
     ) -> Result<Survey, Error> {
         let mut standings: HashMap<NodeIndex, Standing> = HashMap::new();
         for &node in plan.order.iter().filter(|&&node| nodes(node)) {
+            if let Some(record) = frozen.get(&node) {
+                standings.insert(node, Standing::Frozen(Box::new(record.clone())));
+                continue;
+            }
             let made = |source, output: &str| match standings.get(&source)? {
-                Standing::UpToDate(record) => record.outputs.get(output),
+                Standing::UpToDate(record) | Standing::Frozen(record) => record.outputs.get(output),
                 _ => None,
             };
             let manifest = Manifest::of(plan, node, catalogue, externals, made);
@@ -174,10 +186,10 @@ impl Survey {
         pending.collect()
     }
 
-    /// The record of an instance that is up to date.
+    /// The record of an instance that is up to date, or frozen.
     pub fn record(&self, node: NodeIndex) -> Option<&Record> {
         match self.get(node)? {
-            Standing::UpToDate(record) => Some(record),
+            Standing::UpToDate(record) | Standing::Frozen(record) => Some(record),
             _ => None,
         }
     }

@@ -309,7 +309,16 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
     let settled = Settled::find(&store, &note).is_some();
     let all: BTreeSet<_> = plan.order.iter().copied().collect();
     let externals = Externals::resolve(&plan, all.clone(), folder, &store, &mut problems);
-    let survey = Survey::of(&plan, |_| true, |_| false, &catalogue, &externals, &store).unwrap();
+    let survey = Survey::of(
+        &plan,
+        |_| true,
+        |_| false,
+        &HashMap::new(),
+        &catalogue,
+        &externals,
+        &store,
+    )
+    .unwrap();
     let stop = AtomicBool::new(false);
     let runner = Runner {
         workflow: &workflow,
@@ -321,6 +330,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         started: Instant::now(),
     };
     let options = Options {
+        frozen: HashMap::new(),
         wanted: all,
         looked_up: BTreeSet::new(),
         forced: BTreeSet::new(),
@@ -385,6 +395,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         let (status, twin) = by_label[label];
         let foretold = match survey.get(node).unwrap() {
             Standing::UpToDate(_) => status == Status::Cached,
+            Standing::Frozen(_) => status == Status::Frozen,
             // Two stages of one action do the work once.
             Standing::WillRun { .. } => status == Status::Ran || (twin && status == Status::Cached),
             Standing::MayRun => matches!(status, Status::Ran | Status::Cached),

@@ -29,6 +29,8 @@ pub struct Options {
     pub wanted: BTreeSet<NodeIndex>,
     /// Instances that are only looked up: what `--only` leaves out.
     pub looked_up: BTreeSet<NodeIndex>,
+    /// The results of frozen instances, which stand.
+    pub frozen: HashMap<NodeIndex, Record>,
     /// Instances that are executed although their result is in the store.
     pub forced: BTreeSet<NodeIndex>,
     /// The machine that stages share.
@@ -221,7 +223,14 @@ impl<'a, 'b> State<'a, 'b> {
     /// Ready → Cached or Queued, until nothing is ready.
     fn look_up(&mut self) -> Result<(), Error> {
         while !self.ready.is_empty() && !self.stopped() {
-            let ready: Vec<_> = std::mem::take(&mut self.ready).into_iter().collect();
+            let ready = std::mem::take(&mut self.ready).into_iter();
+            let options = self.options;
+            let (frozen, ready): (Vec<_>, Vec<_>) =
+                ready.partition(|(_, node)| options.frozen.contains_key(node));
+            for (_, node) in frozen {
+                let record = options.frozen[&node].clone();
+                self.finish(node, Status::Frozen, record, 0.0);
+            }
             let (requests, records) = (&self.requests, &self.records);
             let key_of = |(_, node): &(usize, NodeIndex)| key_of(requests, records, *node);
             let keys: Vec<_> = if ready.len() < MANY {
@@ -481,6 +490,7 @@ impl<'a, 'b> State<'a, 'b> {
             },
             ran: count(Status::Ran),
             cached: count(Status::Cached),
+            frozen: count(Status::Frozen),
             failed: count(Status::Failed),
             skipped: count(Status::Skipped),
             cancelled: count(Status::Cancelled),

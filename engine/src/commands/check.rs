@@ -22,6 +22,12 @@ pub fn check(arguments: &WorkflowArguments) -> Result<ExitCode, Failure> {
         session.workflow.stages.len(),
         all.len()
     ))?;
+    let frozen = session.plan.instances().filter(|one| one.frozen.is_some());
+    let mut frozen: Vec<&str> = frozen.map(|one| one.stage.as_str()).collect();
+    frozen.dedup();
+    if !frozen.is_empty() {
+        view::print(&format!("frozen: {}", view::some(&frozen, view::MANY)))?;
+    }
     for (why, instances) in session.not_isolated(&all)? {
         let mut stages: Vec<&str> = instances.iter().map(|one| one.stage.as_str()).collect();
         stages.dedup();

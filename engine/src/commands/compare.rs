@@ -288,7 +288,7 @@ fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<
     let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
     let absent = all.iter().filter_map(|node| match survey.get(*node)? {
         Standing::WillRun { key, .. } => Some(*key),
-        Standing::UpToDate(_) | Standing::MayRun => None,
+        _ => None,
     });
     let absent: BTreeSet<Key> = absent.collect();
     let mut failures = if absent.is_empty() {

@@ -25,6 +25,11 @@ pub fn debug(
     let mut session = Session::open(arguments)?;
     let reference: Reference = stage.parse().map_err(wrong)?;
     let (node, _) = session.artifact(&reference, stage)?;
+    if session.frozen.contains_key(&node) {
+        return Err(wrong(format!(
+            "`{stage}` is frozen, so nothing is made ready for it; delete `frozen = true` to run it"
+        )));
+    }
     let involved = session.plan.with_ancestors(&[node]);
     let externals = session.externals(&involved)?;
     let survey = session.survey(&involved, &BTreeSet::new(), &externals)?;

@@ -90,6 +90,18 @@ impl Chosen {
             false => all.clone(),
         };
         let from = session.named("--from", &arguments.from)?;
+        for (option, named) in [("--force", forced.iter()), ("--from", from.iter())] {
+            let mut named = named.filter(|node| session.frozen.contains_key(node));
+            if let Some(&node) = named
+                .next()
+                .filter(|_| option == "--from" || every.is_empty())
+            {
+                let label = &session.plan.graph[node].label;
+                return Err(wrong(format!(
+                    "{option}: `{label}` is frozen, so its last result stands; delete `frozen = true` to run it"
+                )));
+            }
+        }
         forced.extend(session.plan.with_descendants(&from));
         let (wanted, looked_up) = if !only.is_empty() {
             let targets: Vec<_> = only.iter().copied().collect();
@@ -142,6 +154,7 @@ fn bring_up_to_date(
         wanted: chosen.wanted,
         looked_up: chosen.looked_up,
         forced: chosen.forced,
+        frozen: session.frozen.clone(),
         jobs: arguments.jobs.unwrap_or(machine.cores),
         machine,
         keep_going: arguments.keep_going || (session.plan.sweep.is_some() && !arguments.fail_fast),
@@ -235,7 +248,10 @@ fn remember(
 /// This machine, if it has what the given instances must have.
 fn machine_for(session: &Session, wanted: &BTreeSet<NodeIndex>) -> Result<Machine, Failure> {
     let machine = Machine::here();
-    for &node in wanted {
+    for &node in wanted
+        .iter()
+        .filter(|node| !session.frozen.contains_key(node))
+    {
         let instance = &session.plan.graph[node];
         if let Some(lack) = machine.lacks(&instance.resources) {
             return Err(wrong(format!("stage `{}` {lack}", instance.label)));

@@ -23,7 +23,14 @@ pub fn check(
     times: u32,
     machine: &Machine,
 ) -> Result<ExitCode, Failure> {
-    let nodes = session.in_order(chosen);
+    let (frozen, nodes): (Vec<_>, Vec<_>) = session
+        .in_order(chosen)
+        .into_iter()
+        .partition(|node| session.frozen.contains_key(node));
+    for node in frozen {
+        let label = &session.plan.graph[node].label;
+        view::tell(&format!("frozen    {label}: not run again"));
+    }
     let involved = session.plan.with_ancestors(&nodes);
     let externals = session.externals(&involved)?;
     let survey = session.survey(&involved, &BTreeSet::new(), &externals)?;

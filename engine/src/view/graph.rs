@@ -33,6 +33,7 @@ pub enum Format {
 /// The sign says it where there is no colour.
 fn sign(state: State) -> &'static str {
     match state {
+        State::Frozen => "*",
         State::UpToDate => "✓",
         State::MayRun => "?",
         State::WillRun => "→",
@@ -42,6 +43,7 @@ fn sign(state: State) -> &'static str {
 /// Fill colours that the common kinds of colour blindness tell apart.
 fn colour(state: State) -> u32 {
     match state {
+        State::Frozen => 0xe0e0e0,
         State::UpToDate => 0xd0e7f7,
         State::MayRun => 0xfff2cc,
         State::WillRun => 0xf9cfa5,
@@ -82,7 +84,7 @@ fn boxes(plan: &Plan, survey: &Survey, expand: bool) -> Vec<Shape> {
         let at = *by_name.entry(name).or_insert_with(|| {
             boxes.push(Shape {
                 label: name.clone(),
-                state: State::UpToDate,
+                state: State::Frozen,
                 sources: BTreeSet::new(),
             });
             counts.push(0);
@@ -91,9 +93,10 @@ fn boxes(plan: &Plan, survey: &Survey, expand: bool) -> Vec<Shape> {
         of_node.insert(node, at);
         counts[at] += 1;
         boxes[at].state = boxes[at].state.max(survey.state(node));
+        let sources = instance.sources().into_iter();
         boxes[at]
             .sources
-            .extend(plan.sources(node).map(|source| of_node[&source]));
+            .extend(sources.map(|source| of_node[&source]));
     }
     for (one, count) in boxes.iter_mut().zip(counts) {
         if count > 1 {
@@ -117,8 +120,14 @@ fn text(boxes: &[Shape]) -> String {
         };
         vec![format!("{} {}", sign(one.state), one.label), from]
     });
-    let states = [State::UpToDate, State::WillRun, State::MayRun];
-    let legend = states.map(|state| format!("{} {}", sign(state), state.word()));
+    let mut states = vec![State::UpToDate, State::WillRun, State::MayRun];
+    if boxes.iter().any(|one| one.state == State::Frozen) {
+        states.push(State::Frozen);
+    }
+    let legend = states.iter();
+    let legend: Vec<String> = legend
+        .map(|&state| format!("{} {}", sign(state), state.word()))
+        .collect();
     let legend = legend.join("   ");
     let table = format!("{}\n\n{legend}", super::layout::prose(rows, 0));
     states.iter().fold(table, |text, &state| {

@@ -64,7 +64,7 @@ impl View for Lines {
                 // What was in the store all along is counted at the end, no more: there may be thousands.
                 let heard = self.running.remove(&label).is_some();
                 let ended = matches!(end.status, Status::Ran | Status::Failed | Status::Cached);
-                if heard && ended {
+                if (heard && ended) || end.status == Status::Frozen {
                     tell(&stage_line(end));
                 }
                 for line in end

@@ -104,7 +104,7 @@ impl View for Live {
                     bar.finish_and_clear();
                 }
                 let ended = matches!(end.status, Status::Ran | Status::Failed | Status::Cached);
-                if running.is_some() && ended {
+                if (running.is_some() && ended) || end.status == Status::Frozen {
                     self.line(&stage_line(end));
                 }
                 for line in end

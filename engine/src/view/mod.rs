@@ -102,7 +102,7 @@ impl Tone {
     /// That of how an instance stands.
     fn of(state: State) -> Tone {
         match state {
-            State::UpToDate => Tone::Good,
+            State::UpToDate | State::Frozen => Tone::Good,
             State::MayRun => Tone::Unsure,
             State::WillRun => Tone::Busy,
         }
@@ -218,6 +218,7 @@ fn log_line(log: &Path) -> String {
 fn run_line(end: &RunEnd) -> String {
     let mut counts = vec![format!("{} ran", end.ran), format!("{} cached", end.cached)];
     for (count, word) in [
+        (end.frozen, "frozen"),
         (end.failed, "failed"),
         (end.skipped, "skipped (they read from one that failed)"),
         (end.cancelled, "not run"),
@@ -236,7 +237,7 @@ fn run_line(end: &RunEnd) -> String {
 
 /// What an interrupted run keeps.
 fn interrupted_line(end: &RunEnd) -> String {
-    let kept = match end.ran + end.cached {
+    let kept = match end.ran + end.cached + end.frozen {
         0 => "no stage had finished".to_string(),
         1 => "the finished stage is in the store".to_string(),
         count => format!("the {count} finished stages are in the store"),

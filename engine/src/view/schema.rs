@@ -56,6 +56,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         },
         "timeout": { "type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*[a-zµ]+[\s,]*)+$", "description": "After that the stage is ended: \"90s\", \"2h 30m\"." },
         "retries": { "type": "integer", "minimum": 0, "maximum": 100, "description": "How often it is tried again after a failure." },
+        "frozen": { "type": "boolean", "description": "Whether its last result stands, whatever its inputs are." },
         "env": {
             "anyOf": [
                 variables,

@@ -168,7 +168,13 @@ pub fn table(
         (price.will_run, State::WillRun),
         (price.may_run, State::MayRun),
     ];
-    let counts = counts.map(|(count, state)| format!("{count} {}", state.word()));
+    let mut counts: Vec<String> = counts
+        .iter()
+        .map(|(count, state)| format!("{count} {}", state.word()))
+        .collect();
+    if price.frozen > 0 {
+        counts.push(format!("{} {}", price.frozen, State::Frozen.word()));
+    }
     let counts = counts.join(", ") + &time;
     let price = price.sweep.as_ref().map_or(String::new(), shared);
     format!(
@@ -204,7 +210,7 @@ fn shared(shared: &Shared) -> String {
 fn cells(plan: &Plan, survey: &Survey, history: &History, row: &Row<'_>) -> Vec<String> {
     let records: Option<Vec<_>> = row.nodes.iter().map(|&node| survey.record(node)).collect();
     let reason = match (&row.nodes[..], records) {
-        ([_, _, ..], Some(records)) => {
+        ([_, _, ..], Some(records)) if row.state == State::UpToDate => {
             let seconds = records.iter().map(|record| record.seconds).sum();
             format!("took {} in all", super::duration(seconds))
         }
@@ -227,7 +233,12 @@ fn cells(plan: &Plan, survey: &Survey, history: &History, row: &Row<'_>) -> Vec<
 }
 
 fn paint(line: &str) -> String {
-    for state in [State::UpToDate, State::WillRun, State::MayRun] {
+    for state in [
+        State::UpToDate,
+        State::WillRun,
+        State::MayRun,
+        State::Frozen,
+    ] {
         if let Some(rest) = line.strip_prefix(state.word()) {
             return super::tone(state.word(), Tone::of(state)) + rest;
         }

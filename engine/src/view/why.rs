@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flow_cache::Record;
 use flow_plan::plan::{Origin, Plan};
 use flow_results::explain::{Difference, History, Nearest, differences};
 use flow_results::words::standing::{changes, reason};
-use flow_results::words::{duration, pair, plain, short};
+use flow_results::words::{duration, pair, plain, second, short};
 use flow_results::{Standing, Survey};
 use flow_run::record::key;
 use petgraph::graph::NodeIndex;
@@ -27,7 +26,15 @@ pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> 
             text += &format!(
                 "up to date\nkey {}, made {} in {}",
                 record.key,
-                when(record),
+                second(&record.finished),
+                duration(record.seconds)
+            );
+        }
+        Some(Standing::Frozen(record)) => {
+            text += &format!(
+                "frozen, so this result stands, whatever its inputs are now\nkey {}, made {} in {}",
+                record.key,
+                second(&record.finished),
                 duration(record.seconds)
             );
         }
@@ -65,17 +72,11 @@ pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> 
     text
 }
 
-/// When a record was made, to the second, in UTC.
-fn when(record: &Record) -> String {
-    let second = record.finished.get(..19).unwrap_or(&record.finished);
-    second.replace('T', " ")
-}
-
 /// The parts that differ, then and now.
 fn parts(nearest: &Nearest<'_>) -> String {
     let mut rows = vec![vec![
         "part".into(),
-        format!("then ({})", when(nearest.record)),
+        format!("then ({})", second(&nearest.record.finished)),
         "now".into(),
     ]];
     rows.extend(nearest.differences.iter().map(|d| {
@@ -105,8 +106,8 @@ pub fn outputs(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex)
     };
     let mut rows = vec![vec![
         "output".into(),
-        format!("then ({})", when(earlier)),
-        format!("now ({})", when(record)),
+        format!("then ({})", second(&earlier.finished)),
+        format!("now ({})", second(&record.finished)),
         String::new(),
     ]];
     for (role, output) in &record.outputs {

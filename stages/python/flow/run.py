@@ -21,7 +21,8 @@ class Run:
         self.id: str = end["run"]  #: its name, as `flow runs` lists it
         self.status: str = end["status"]  #: ok, failed or cancelled
         self.seconds: float = end["seconds"]  #: how long it took
-        self.counts: dict[str, int] = {name: end[name] for name in ("ran", "cached", "failed", "skipped", "cancelled")}
+        ends = ("ran", "cached", "frozen", "failed", "skipped", "cancelled")
+        self.counts: dict[str, int] = {name: end.get(name, 0) for name in ends}  #: how many stages ended how
         #: instances that the next run goes on with from a checkpoint
         self.checkpoints: list[str] = end.get("checkpoints", [])
         #: how each stage ended, as `flow run --json` prints it: status, key, seconds, outputs, failure

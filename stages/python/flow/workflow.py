@@ -68,8 +68,8 @@ class Workflow:
             return []
 
     def status(self) -> pages.Status:
-        """How each stage stands (`up to date`, `will run`, `may run`) and why: a list of the objects of
-        `flow status --json`."""
+        """How each stage stands (`up to date`, `frozen`, `will run`, `may run`) and why: a list of the objects
+        of `flow status --json`."""
         return pages.Status(line for line in self._lines("status") if line["event"] == "standing")
 
     def run(self, *, until: str | Iterable[str] = (), only: str | Iterable[str] = (), force: str | Iterable[str] = (),

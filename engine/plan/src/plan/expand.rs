@@ -153,16 +153,14 @@ impl<'a> Expander<'a> {
                 resources,
                 timeout: stage.timeout,
                 retries: stage.retries,
+                frozen: stage.frozen,
                 env,
                 spans: Spans {
                     environment: stage.program.environment.as_ref().map(|name| name.span),
                     tools: stage.program.tools_span,
                 },
             });
-            let sources = self.plan.graph[node].sources();
-            for source in sources {
-                self.plan.graph.update_edge(source, node, ());
-            }
+            self.plan.connect(node);
             self.plan.order.push(node);
             made.push((row.coordinates, node));
         }

@@ -84,6 +84,8 @@ pub struct Instance {
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
     pub retries: u32,
+    /// Where the workflow says that its last result stands, if it does. No edge leads to it then: it waits for nothing.
+    pub frozen: Option<Span>,
     /// What its environment holds beside what every stage has.
     pub env: Variables,
     /// Where the workflow names what it needs of the machine.
@@ -298,7 +300,7 @@ impl Instance {
         point(&self.coordinates)
     }
 
-    /// The instances that it reads from.
+    /// The instances that its inputs name.
     pub fn sources(&self) -> Vec<NodeIndex> {
         self.inputs
             .iter()
@@ -392,7 +394,7 @@ impl Plan {
         self.graph.neighbors_directed(node, Direction::Outgoing)
     }
 
-    /// The instances that this one reads from.
+    /// The instances that this one reads from; none of one that is frozen.
     pub fn sources(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
         self.graph.neighbors_directed(node, Direction::Incoming)
     }
@@ -425,6 +427,15 @@ impl Plan {
             by_way.then_with(|| shared.get(b).cmp(&shared.get(a)))
         });
         order
+    }
+
+    /// Leads edges to an instance from all that it reads from.
+    fn connect(&mut self, node: NodeIndex) {
+        if self.graph[node].frozen.is_none() {
+            for source in self.graph[node].sources() {
+                self.graph.update_edge(source, node, ());
+            }
+        }
     }
 
     /// All instances, in order.

@@ -128,7 +128,7 @@ pub(super) fn union(
                 coordinates: combination.coordinates.clone(),
                 seed,
                 base: combination.base,
-                nodes: union.add(&plan, &at),
+                nodes: union.add(&plan, &at, problems),
             });
         }
         if union.plan.order.len() > coordinates::LIMIT {
@@ -176,7 +176,7 @@ struct Union {
 
 impl Union {
     /// Adds a point's plan; gives its instances in the union, in order.
-    fn add(&mut self, plan: &Plan, at: &At<'_>) -> Vec<NodeIndex> {
+    fn add(&mut self, plan: &Plan, at: &At<'_>, problems: &mut Problems) -> Vec<NodeIndex> {
         let mut nodes: HashMap<NodeIndex, NodeIndex> = HashMap::new();
         // The axes that each instance or one before it reads.
         let mut axes: HashMap<NodeIndex, BTreeSet<&str>> = HashMap::new();
@@ -190,6 +190,11 @@ impl Union {
             for source in instance.sources() {
                 read.extend(axes.get(&source).into_iter().flatten());
             }
+            if let Some(span) = instance.frozen.filter(|_| !read.is_empty()) {
+                let axes = read.iter().map(ToString::to_string).collect();
+                let stage = instance.stage.clone();
+                problems.add(Problem::FrozenSwept { stage, axes }, span);
+            }
             let instance = moved(instance, &nodes, &read, at);
             axes.insert(node, read);
             nodes.insert(node, self.node(instance));
@@ -201,11 +206,8 @@ impl Union {
     fn node(&mut self, instance: Instance) -> NodeIndex {
         let plan = &mut self.plan;
         *self.nodes.entry(identity(&instance)).or_insert_with(|| {
-            let sources = instance.sources();
             let node = plan.graph.add_node(instance);
-            for source in sources {
-                plan.graph.update_edge(source, node, ());
-            }
+            plan.connect(node);
             plan.order.push(node);
             node
         })
@@ -279,6 +281,7 @@ fn identity(instance: &Instance) -> blake3::Hash {
         instance.resources,
         instance.timeout,
         instance.retries,
+        instance.frozen.is_some(),
         &instance.env,
     );
     blake3::hash(format!("{:?}", (task, inputs, outputs, rest)).as_bytes())

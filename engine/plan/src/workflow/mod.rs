@@ -172,6 +172,8 @@ pub struct Stage {
     pub timeout: Option<Duration>,
     /// How often it is tried again after a failure.
     pub retries: u32,
+    /// Where it says that its last result stands, if it does.
+    pub frozen: Option<Span>,
     /// What its environment holds beside what every stage has.
     pub env: Variables,
     /// What a `run` stage says of its program, beside the command.

@@ -303,6 +303,21 @@ pub enum Problem {
     ManyFiles { pattern: String, count: usize },
     #[error("`{pattern}` is not a glob: {cause}")]
     BadGlob { pattern: String, cause: String },
+    #[error(
+        "stage `{stage}` is frozen, and would read {}, which the sweep varies",
+        list(axes)
+    )]
+    FrozenSwept { stage: String, axes: Vec<String> },
+    #[error(
+        "`{label}` is frozen, and no run of this workflow file has left a result of it in this store"
+    )]
+    FrozenWithoutResult { label: String },
+    #[error("`{label}` is frozen, and its result of run {run} can't stand: {why}")]
+    FrozenUnusable {
+        label: String,
+        run: String,
+        why: String,
+    },
     #[error("{cause}")]
     BadSurroundings { cause: String },
     #[error("the plugin {path} can't be used: {cause}")]
@@ -477,6 +492,10 @@ impl Problem {
             Problem::ImageWithoutDigest { image } => Some(format!(
                 "a tag may mean another image tomorrow. `podman pull {image}`, then `podman image inspect --format '{{{{index .RepoDigests 0}}}}' {image}` prints NAME@sha256:…, which stands for one image"
             )),
+            Problem::FrozenSwept { .. } => Some("delete `frozen`, or sweep what the stage does not read".into()),
+            Problem::FrozenWithoutResult { .. } | Problem::FrozenUnusable { .. } => {
+                Some("run it once without `frozen = true`: its last result is what stands then".into())
+            }
             Problem::BadRoot { .. } => Some("name the file's folder or one around it, such as \"..\"".into()),
             Problem::OutputBecomesGlob { .. } => Some("one of `*`, `?` and `[` comes from a value: leave these out of values that name outputs".into()),
             Problem::UnusedParam { .. } => Some("delete it, or refer to it as ${name}".into()),

@@ -14,7 +14,7 @@ use super::source::Span;
 use super::{Action, Resources, Stage, Template};
 
 /// The keys of a stage that are read here.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "uses",
     "run",
     "inputs",
@@ -24,6 +24,7 @@ const KEYS: [&str; 11] = [
     "resources",
     "timeout",
     "retries",
+    "frozen",
     "env",
     "secret_env",
 ];
@@ -47,6 +48,7 @@ impl Reader<'_> {
             resources: Resources::default(),
             timeout: None,
             retries: 0,
+            frozen: None,
             env: Variables::default(),
             program: Program::default(),
             is_anew: false,
@@ -83,6 +85,10 @@ impl Reader<'_> {
                 "timeout" => stage.timeout = self.timeout(node),
                 "retries" => {
                     stage.retries = self.count("`retries`", &node, 100).unwrap_or(0);
+                }
+                "frozen" => {
+                    let is_frozen = self.boolean("`frozen`", &node) == Some(true);
+                    stage.frozen = is_frozen.then_some(key.span);
                 }
                 "env" => self.env(node, &mut stage.env),
                 "secret_env" => {

@@ -6,6 +6,7 @@ const STANDINGS = {
   "ran": { sign: "✓", tone: "good" },
   "up to date": { sign: "✓", tone: "good" },
   "cached": { sign: "≡", tone: "kept" },
+  "frozen": { sign: "*", tone: "kept" },
   "running": { sign: "▶", tone: "busy" },
   "will run": { sign: "→", tone: "busy" },
   "may run": { sign: "?", tone: "unsure" },
@@ -15,7 +16,7 @@ const STANDINGS = {
   "waiting": { sign: "·", tone: "idle" },
 };
 /** Of several instances in one box the one that asks most for attention is shown. */
-const WORST_FIRST = ["failed", "running", "skipped", "will run", "may run", "cancelled", "waiting", "ran", "up to date", "cached"];
+const WORST_FIRST = ["failed", "running", "skipped", "will run", "may run", "cancelled", "waiting", "ran", "up to date", "cached", "frozen"];
 
 function standing(status) {
   return STANDINGS[status] || { sign: "·", tone: "idle" };

@@ -130,7 +130,7 @@ impl<'a> Lacks<'a> {
 fn to_run(survey: &Survey, node: NodeIndex) -> Option<(Key, Option<&Cause>)> {
     match survey.get(node)? {
         Standing::WillRun { key, cause, .. } => Some((*key, cause.as_ref())),
-        Standing::UpToDate(_) | Standing::MayRun => None,
+        _ => None,
     }
 }
 

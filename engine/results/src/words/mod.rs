@@ -38,6 +38,11 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A moment of RFC 3339 to the second, in UTC.
+pub fn second(moment: &str) -> String {
+    moment.get(..19).unwrap_or(moment).replace('T', " ")
+}
+
 /// A command line that a shell reads as these arguments.
 pub fn command(arguments: &[String]) -> String {
     let quoted = arguments.iter().map(|argument| {

@@ -12,6 +12,7 @@ pub fn counts(end: &RunEnd) -> String {
     let counts = [
         (end.ran, Status::Ran.word()),
         (end.cached, Status::Cached.word()),
+        (end.frozen, Status::Frozen.word()),
         (end.failed, Status::Failed.word()),
         (end.skipped, Status::Skipped.word()),
         (end.cancelled, "not run"),

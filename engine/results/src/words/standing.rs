@@ -3,7 +3,7 @@
 use flow_plan::plan::{Instance, Origin, Plan};
 use petgraph::graph::NodeIndex;
 
-use super::{duration, pair, plain, some};
+use super::{duration, pair, plain, second, some};
 use crate::explain::{Difference, History};
 use crate::{Cause, Standing, Survey};
 
@@ -15,6 +15,9 @@ pub fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) 
     let instance = &plan.graph[node];
     match survey.get(node) {
         Some(Standing::UpToDate(record)) => format!("took {}", duration(record.seconds)),
+        Some(Standing::Frozen(record)) => {
+            format!("its result of {} stands", second(&record.finished))
+        }
         Some(Standing::WillRun {
             cause: Some(Cause::Forced),
             ..

@@ -19,6 +19,8 @@ pub enum Status {
     Ran,
     /// Its result was in the store.
     Cached,
+    /// It is frozen: its last result stands.
+    Frozen,
     /// It was executed and failed.
     Failed,
     /// Something that it reads from failed.
@@ -33,6 +35,7 @@ impl Status {
         match self {
             Status::Ran => "ran",
             Status::Cached => "cached",
+            Status::Frozen => "frozen",
             Status::Failed => "failed",
             Status::Skipped => "skipped",
             Status::Cancelled => "cancelled",
@@ -41,7 +44,7 @@ impl Status {
 
     /// Whether a result was there at the end.
     pub fn is_done(self) -> bool {
-        matches!(self, Status::Ran | Status::Cached)
+        matches!(self, Status::Ran | Status::Cached | Status::Frozen)
     }
 }
 
@@ -241,6 +244,9 @@ pub struct RunEnd {
     pub ran: usize,
     /// Stages whose result was in the store.
     pub cached: usize,
+    /// Stages whose last result stands, whatever their inputs are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub frozen: usize,
     /// Stages that failed.
     pub failed: usize,
     /// Stages that were not executed since another failed.
@@ -252,4 +258,9 @@ pub struct RunEnd {
     pub checkpoints: Vec<String>,
     /// How long the run took, from the beginning of its command.
     pub seconds: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }

@@ -10,6 +10,7 @@
 //! - [`past`]: earlier runs, from their folders; [`follow`] reads events as they come, [`ends`] is how far a run has come,
 //!   [`replan`] makes its plan again.
 //! - [`retire`]: which runs gc takes.
+//! - [`frozen`]: which results of earlier runs stand.
 //! - [`settled`]: what a run with nothing to do saw, so that the next one has even less to do.
 //! - [`upgrade`]: what a stage of an earlier version of flow may do otherwise.
 //! - [`provenance`]: how a result came to be, from its record back to the user's files; [`durations`]: how long stages took.
@@ -22,6 +23,7 @@ pub mod event;
 pub mod external;
 pub mod figures;
 pub mod follow;
+pub mod frozen;
 mod globs;
 pub mod head;
 pub mod journal;

@@ -28,7 +28,7 @@ pub struct Retired {
 
 /// Removes the runs that are of no more use, once gc has taken the records in `evicted`; a dry run only names them.
 ///
-/// A run stays while it goes on, while a result that it made is in the store, and while all its results are pinned. One that
+/// A run stays while it goes on, while a result that it made or that was frozen in it is in the store, and while all its results are pinned. One that
 /// made none of what is there goes after `max_age`; one of which nothing is left goes at once if it ended well, else after a
 /// week or `max_age`, whichever is less.
 ///
@@ -52,7 +52,9 @@ pub fn retire(
         let keys = |lines: &mut dyn Iterator<Item = &StageEnd>| -> Vec<Key> {
             lines.filter_map(|line| line.key).collect()
         };
-        let made = keys(&mut lines.iter().filter(|line| line.status == Status::Ran));
+        // What stands may be what only this run still tells of.
+        let is_of = |line: &&StageEnd| matches!(line.status, Status::Ran | Status::Frozen);
+        let made = keys(&mut lines.iter().filter(is_of));
         let used = keys(&mut lines.iter().filter(|line| line.status == Status::Cached));
         let mut all = made.iter().chain(&used);
         let is_pinned = all.clone().next().is_some() && all.clone().all(|key| pinned.contains(key));

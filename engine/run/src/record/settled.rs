@@ -132,6 +132,7 @@ impl Settled {
             status: Ending::Ok,
             ran: 0,
             cached: self.stages,
+            frozen: 0,
             failed: 0,
             skipped: 0,
             cancelled: 0,
