@@ -16,9 +16,21 @@ use crate::live::{Live, SLACK};
 use crate::memo::Memo;
 
 /// What a store's root may hold. A folder with anything else and no `format` file is someone else's.
-const NAMES: [&str; 13] = [
-    IGNORE.0, TAG.0, "actions", "blobs", "format", "live", "locks", "memo", "notes", "pins",
-    "runs", "tmp", "work",
+const NAMES: [&str; 14] = [
+    IGNORE.0,
+    TAG.0,
+    "actions",
+    "blobs",
+    "delivered",
+    "format",
+    "live",
+    "locks",
+    "memo",
+    "notes",
+    "pins",
+    "runs",
+    "tmp",
+    "work",
 ];
 
 /// Keeps `git add` from taking a store in.

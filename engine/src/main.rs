@@ -107,18 +107,15 @@ enum Command {
     },
     /// Copies a stage's output out of the store.
     #[command(
-        allow_missing_positional = true,
-        after_help = "Example:\n  flow get workflows/quickstart.toml fine_labels.labels -o labels.npy"
+        after_help = "Examples:\n  flow get workflows/quickstart.toml fine_labels.labels -o labels.npy\n  \
+        flow get workflow.toml --all -o results\n  flow get workflow.toml table -o - | head"
     )]
     Get {
         #[command(flatten)]
         workflow: WorkflowArguments,
         /// What to copy; the stage's first output where none is named.
-        #[arg(value_name = "STAGE[.OUTPUT]")]
-        artifact: String,
-        /// Where to; by default STAGE.OUTPUT in the current folder.
-        #[arg(short, long, value_name = "PATH")]
-        output: Option<PathBuf>,
+        #[arg(value_name = "STAGE[.OUTPUT]", conflicts_with = "all")]
+        artifact: Option<String>,
         #[command(flatten)]
         form: get::Form,
     },
@@ -294,24 +291,36 @@ impl Command {
             | Command::Why { workflow, .. }
             | Command::Graph { workflow, .. }
             | Command::Check { workflow }
-            | Command::Get { workflow, .. }
             | Command::Cache {
                 command: CacheCommand::Pin { workflow, .. },
             } => Some(workflow),
             Command::Table(arguments) => Some(&mut arguments.workflow),
             Command::Debug {
                 workflow, stage, ..
-            } => {
-                // One name is the stage's.
-                if stage.is_none() && workflow.workflow != Path::new(arguments::HERE) {
-                    let name = std::mem::replace(&mut workflow.workflow, arguments::HERE.into());
-                    *stage = Some(name.display().to_string());
-                }
-                Some(workflow)
-            }
+            } => Some(apart(workflow, stage)),
+            Command::Get {
+                workflow,
+                artifact,
+                form,
+            } => match form.all {
+                true => Some(workflow),
+                false => Some(apart(workflow, artifact)),
+            },
             _ => None,
         }
     }
+}
+
+/// Of a workflow and a name, where one is given it is the name.
+fn apart<'a>(
+    workflow: &'a mut WorkflowArguments,
+    name: &mut Option<String>,
+) -> &'a mut WorkflowArguments {
+    if name.is_none() && workflow.workflow != Path::new(arguments::HERE) {
+        let given = std::mem::replace(&mut workflow.workflow, arguments::HERE.into());
+        *name = Some(given.display().to_string());
+    }
+    workflow
 }
 
 /// Carries a command out.
@@ -344,9 +353,8 @@ fn do_command(command: Command) -> Result<ExitCode, Failure> {
         Command::Get {
             workflow,
             artifact,
-            output,
             form,
-        } => get::get(&workflow, &artifact, output, &form),
+        } => get::get(&workflow, artifact.as_deref(), &form),
         Command::Debug {
             workflow,
             stage,

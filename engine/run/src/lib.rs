@@ -7,6 +7,7 @@
 //!   it says and how it ends, [`folder`] is where a program works, `outputs` checks what it made, `earlier` finds what it may go on from.
 //! - `executor`: the seam to where requests are carried out, and the loop over it; `local` is this machine.
 //! - [`runner`]: a run; `state` is where each of its instances stands, and what starts next.
+//! - [`deliver`]: results under names of the user's own.
 //! - `points`: which points of a sweep are done.
 //! - [`debug`](mod@debug): a stage at the terminal.
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
@@ -22,6 +23,7 @@ mod command;
 pub mod compare;
 #[cfg(target_os = "linux")]
 pub mod debug;
+pub mod deliver;
 mod earlier;
 mod executor;
 pub mod folder;

@@ -1,4 +1,5 @@
-//! The commands, a file each: arguments resolved, rooms called in their order, views chosen.
+//! `run_check` is `flow run --check`; `deliver` is what a run does about `[deliver]`; `report_cache` keeps the pages of `flow
+//! report` in the store.
 //!
 //! `run_check` is `flow run --check`; `report_cache` keeps the pages of `flow report` in the store.
 
@@ -7,6 +8,7 @@ pub mod check;
 pub mod compare;
 pub mod completions;
 pub mod debug;
+pub mod deliver;
 pub mod export;
 pub mod get;
 pub mod graph;

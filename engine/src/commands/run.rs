@@ -17,6 +17,7 @@ use flow_run::{Options, Runner, Summary};
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::{RunArguments, Verify};
+use crate::commands::deliver::{self, Places};
 use crate::commands::status::show;
 use crate::commands::{run_check, table};
 use crate::failure::{FAILED, Failure, INTERRUPTED, wrong};
@@ -35,6 +36,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut session = Session::open(&arguments.workflow)?;
+    deliver::check(arguments, &session)?;
     let chosen = Chosen::of(&session, arguments)?;
     if let Some(times) = arguments.check {
         let machine = machine_for(&session, &chosen.wanted)?;
@@ -57,10 +59,15 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     if !arguments.json {
         show_tables(&tables)?;
     }
-    if let Some(name) = name {
-        remember(&name, &session, &externals, &summary, tables);
+    let places = deliver::deliver(arguments, &session, &summary)?;
+    if places == Places::Right
+        && let Some(name) = name
+    {
+        let delivered = deliver::names(arguments, &session);
+        remember(&name, &session, &externals, &summary, tables, &delivered);
     }
     Ok(ExitCode::from(match summary.end.status {
+        Ending::Ok if places == Places::Wrong => FAILED,
         Ending::Ok => 0,
         Ending::Cancelled => INTERRUPTED,
         Ending::Failed => FAILED,
@@ -226,6 +233,7 @@ fn remember(
     externals: &Externals,
     summary: &Summary,
     tables: Vec<String>,
+    delivered: &[&str],
 ) {
     if session.warned || summary.end.cached != session.plan.order.len() {
         return;
@@ -240,7 +248,9 @@ fn remember(
         tables,
         &session.store,
     );
-    if let Some(settled) = settled {
+    if let Some(settled) =
+        settled.and_then(|s| s.with_delivered(delivered, &session.workflow, &session.store))
+    {
         let _ = session.store.note(name, &settled);
     }
 }
@@ -280,7 +290,8 @@ fn name(arguments: &RunArguments) -> Option<Digest> {
         ..
     } = arguments;
     let choices = [only, until, force, from];
-    let all = choices.iter().all(|names| names.is_empty());
+    let all =
+        choices.iter().all(|names| names.is_empty()) && !arguments.prune && !arguments.deliver;
     let workflow = &arguments.workflow;
     (all && !arguments.dry_run && arguments.check.is_none()).then(|| {
         settled::name(

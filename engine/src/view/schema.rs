@@ -155,7 +155,12 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             },
             "sweep": sweep(),
             "plugins": { "type": "object", "additionalProperties": { "type": "string" } },
-            "environments": environments(&name)
+            "environments": environments(&name),
+            "deliver": {
+                "type": "object",
+                "description": "Results under names of one's own: PATH = \"stage.output\". Every run puts them right.",
+                "additionalProperties": { "type": "string" }
+            }
         },
         "$defs": {
             "input": {

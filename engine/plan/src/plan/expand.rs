@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use petgraph::graph::NodeIndex;
 
 use super::coordinates::{self, Coordinates, Row};
+use super::deliver::{self, Delivery};
 use super::kinds::{Catalogue, Kind};
 use super::layout::{self, Owner};
 use super::names::Names;
@@ -48,6 +49,7 @@ pub(super) fn single(
                 .parameters(stage, kind, &point, expander.problems);
         }
     }
+    expander.deliver();
     unused::warn(workflow, &wiring, &expander.names.used, expander.problems);
     expander.plan
 }
@@ -248,6 +250,62 @@ impl<'a> Expander<'a> {
                 .collect();
         }
         Some(rows)
+    }
+
+    /// What is delivered of each instance, and where.
+    fn deliver(&mut self) {
+        let workflow = self.workflow;
+        let mut spans = Vec::new();
+        for delivery in &workflow.deliver {
+            for (_, node) in self.offered(&delivery.from).unwrap_or_default() {
+                let instance = &self.plan.graph[node];
+                let path = delivery.path.value.render(|name| {
+                    let value = self.names.delivered(instance, name)?;
+                    Ok(value)
+                });
+                let path = path.and_then(|path| deliver::check(&path).map(|()| path));
+                let output = delivery.from.value.output.clone();
+                let output = output.or_else(|| instance.outputs.first().map(|o| o.role.clone()));
+                match (path, output) {
+                    (Ok(path), Some(output)) => {
+                        spans.push(delivery.path.span);
+                        self.plan.deliveries.push(Delivery { path, node, output });
+                    }
+                    (Err(problem), _) => {
+                        self.problems.add(problem, delivery.path.span);
+                        break;
+                    }
+                    (_, None) => {}
+                }
+            }
+        }
+        let place = |delivery: &Delivery| {
+            let mut all = self.plan.deliveries.iter().zip(&spans);
+            all.find(|(other, _)| *other == delivery)
+                .map(|(_, span)| *span)
+        };
+        let label = |delivery: &Delivery| {
+            let label = &self.plan.graph[delivery.node].label;
+            format!("`{label}.{}`", delivery.output)
+        };
+        let mut found = Vec::new();
+        if let Some((one, other)) = self.plan.delivered_twice() {
+            let problem = Problem::SameDelivery {
+                what: label(one),
+                path: one.path.clone(),
+                other: label(other),
+                other_path: other.path.clone(),
+            };
+            found.extend(place(other).map(|span| (problem, span)));
+        }
+        if let Some((delivery, input)) = self.plan.delivered_over(workflow.root()) {
+            let path = delivery.path.clone();
+            let problem = Problem::DeliveryIsInput { path, input };
+            found.extend(place(delivery).map(|span| (problem, span)));
+        }
+        for (problem, span) in found {
+            self.problems.add(problem, span);
+        }
     }
 
     fn too_many(&mut self, stage: &Stage, sizes: &[usize]) {

@@ -10,6 +10,7 @@
 //! - [`kinds`]: the stage kinds, as plugins describe them.
 
 mod coordinates;
+pub mod deliver;
 pub mod edges;
 mod expand;
 pub mod kinds;
@@ -27,6 +28,7 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use deliver::Delivery;
 use flow_stage::ArtifactType;
 use kinds::Catalogue;
 use petgraph::Direction;
@@ -57,6 +59,8 @@ pub struct Plan {
     pub graph: DiGraph<Instance, ()>,
     /// All instances, none before what it reads from; otherwise in the workflow's order.
     pub order: Vec<NodeIndex>,
+    /// Which results go where; of a sweep those of all its points.
+    pub deliveries: Vec<Delivery>,
     /// The sweep, if it is one: which instances belong to which point.
     pub sweep: Option<Sweep>,
 }

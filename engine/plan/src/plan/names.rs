@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::coordinates::Coordinates;
 use super::kinds::Kind;
-use super::{Output, is_glob, parameters};
+use super::{Instance, Output, deliver, is_glob, parameters, plain_text};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{
     self, Action, Located, Node, NodeValue, Span, Stage, Template, Workflow, template,
@@ -113,6 +113,30 @@ impl<'a> Names<'a> {
             value: NodeValue::Integer(i64::try_from(self.seed).unwrap_or(i64::MAX)),
             span: stage.name.span,
         })
+    }
+
+    /// What a name in a delivery's path stands for, as a part of it: of a matrix, the instance's own and those that it reads
+    /// from.
+    pub fn delivered(&mut self, instance: &Instance, name: &str) -> Result<String, Problem> {
+        if let Some(axis) = name.strip_prefix("matrix.") {
+            let value = instance.coordinates.get(axis);
+            return value
+                .map(|value| deliver::escaped(&plain_text(value)))
+                .ok_or_else(|| Problem::UnknownName {
+                    name: name.into(),
+                    known: instance
+                        .coordinates
+                        .keys()
+                        .map(|axis| format!("matrix.{axis}"))
+                        .collect(),
+                });
+        }
+        if name == "seed" && self.workflow.param(name).is_err() {
+            return Ok(self.seed.to_string());
+        }
+        let node = self.workflow.param(name)?;
+        self.used.extend(name.split('.').next().map(String::from));
+        Ok(node.value.text())
     }
 
     /// Where an input lies in a program's folder, as its `as` says.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
 
+use super::deliver::Delivery;
 use super::expand::single;
 use super::kinds::Catalogue;
 use super::{Instance, Origin, Plan, Task, coordinates, label};
@@ -107,10 +108,12 @@ pub(super) fn union(
             None => warnings = Some(found),
         }
         problems.extend(own);
-        // A program may have its seed in texts that are made by now.
+        // A program may have its seed in texts that are made by now; so may the path of a delivery.
         let is_seeded = |i: &Instance| i.seed.is_some() && matches!(i.task, Task::Command(_));
         let mut at_seed = combination.workflow.seed;
-        let is_seeded = plan.instances().any(is_seeded);
+        let mut delivered = combination.workflow.deliver.iter();
+        let is_seeded = plan.instances().any(is_seeded)
+            || delivered.any(|d| d.path.value.names().any(|name| name == "seed"));
         for &seed in &combination.seeds {
             if is_seeded && seed != at_seed {
                 // What is wrong is wrong at every seed, and noted.
@@ -124,11 +127,13 @@ pub(super) fn union(
                 seed,
                 replicated: sweep.seeds.len() > 1,
             };
+            let nodes = union.add(&plan, &at, problems);
+            union.deliver(&plan, &nodes);
             points.push(Point {
                 coordinates: combination.coordinates.clone(),
                 seed,
                 base: combination.base,
-                nodes: union.add(&plan, &at, problems),
+                nodes,
             });
         }
         if union.plan.order.len() > coordinates::LIMIT {
@@ -141,6 +146,9 @@ pub(super) fn union(
     if !sweep.is_partial {
         problems.extend(warnings.unwrap_or_default());
     }
+    // Points that share an instance deliver it once.
+    union.plan.deliveries.sort();
+    union.plan.deliveries.dedup();
     let mut labels = HashSet::new();
     let mut all = union.plan.instances().map(|instance| &instance.label);
     let twice = all.find(|label| !labels.insert(*label)).cloned();
@@ -200,6 +208,18 @@ impl Union {
             nodes.insert(node, self.node(instance));
         }
         plan.order.iter().map(|node| nodes[node]).collect()
+    }
+
+    /// Adds what a point's plan delivers; `nodes` are its instances in the union, in order.
+    fn deliver(&mut self, plan: &Plan, nodes: &[NodeIndex]) {
+        let moved: HashMap<&NodeIndex, &NodeIndex> = plan.order.iter().zip(nodes).collect();
+        for delivery in &plan.deliveries {
+            let moved = Delivery {
+                node: *moved[&delivery.node],
+                ..delivery.clone()
+            };
+            self.plan.deliveries.push(moved);
+        }
     }
 
     /// The instance's place: an earlier one's, where that does the same.

@@ -19,7 +19,7 @@ pub(super) struct Wiring<'a> {
     pub kinds: Vec<Option<&'a Kind>>,
     /// The outputs of each.
     pub outputs: Vec<Vec<Output>>,
-    /// The stages that others read from.
+    /// The stages that others read from, or that something is delivered of.
     pub read: HashSet<&'a str>,
     /// All stages, none before what it reads from, otherwise in file order; none where there is a cycle.
     pub order: Option<Vec<usize>>,
@@ -60,12 +60,18 @@ pub(super) fn wire<'a>(
     for index in 0..workflow.stages.len() {
         sound &= checker.check_inputs(index);
     }
+    for delivery in &workflow.deliver {
+        sound &= checker.check_reference(&delivery.from, None, false);
+    }
     let order = checker.order();
+    let delivered = workflow.deliver.iter();
+    let delivered = delivered.map(|delivery| delivery.from.value.stage.as_str());
     let read = workflow
         .stages
         .iter()
         .flat_map(|stage| &stage.inputs)
         .filter_map(|input| source(&input.origin))
+        .chain(delivered)
         .collect();
     Wiring {
         read,

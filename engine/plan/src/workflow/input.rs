@@ -163,7 +163,7 @@ impl Reader<'_> {
         globs
     }
 
-    fn reference(&mut self, text: Located<String>) -> Option<Located<Reference>> {
+    pub fn reference(&mut self, text: Located<String>) -> Option<Located<Reference>> {
         match text.value.parse() {
             Ok(value) => Some(Located {
                 value,

@@ -16,11 +16,13 @@
 //! - `reference`: how inputs name stages; `input`: all that an input may say.
 //! - [`program`]: what a `run` stage says of its program: its folder, its environment; `environments`.
 //! - [`places`]: what is in whose way in a stage's folder.
+//! - `deliver`: results under names of the user's own.
 //! - `root`: the folder that paths start from; [`search`]: the workflow of a folder.
 
 mod assign;
 mod choices;
 mod compose;
+mod deliver;
 mod environments;
 mod input;
 mod laid;
@@ -53,7 +55,8 @@ use std::time::Duration;
 use layers::{Ground, Layers};
 
 pub use choices::{By, Choice};
-pub(crate) use input::check_place;
+pub use deliver::Delivery;
+pub(crate) use input::{check_place, is_inside};
 pub use laid::Laid;
 pub use node::{Located, Node, NodeValue};
 pub use problem::{Problem, Problems};
@@ -93,6 +96,8 @@ pub struct Workflow {
     pub environments: Vec<(Located<String>, Environment)>,
     /// Environments in which something is wrong: what names them is right all the same.
     pub damaged_environments: BTreeSet<String>,
+    /// `[deliver]`, in file order.
+    pub deliver: Vec<Delivery>,
     /// What runs the lines of `run` stages that say nothing else; none: strict bash.
     pub shell: Option<Vec<String>>,
     /// How far `run` stages that say nothing else are kept apart.

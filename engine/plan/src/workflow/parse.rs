@@ -61,6 +61,7 @@ impl Reader<'_> {
             plugins: Vec::new(),
             environments: Vec::new(),
             damaged_environments: BTreeSet::new(),
+            deliver: Vec::new(),
             shell: None,
             isolation: Isolation::default(),
             root: places.root.clone(),
@@ -104,6 +105,7 @@ impl Reader<'_> {
                     }
                 }
                 "environments" => self.environments(&mut workflow, node),
+                "deliver" => workflow.deliver = self.deliveries(node),
                 _ => self.unknown(
                     &key,
                     "the workflow",
@@ -116,6 +118,7 @@ impl Reader<'_> {
                         "sweep",
                         "plugins",
                         "environments",
+                        "deliver",
                     ],
                 ),
             }

@@ -110,6 +110,19 @@ pub enum Problem {
     BadMemory { text: String },
     #[error("`{name}` would lie outside the stage's output folder")]
     OutputEscapes { name: String },
+    #[error("nothing can be delivered to `{path}`")]
+    DeliveryEscapes { path: String },
+    #[error("a name in `{path}` is longer than 255 bytes")]
+    DeliveryTooLong { path: String },
+    #[error("{what} is delivered to `{path}`, and {other} to `{other_path}`")]
+    SameDelivery {
+        what: String,
+        path: String,
+        other: String,
+        other_path: String,
+    },
+    #[error("`{path}` is, or lies in, the input `{input}`: a run would change what it reads")]
+    DeliveryIsInput { path: String, input: String },
     #[error("the output `{name}` is another one too, or one of the two lies in the other")]
     SameOutput { name: String },
     #[error("`{name}` can't be the name of an environment variable")]
@@ -386,6 +399,9 @@ impl Problem {
             Problem::BadTimeout { .. } => Some("write it like \"90s\", \"30m\" or \"2h 30m\"".into()),
             Problem::BadMemory { .. } => Some("write it like \"800MB\", \"16GB\" or \"16GiB\"".into()),
             Problem::OutputEscapes { .. } => Some("give a plain relative name, such as \"table.csv\"".into()),
+            Problem::DeliveryEscapes { .. } => Some("give a file or folder below the workflow's root, outside `.flow`".into()),
+            Problem::SameDelivery { .. } => Some("each result needs a path of its own: name what differs in it, such as ${matrix.AXIS}".into()),
+            Problem::DeliveryIsInput { .. } => Some("deliver it to another folder".into()),
             Problem::SetWithoutValue => Some("write NAME=VALUE".into()),
             Problem::NotSettable { .. } => Some("params, `stages.NAME.uses` and `stages.NAME.with.PARAMETER` can be set".into()),
             Problem::NoValue => Some("`\"\"` is the empty string; what lies in a stage's `with`, or in a table, is taken away with `stages.NAME.with.PARAMETER=`".into()),

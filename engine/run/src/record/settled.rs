@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flow_cache::{Digest, Key, Output, Record, Store};
-use flow_plan::plan::{Files, Plan, Spans};
+use flow_plan::plan::{Files, Plan, Spans, Wanted};
 use flow_plan::workflow::{Overrides, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Ending, Event, RunEnd};
 use super::external::{self, Externals, Reader};
 use super::key::FORMAT;
+use crate::deliver;
 use crate::plugin;
 use crate::surroundings::{Found, Need};
 
@@ -117,6 +118,25 @@ impl Settled {
                 })
                 .collect::<Option<_>>()?,
         })
+    }
+
+    /// With results that lie under names of the user's own, relative to the workflow's root; `None` where one is not there.
+    #[must_use]
+    pub fn with_delivered(
+        mut self,
+        names: &[&str],
+        workflow: &Workflow,
+        store: &Store,
+    ) -> Option<Settled> {
+        // The list too: a run that was killed while it delivered left it as no other leaves it.
+        let list = deliver::list(&workflow.path).display().to_string();
+        let list = (!names.is_empty()).then_some(list);
+        for name in names.iter().copied().chain(list.as_deref()) {
+            let files = Files::one(name, Wanted::Either);
+            let found = external::find(&files, Reader::Program, &self.root, store).ok()?;
+            self.files.push((files, Reader::Program, found.digest));
+        }
+        Some(self)
     }
 
     /// What is remembered under a name, if all of it still holds.

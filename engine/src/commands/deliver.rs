@@ -1,0 +1,183 @@
+//! What a run does about `[deliver]`.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, IsTerminal};
+
+use flow_cache::Output;
+use flow_run::Summary;
+use flow_run::deliver::{Delivered, Put, list};
+use serde_json::json;
+
+use crate::arguments::RunArguments;
+use crate::failure::{FAILED, Failure, wrong};
+use crate::session::Session;
+use crate::view;
+
+/// How many lines say what was replaced, before the rest is counted.
+const LINES: usize = 20;
+
+/// How the places stand that a workflow delivers to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// All hold what they should, and nothing else is there.
+    Right,
+    /// Something is there that is under `[deliver]` no longer.
+    Littered,
+    /// Something could not be delivered.
+    Wrong,
+}
+
+/// Refuses `--deliver` where it can't be done.
+pub fn check(arguments: &RunArguments, session: &Session) -> Result<(), Failure> {
+    let plan = &session.plan;
+    if !arguments.deliver {
+        return Ok(());
+    }
+    if plan.deliveries.is_empty() {
+        return Err(wrong("--deliver: the workflow has nothing under [deliver]"));
+    }
+    match plan.delivered_twice() {
+        Some((one, other)) => Err(wrong(format!(
+            "--deliver: {} is delivered to `{}`, and {} to `{}`; name in the path what differs between the points, such as a \
+             param",
+            artifact(session, one.node, &one.output),
+            one.path,
+            artifact(session, other.node, &other.output),
+            other.path
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The names under which a run with these arguments delivers.
+pub fn names<'s>(arguments: &RunArguments, session: &'s Session) -> Vec<&'s str> {
+    if session.plan.sweep.is_some() && !arguments.deliver {
+        return Vec::new();
+    }
+    let deliveries = session.plan.deliveries.iter();
+    deliveries.map(|delivery| delivery.path.as_str()).collect()
+}
+
+/// Puts what the run found or made under the names that the workflow gives it.
+pub fn deliver(
+    arguments: &RunArguments,
+    session: &Session,
+    summary: &Summary,
+) -> Result<Places, Failure> {
+    let names = names(arguments, session);
+    let workflow = &session.workflow;
+    if session.plan.sweep.is_some() && !arguments.deliver
+        || names.is_empty() && !list(&workflow.path).exists()
+    {
+        return Ok(Places::Right);
+    }
+    let failed = |error: flow_run::deliver::Error| Failure {
+        text: format!("error: {error}"),
+        status: FAILED,
+    };
+    let mut delivered = Delivered::open(&workflow.path, workflow.root()).map_err(failed)?;
+    let (mut due, mut artifacts): (Vec<(String, Output)>, _) = (Vec::new(), Vec::new());
+    for delivery in &session.plan.deliveries {
+        let record = summary.records.get(&delivery.node);
+        if let Some(output) = record.and_then(|record| record.outputs.get(&delivery.output)) {
+            due.push((delivery.path.clone(), output.clone()));
+            artifacts.push(artifact(session, delivery.node, &delivery.output));
+        }
+    }
+    let puts = delivered.put(&session.store, &due).map_err(failed)?;
+    let all = due.iter().zip(&artifacts).zip(&puts);
+    let (mut places, mut replaced, mut new) = (Places::Right, 0, 0);
+    for (((name, _), artifact), put) in all {
+        let status = match put {
+            Put::Same => continue,
+            Put::New => {
+                new += 1;
+                "new"
+            }
+            Put::Replaced => {
+                replaced += 1;
+                if replaced <= LINES && !arguments.json {
+                    view::tell(&format!("replaced {name} by {artifact}"));
+                }
+                "replaced"
+            }
+            Put::Strange => {
+                places = Places::Wrong;
+                view::tell(&format!(
+                    "error: {artifact} was not delivered to {name}: what is there flow did not write, or it was changed since; \
+                     move it away and run again"
+                ));
+                "left"
+            }
+            Put::Failed(cause) => {
+                places = Places::Wrong;
+                view::tell(&format!(
+                    "error: {artifact} can't be delivered to {name}: {cause}"
+                ));
+                "failed"
+            }
+        };
+        if arguments.json {
+            let line = json!({ "event": "delivery", "path": name, "artifact": artifact.trim_matches('`'), "status": status });
+            view::print(&line.to_string())?;
+        }
+    }
+    if !arguments.json {
+        if replaced > LINES {
+            view::tell(&format!("replaced {} more", replaced - LINES));
+        }
+        if new + replaced > 0 {
+            view::tell(&format!("delivered {} result(s)", new + replaced));
+        }
+    }
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    let gone = delivered.gone(&names);
+    if gone.is_empty() {
+        return Ok(places);
+    }
+    if !(arguments.prune || is_told_to_remove(&gone)?) {
+        view::tell(&format!(
+            "note: no longer under [deliver]: {}; --prune removes it",
+            gone.join(", ")
+        ));
+        return Ok(match places {
+            Places::Right => Places::Littered,
+            other => other,
+        });
+    }
+    let left = delivered.remove(&session.store, &gone).map_err(failed)?;
+    for name in gone {
+        let is_left = left.contains(&name);
+        if is_left {
+            view::tell(&format!(
+                "warning: {name} was not removed: it was changed since flow wrote it"
+            ));
+        } else if !arguments.json {
+            view::tell(&format!("removed {name}"));
+        }
+        if arguments.json {
+            let status = if is_left { "left" } else { "removed" };
+            let line = json!({ "event": "delivery", "path": name, "status": status });
+            view::print(&line.to_string())?;
+        }
+    }
+    Ok(places)
+}
+
+/// Asks at a terminal; elsewhere nobody could answer.
+fn is_told_to_remove(gone: &[String]) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    view::tell(&format!(
+        "no longer under [deliver]: {}; remove? [y/N]",
+        gone.join(", ")
+    ));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn artifact(session: &Session, node: petgraph::graph::NodeIndex, output: &str) -> String {
+    format!("`{}.{output}`", session.plan.graph[node].label)
+}
