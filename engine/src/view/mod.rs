@@ -41,6 +41,7 @@ pub use flow_results::words::{MANY, duration, plain, some};
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use anstyle::AnsiColor;
 use bytesize::ByteSize;
@@ -259,51 +260,72 @@ fn interrupted_line(end: &RunEnd) -> String {
     format!("interrupted: {kept}{goes_on}; run the same command again to go on")
 }
 
-/// `done` of `total` units, the rate, and the time left where it can be told.
-fn progress_text(
+/// How far a stage is, and its pace.
+struct Progress<'a> {
     done: u64,
+    /// 0 where it is not known.
     total: u64,
-    unit: &str,
-    message: &str,
-    seconds: f64,
+    unit: &'a str,
+    message: &'a str,
+    /// Units that were done in `seconds`.
     fresh: u64,
-) -> String {
-    let mut text = if total > 0 {
-        format!("{unit} {done}/{total}")
-    } else {
-        format!("{unit} {done}")
-    };
-    if fresh > 0 && seconds > 0.0 {
-        let rate = fresh as f64 / seconds;
-        text += &if rate >= 1.0 {
-            format!(", {rate:.1} {unit}s/s")
+    seconds: f64,
+    /// Seconds since the last of them.
+    since: f64,
+}
+
+impl Progress<'_> {
+    /// `done` of `total` units, the rate, and the time left where it can be told.
+    fn text(&self) -> String {
+        let Progress { done, total, .. } = *self;
+        let unit = self.unit;
+        let mut text = if total > 0 {
+            format!("{unit} {done}/{total}")
         } else {
-            format!(", {} a {unit}", duration(1.0 / rate))
+            format!("{unit} {done}")
         };
-        if total > done {
-            text += &format!(", {} left", duration((total - done) as f64 / rate));
+        if self.fresh > 0 && self.seconds > 0.0 {
+            let rate = self.fresh as f64 / self.seconds;
+            text += &if rate >= 1.0 {
+                format!(", {rate:.1} {unit}s/s")
+            } else {
+                let article = if unit.starts_with(['a', 'e', 'i', 'o']) {
+                    "an"
+                } else {
+                    "a"
+                };
+                format!(", {} {article} {unit}", duration(1.0 / rate))
+            };
+            let left = (total.saturating_sub(done)) as f64 / rate - self.since;
+            if left > 0.0 {
+                text += &format!(", {} left", duration(left));
+            }
         }
+        if !self.message.is_empty() {
+            text += &format!(", {}", self.message);
+        }
+        text
     }
-    if !message.is_empty() {
-        text += &format!(", {message}");
-    }
-    text
 }
 
 /// The pace of one running stage.
 #[derive(Debug)]
 struct Pace {
-    began: std::time::Instant,
+    began: Instant,
     /// What was done when it was first heard of: a stage that goes on from a checkpoint does not begin at 0.
     first: u64,
+    /// What is done, and since when: a long unit says what it is at meanwhile, and that changes no pace.
+    last: (u64, Instant),
     unit: String,
 }
 
 impl Pace {
     fn new(done: u64, unit: &str) -> Pace {
+        let now = Instant::now();
         Pace {
-            began: std::time::Instant::now(),
+            began: now,
             first: done,
+            last: (done, now),
             unit: unit.into(),
         }
     }
@@ -313,8 +335,19 @@ impl Pace {
         if self.unit != unit || done < self.first {
             *self = Pace::new(done, unit);
         }
-        let seconds = self.began.elapsed().as_secs_f64();
-        progress_text(done, total, unit, message, seconds, done - self.first)
+        if done != self.last.0 {
+            self.last = (done, Instant::now());
+        }
+        let progress = Progress {
+            done,
+            total,
+            unit,
+            message,
+            fresh: done - self.first,
+            seconds: (self.last.1 - self.began).as_secs_f64(),
+            since: self.last.1.elapsed().as_secs_f64(),
+        };
+        progress.text()
     }
 }
 
@@ -324,10 +357,31 @@ mod tests {
 
     #[test]
     fn progress_tells_rate_and_time_left() {
+        let progress = |done, total, unit, seconds, since| Progress {
+            done,
+            total,
+            unit,
+            message: "loss 0.5",
+            fresh: done,
+            seconds,
+            since,
+        };
         assert_eq!(
-            progress_text(4, 10, "epoch", "loss 0.5", 8.0, 4),
-            "epoch 4/10, 2.0 s a epoch, 12.0 s left, loss 0.5"
+            progress(4, 10, "epoch", 8.0, 0.0).text(),
+            "epoch 4/10, 2.0 s an epoch, 12.0 s left, loss 0.5"
         );
-        assert_eq!(progress_text(0, 0, "image", "", 0.0, 0), "image 0");
+        // The unit that has begun takes as long as those before it.
+        assert_eq!(
+            progress(4, 10, "epoch", 8.0, 1.5).text(),
+            "epoch 4/10, 2.0 s an epoch, 10.5 s left, loss 0.5"
+        );
+        assert_eq!(
+            progress(9, 10, "step", 90.0, 11.0).text(),
+            "step 9/10, 10.0 s a step, loss 0.5"
+        );
+        assert_eq!(
+            progress(0, 0, "image", 0.0, 0.0).text(),
+            "image 0, loss 0.5"
+        );
     }
 }
