@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assemble::{self, Limit, Normalisation, Source, in_memory};
 use crate::coarse::{self, Classes, Groups, group};
+use crate::content::{Expected, Images};
 use crate::pickle::Pickle;
 use crate::unpack::{self, Packing, Size};
 use crate::{data_output, source};
@@ -35,6 +36,10 @@ pub struct Cifar10 {
     /// What the archive must hash to (`sha256:…` or `blake3:…`); for a URL as good as at its end.
     #[serde(default)]
     digest: Option<String>,
+    /// What the images and labels have to be, however they are packed and in whatever order they stand: `blake3:…`, which the
+    /// stage's log has, or `{ train = […], test = […] }`, the sums of red, green and blue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Expected>,
     /// The share of the train rows that validate; drawn by class and seed.
     #[serde(default = "assemble::default_val")]
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
@@ -61,6 +66,10 @@ pub struct Cifar100 {
     /// What the archive must hash to (`sha256:…` or `blake3:…`); for a URL as good as at its end.
     #[serde(default)]
     digest: Option<String>,
+    /// What the images and labels have to be, however they are packed and in whatever order they stand: `blake3:…`, which the
+    /// stage's log has, or `{ train = […], test = […] }`, the sums of red, green and blue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Expected>,
     /// The share of the train rows that validate; drawn by fine class and seed.
     #[serde(default = "assemble::default_val")]
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
@@ -93,6 +102,8 @@ fn animal_vehicle() -> Groups {
 
 /// What the archives hold.
 struct Format {
+    /// The kind that reads it.
+    kind: &'static str,
     /// The folder inside that of the binary version.
     folder: &'static str,
     /// Each binary file, its number of records, and whether they are test rows; in row order. The Python version has the same
@@ -118,6 +129,7 @@ struct Python {
 }
 
 const CIFAR10: Format = Format {
+    kind: Cifar10::NAME,
     folder: "cifar-10-batches-bin",
     python: Python {
         folder: "cifar-10-batches-py",
@@ -145,6 +157,7 @@ const CIFAR10: Format = Format {
 };
 
 const CIFAR100: Format = Format {
+    kind: Cifar100::NAME,
     folder: "cifar-100-binary",
     python: PYTHON_100,
     files: &[("train.bin", 50_000, false), ("test.bin", 10_000, true)],
@@ -177,6 +190,7 @@ impl Stage for Cifar10 {
     fn run(self, context: &Context) -> Result<()> {
         let path = source::local(context, &self.source, self.digest.as_deref())?;
         let records = read(&path, &CIFAR10)?;
+        records.check(context, &self.source, self.content.as_ref())?;
         let [fine] = lists(records.labels)?;
         let fine = Classes {
             names: CIFAR10_NAMES.map(String::from).to_vec(),
@@ -214,6 +228,7 @@ impl Stage for Cifar100 {
     fn run(self, context: &Context) -> Result<()> {
         let path = source::local(context, &self.source, self.digest.as_deref())?;
         let records = read(&path, &CIFAR100)?;
+        records.check(context, &self.source, self.content.as_ref())?;
         let [coarse, fine] = lists(records.labels)?;
         let [coarse_names, fine_names] = lists(records.names)?;
         let source = Source {
@@ -264,30 +279,54 @@ struct Records {
 /// The most bytes of a pickle for each image that it holds: its record and a file name.
 const PICKLED: usize = 4096;
 
+impl Format {
+    /// The binary and the Python version.
+    fn packings(&self) -> [Packing<'static>; 2] {
+        let record = self.classes.len() + PIXELS;
+        let exactly = |records| Size::Exactly((records * record) as u64);
+        let binary = self.files.iter().map(|file| (file.0, exactly(file.1)));
+        let lists = self.names.iter();
+        let pickled = self.python.files.iter().zip(self.files);
+        let pickled = pickled.map(|(&name, &(_, records, _))| {
+            // What surrounds the images is small, but not in proportion where there are few.
+            let most = records * PICKLED + (1 << 20);
+            (name, Size::AtMost(most as u64))
+        });
+        [
+            Packing {
+                folder: self.folder,
+                files: binary
+                    .chain(lists.map(|&name| (name, Size::AtMost(1 << 16))))
+                    .collect(),
+            },
+            Packing {
+                folder: self.python.folder,
+                files: pickled
+                    .chain([(self.python.names.0, Size::AtMost(1 << 20))])
+                    .collect(),
+            },
+        ]
+    }
+}
+
 fn read(path: &Path, format: &Format) -> Result<Records> {
-    let record = format.classes.len() + PIXELS;
-    let exactly = |records| Size::Exactly((records * record) as u64);
-    let binary = format.files.iter().map(|file| (file.0, exactly(file.1)));
-    let lists = format.names.iter();
-    let binary = Packing {
-        folder: format.folder,
-        files: binary
-            .chain(lists.map(|&name| (name, Size::AtMost(1 << 16))))
-            .collect(),
+    let other = match format.kind {
+        Cifar10::NAME => &CIFAR100,
+        _ => &CIFAR10,
     };
-    let pickled = format.python.files.iter().zip(format.files);
-    let pickled = pickled.map(|(&name, &(_, records, _))| {
-        // What surrounds the images is small, but not in proportion where there are few.
-        let most = records * PICKLED + (1 << 20);
-        (name, Size::AtMost(most as u64))
-    });
-    let pickled = Packing {
-        folder: format.python.folder,
-        files: pickled
-            .chain([(format.python.names.0, Size::AtMost(1 << 20))])
-            .collect(),
-    };
-    let (packing, mut members) = unpack::members(path, &[binary, pickled])?;
+    let [binary, pickled] = format.packings();
+    // Looked for as well, so that a mix-up is called one.
+    let [other_binary, other_pickled] = other.packings();
+    let packings = [binary, pickled, other_binary, other_pickled];
+    let (packing, mut members) = unpack::members(path, &packings)?;
+    ensure!(
+        packing < 2,
+        "{} is another data set: it holds the files of {}, which the kind `{}` reads; this is `{}`",
+        path.display(),
+        packings[packing].folder,
+        other.kind,
+        format.kind
+    );
     let total: usize = format.files.iter().map(|(_, records, _)| records).sum();
     let mut found = Records {
         pixels: Vec::with_capacity(total * PIXELS),
@@ -323,6 +362,30 @@ fn read(path: &Path, format: &Format) -> Result<Records> {
 }
 
 impl Records {
+    /// Checks what is expected of the images, and says in the log what their digest is.
+    fn check(&self, context: &Context, source: &str, expected: Option<&Expected>) -> Result<()> {
+        let images = Images {
+            pixels: &self.pixels,
+            labels: &self.labels,
+            split: &self.split,
+            names: &self.names,
+        };
+        let digest = images.digest();
+        context.log(format!(
+            "the digest of the images, whatever their order: {digest}"
+        ));
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let stage = context.stage().split('[').next().unwrap_or_default();
+        expected.check(&images, &digest).with_context(|| {
+            format!(
+                "{source} is a damaged copy or another set than the workflow expects, and was not used; get it again, or, \
+                 for images of your own, say --set stages.{stage}.with.content="
+            )
+        })
+    }
+
     /// Adds records of label bytes and pixels.
     fn add_binary(&mut self, bytes: &[u8], label_bytes: usize) {
         for record in bytes.chunks_exact(label_bytes + PIXELS) {

@@ -6,7 +6,8 @@
 //! - [`assemble`]: what they share after reading: limit, test and validation rows, normalisation, writing.
 //! - [`draw`]: the seeded stratified draw behind test split, limit and validation rows.
 //! - [`coarse`]: coarse classes as groups of fine classes.
-//! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to.
+//! - [`source`], [`download`], [`digest`]: a local path or a URL, and what it must hash to. [`content`]: what images must be,
+//!   however they are packed.
 //! - [`views`]: what they show people.
 //! - [`unpack`]: gzip, tar and zip, bounded by what the format may hold. [`npy`], [`npz`]: NumPy's arrays.
 //!   [`pickle`]: Python's pickles. [`table`]: Parquet. [`picture`]: image files. [`mod@column`]: one value a row, of any of them.
@@ -16,6 +17,7 @@ pub mod assemble;
 pub mod cifar;
 pub mod coarse;
 pub mod column;
+pub mod content;
 pub mod digest;
 pub mod digits;
 pub mod download;

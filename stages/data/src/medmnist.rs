@@ -27,6 +27,9 @@ pub struct Medmnist {
     /// end.
     #[serde(default)]
     digest: Option<String>,
+    /// How many images each split has to have: another set, or a part of one, is then an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rows: Option<Counts>,
     /// Names of the classes by label; the numbers where left out, since the file holds no names.
     #[serde(default)]
     classes: Option<Vec<String>>,
@@ -36,6 +39,22 @@ pub struct Medmnist {
     /// The most images of each split, one number or `{ train = …, val = …, test = … }`; drawn by class and seed.
     #[serde(default)]
     limit: Option<Limit>,
+}
+
+/// A number of images for each split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Counts {
+    train: u64,
+    val: u64,
+    test: u64,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { train, val, test } = self;
+        write!(f, "{train} train, {val} validation and {test} test images")
+    }
 }
 
 const SPLITS: [(&str, Split); 3] = [
@@ -85,6 +104,17 @@ impl Stage for Medmnist {
             "{}: the images of the three parts have several shapes",
             arrays.name()
         );
+        let [train, val, test] = [0, 1, 2].map(|part| parts[part].rows as u64);
+        let found = Counts { train, val, test };
+        if let Some(expected) = self.rows {
+            let stage = context.stage().split('[').next().unwrap_or_default();
+            ensure!(
+                found == expected,
+                "{} has {found}, and the workflow expects {expected}: it is another set, or a part of one; name the right \
+                 file, or, for images of your own, say --set stages.{stage}.with.rows=",
+                arrays.name()
+            );
+        }
         let classes = Classes::named(self.classes.as_deref(), labels)?;
         let (coarse, fine) = coarse::or_coarse(self.coarse.as_ref(), classes)?;
         let size = shape.iter().product();
@@ -263,6 +293,18 @@ mod tests {
         assert_eq!(data.unwrap().rows.split.len(), 27);
         let error = run::<Medmnist>(json!({ "source": url, "digest": md5(b"x") })).unwrap_err();
         assert!(format!("{error:#}").contains("has the digest"), "{error:#}");
+    }
+
+    #[test]
+    fn another_number_of_images_is_another_set() {
+        let bytes = npz(&pathmnist());
+        let rows = |train| json!({ "rows": { "train": train, "val": 9, "test": 9 } });
+        read(&bytes, rows(18)).unwrap();
+        let error = read(&bytes, rows(19)).unwrap_err().to_string();
+        let says = "pathmnist.npz has 18 train, 9 validation and 9 test images, and the workflow expects 19 train, 9 validation \
+                    and 9 test images: it is another set, or a part of one; name the right file, or, for images of your own, \
+                    say --set stages.data.with.rows=";
+        assert!(error.ends_with(says), "{error}");
     }
 
     #[test]

@@ -148,9 +148,10 @@ pub fn members(
         .context("no packing is known")?;
     ensure!(
         missing.is_empty(),
-        "{} has no regular file {}",
+        "{} has no regular file {} of {}",
         path.display(),
-        missing.join(", ")
+        missing.join(", "),
+        packings[index].folder
     );
     Ok((index, found))
 }
@@ -414,7 +415,11 @@ mod tests {
         assert_eq!(members(folder.path(), &packings()).unwrap().0, 1);
         std::fs::remove_file(folder.path().join("other/a")).unwrap();
         let error = members(folder.path(), &packings()).unwrap_err();
-        assert!(error.to_string().ends_with("has no regular file a"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("has no regular file a of other")
+        );
     }
 
     #[test]
@@ -453,7 +458,10 @@ mod tests {
         let mut linked = header.as_bytes().to_vec();
         linked.extend(tar(&[("names.txt", b"x")]));
         let error = read(&linked).unwrap_err().to_string();
-        assert!(error.ends_with("has no regular file a.bin"), "{error}");
+        assert!(
+            error.ends_with("has no regular file a.bin of sub"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{fixture, run, sha256};
+use crate::testing::{context, fixture, run, sha256};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
@@ -7,6 +7,7 @@ use serde_json::json;
 use std::fs;
 
 const SMALL: Format = Format {
+    kind: "cifar100",
     folder: "cifar-100-binary",
     files: &[("train.bin", 4, false), ("test.bin", 2, true)],
     names: &["coarse_label_names.txt", "fine_label_names.txt"],
@@ -104,7 +105,7 @@ fn the_official_cifar10_layout_is_read_from_its_archive() {
     fs::create_dir(&unpacked).unwrap();
     write(&unpacked, &CIFAR10);
     let bytes = archive(&unpacked, &CIFAR10);
-    let path = folder.path().join("cifar-10-binary.tar.gz");
+    let path = folder.path().join("own.tar.gz");
     fs::write(&path, &bytes).unwrap();
     let data = run::<Cifar10>(json!({
         "source": path,
@@ -129,16 +130,33 @@ fn the_official_cifar10_layout_is_read_from_its_archive() {
             .all(|(c, f)| (*c == 1) == [0, 1, 8, 9].contains(f))
     );
     assert_eq!(data.meta.mean, MEAN);
+    let says = |parameters, text: &str| {
+        let error = format!("{:#}", run::<Cifar10>(parameters).unwrap_err());
+        assert!(error.contains(text), "{error}\n(expected: {text})");
+    };
+    // Of each image the red, green and blue of one pixel: its row in the file, 100 and 200.
+    let red: u64 = (0..10_000u64).map(|row| row % 256).sum();
+    let sums = |train| json!({ "train": [train, 5_000_000, 10_000_000], "test": [red, 1_000_000, 2_000_000] });
+    run::<Cifar10>(json!({ "source": path, "content": sums(5 * red), "limit": 100 })).unwrap();
+    says(
+        json!({ "source": path, "content": sums(7) }),
+        "own.tar.gz is a damaged copy or another set than the workflow expects, and was not used; get it again, or, for images \
+         of your own, say --set stages.data.with.content=: red, green and blue of the train images add up to [",
+    );
+    let error = run::<Cifar100>(json!({ "source": path })).unwrap_err();
+    assert!(
+        error.to_string().ends_with(
+            "own.tar.gz is another data set: it holds the files of cifar-10-batches-bin, which the kind `cifar10` reads; this is \
+             `cifar100`"
+        ),
+        "{error:#}"
+    );
     // The six members pack alike: five twelfths end in the middle of the third.
     fs::write(&path, &bytes[..bytes.len() * 5 / 12]).unwrap();
-    let error = format!(
-        "{:#}",
-        run::<Cifar10>(json!({ "source": path })).unwrap_err()
-    );
-    assert!(
-        error.contains("data_batch_3.bin in ")
-            && error.contains("is truncated: expected 30730000 bytes, found"),
-        "{error}"
+    says(json!({ "source": path }), "data_batch_3.bin in ");
+    says(
+        json!({ "source": path }),
+        "is truncated: expected 30730000 bytes, found",
     );
 }
 
@@ -149,6 +167,9 @@ fn the_official_cifar100_layout_is_read_from_its_folder() {
     let data = run::<Cifar100>(json!({ "source": folder.path(), "limit": 200 })).unwrap();
     assert_eq!(data.meta.fine_names.len(), 100);
     assert_eq!(data.meta.coarse_names[19], "coarse_label_names.txt19");
+    let error = run::<Cifar10>(json!({ "source": folder.path() })).unwrap_err();
+    let text = "it holds the files of cifar-100-binary, which the kind `cifar100` reads";
+    assert!(error.to_string().contains(text), "{error:#}");
     // Two rows of each fine class and split.
     for split in [false, true] {
         let mut counts = [0; 100];
@@ -171,6 +192,47 @@ fn pickles_give_the_rows_of_the_binary_files() {
         assert_eq!(found.names, binary.names);
         assert!(found.pixels == binary.pixels, "protocol {protocol}");
     }
+}
+
+#[test]
+fn what_the_images_are_is_checked_whatever_packs_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |path: &Path, expected: &str| {
+        let expected = serde_json::from_value::<Expected>(json!(expected)).unwrap();
+        let context = context(folder.path(), json!({}), 42);
+        match read(path, &SMALL)
+            .unwrap()
+            .check(&context, "x", Some(&expected))
+        {
+            Ok(()) => String::new(),
+            Err(error) => format!("{error:#}"),
+        }
+    };
+    write(folder.path(), &SMALL);
+    let wrong = check(folder.path(), &format!("blake3:{}", "0".repeat(64)));
+    let (says, digests) = wrong
+        .split_once(": the digest of the images, whatever their order, is ")
+        .unwrap();
+    assert_eq!(
+        says,
+        "x is a damaged copy or another set than the workflow expects, and was not used; get it again, or, for images of \
+         your own, say --set stages.data.with.content="
+    );
+    let digest = digests.split(' ').next().unwrap();
+    assert_eq!(check(folder.path(), digest), "");
+    for protocol in [2, 4, 5] {
+        assert_eq!(check(&pickled(protocol), digest), "");
+    }
+    // The rows of the official archive stand in another order than those of a copy that was put together anew.
+    let train = folder.path().join("train.bin");
+    let bytes = fs::read(&train).unwrap();
+    let turned: Vec<u8> = bytes.rchunks(3074).flatten().copied().collect();
+    fs::write(&train, &turned).unwrap();
+    assert_eq!(check(folder.path(), digest), "");
+    let mut damaged = turned;
+    damaged[5000] ^= 1;
+    fs::write(&train, &damaged).unwrap();
+    assert!(check(folder.path(), digest).contains("in place of blake3:"));
 }
 
 #[test]
