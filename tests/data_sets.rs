@@ -58,11 +58,16 @@ fn the_pathmnist_workflow_runs_on_a_file_of_its_format() {
     let bytes = pathmnist();
     let shown = "[stages.shown]\nuses = 'projector'\n\
                  inputs = { embedding = 'umap', data = 'data', labels = 'fine_labels', mask = 'certain' }\n";
-    // Not the published file, and none that its digest fits: that is the URL's.
+    // Not the published file, and none that its digest fits: that is the URL's. Nor has it as many images.
     let test = Test::new()
         .workflow(&format!("{text}\n{shown}"))
         .file("pathmnist.npz", &bytes)
-        .run("--set source=pathmnist.npz --set arch=cnn --set epochs={min=1,max=1} --set min_cluster_size=8")
+        .flow("run flow.toml --set source=pathmnist.npz")
+        .status(1)
+        .stderr_has("has 540 train, 90 validation and 90 test images, and the workflow expects 89996 train, 10004 validation and 7180 test")
+        .stderr_has("it is another set, or a part of one; name the right file, or, for images of your own, say --set stages.data.with.rows=")
+        .check()
+        .run("--set source=pathmnist.npz --set stages.data.with.rows= --set epochs={min=1,max=1} --set min_cluster_size=8")
         .may_warn()
         .ran(
             "data coarse features uncertainty certain umap fine_labels found fine finetune finetune_deep \
