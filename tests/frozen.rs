@@ -287,3 +287,19 @@ fn gc_leaves_what_says_which_result_stands() {
         .check();
     stands(test);
 }
+
+#[test]
+fn a_result_moves_with_its_checkout() {
+    let test = Test::new()
+        .file("one/flow.toml", CHAIN)
+        .file("one/own.txt", "own\n")
+        .flow("run one/flow.toml")
+        .anyhow()
+        .check();
+    fs::rename(test.path("one"), test.path("two")).unwrap();
+    let frozen = CHAIN.replace("[stages.train]\n", "[stages.train]\nfrozen = true\n");
+    test.file("two/flow.toml", frozen)
+        .flow("check two/flow.toml --set w=2")
+        .stdout_has("frozen: train")
+        .check();
+}

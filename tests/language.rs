@@ -637,3 +637,43 @@ fn of_two_plugins_on_the_path_neither_is_taken_silently() {
         .ran("a")
         .check();
 }
+
+#[test]
+fn two_stars_at_the_end_of_a_glob_are_all_that_is_there() {
+    let text = "\
+[stages.a]
+run = 'find data -type f | sort > ${outputs.o}'
+inputs = { d = { path = 'data/**' } }
+outputs = { o = 'o.txt' }
+";
+    let test = Test::new()
+        .workflow(text)
+        .file("data/top", "1")
+        .file("data/sub/deep/s", "2")
+        .run("")
+        .ran("a")
+        .check();
+    assert_eq!(test.output("a", "o"), b"data/sub/deep/s\ndata/top\n");
+    test.file("data/top", "other").run("").ran("a").check();
+}
+
+#[test]
+fn line_breaks_of_another_editor_are_line_breaks() {
+    let text = "[stages.a]\nrun = \"\"\"\necho one > ${outputs.o}\necho two >> o.txt\n\"\"\"\noutputs = { o = 'o.txt' }\n";
+    let test = Test::new().workflow(text).run("").ran("a").check();
+    let test = test
+        .workflow(&text.replace('\n', "\r\n"))
+        .run("")
+        .cached("a")
+        .check();
+    assert_eq!(test.output("a", "o"), b"one\ntwo\n");
+    // One that is written as an escape is meant.
+    let text = r#"[stages.a]
+run = "printf %s ${words} > ${outputs.o}"
+outputs = { o = 'o.txt' }
+[params]
+words = "a\r\nb"
+"#;
+    let test = test.workflow(text).run("").ran("a").check();
+    assert_eq!(test.output("a", "o"), b"a\r\nb");
+}

@@ -157,7 +157,7 @@ impl Composer<'_> {
         }
         errors
             .is_empty()
-            .then(|| node::table(root.get_ref(), place, self.problems))
+            .then(|| node::table(root.get_ref(), &text, place, self.problems))
     }
 
     /// The text of a file, and its place.

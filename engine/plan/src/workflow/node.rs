@@ -78,9 +78,10 @@ pub fn object(entries: &[(Located<String>, Node)]) -> Map<String, Value> {
         .collect()
 }
 
-/// Takes a parsed TOML table over, in file order; `text` is the place of the text that was parsed.
+/// Takes a parsed TOML table over, in file order; `source` is the text that was parsed, and `text` its place.
 pub(super) fn table(
     table: &DeTable<'_>,
+    source: &str,
     text: Span,
     problems: &mut Problems,
 ) -> Vec<(Located<String>, Node)> {
@@ -91,21 +92,34 @@ pub(super) fn table(
                 value: key.get_ref().to_string(),
                 span: text.inside(key.span()),
             };
-            (name, node(value, text, problems))
+            (name, node(value, source, text, problems))
         })
         .collect();
     entries.sort_by_key(|(name, _)| name.span);
     entries
 }
 
-/// Takes one parsed TOML value over; `text` is the place of the text that was parsed.
-pub(super) fn node(value: &Spanned<DeValue<'_>>, text: Span, problems: &mut Problems) -> Node {
+/// Takes one parsed TOML value over; `source` is the text that was parsed, and `text` its place.
+pub(super) fn node(
+    value: &Spanned<DeValue<'_>>,
+    source: &str,
+    text: Span,
+    problems: &mut Problems,
+) -> Node {
     let span = text.inside(value.span());
     let refused = |problems: &mut Problems, what| {
         problems.add(Problem::UnusableValue { what }, span);
         NodeValue::Boolean(false)
     };
     let value = match value.get_ref() {
+        // A line break in the file is one, whatever the editor writes for it.
+        DeValue::String(string)
+            if source
+                .get(value.span())
+                .is_some_and(|written| written.contains("\r\n")) =>
+        {
+            NodeValue::String(string.replace("\r\n", "\n"))
+        }
         DeValue::String(string) => NodeValue::String(string.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => NodeValue::Integer(number),
@@ -120,10 +134,10 @@ pub(super) fn node(value: &Spanned<DeValue<'_>>, text: Span, problems: &mut Prob
         DeValue::Array(items) => NodeValue::Array(
             items
                 .iter()
-                .map(|item| node(item, text, problems))
+                .map(|item| node(item, source, text, problems))
                 .collect(),
         ),
-        DeValue::Table(entries) => NodeValue::Table(table(entries, text, problems)),
+        DeValue::Table(entries) => NodeValue::Table(table(entries, source, text, problems)),
     };
     Located { value, span }
 }

@@ -85,7 +85,7 @@ fn trimmed(place: Span, text: &str) -> Span {
 /// A value as TOML where it reads as such, else a string.
 fn value(text: &str, place: Span, problems: &mut Problems) -> Node {
     match DeValue::parse(text) {
-        Ok(parsed) => node::node(&parsed, place, problems),
+        Ok(parsed) => node::node(&parsed, text, place, problems),
         Err(_) => Located {
             value: NodeValue::String(text.to_string()),
             span: place,

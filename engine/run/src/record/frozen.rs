@@ -61,7 +61,17 @@ fn last<'p>(
     let mut wanted: BTreeSet<&str> = labels.collect();
     let mut found = HashMap::new();
     let mut runs = PastRun::all(store)?;
-    runs.retain(|run| run.head.path == workflow);
+    let is_here = |run: &PastRun| run.head.path == workflow;
+    if runs.iter().any(is_here) {
+        runs.retain(is_here);
+    } else {
+        // A store beside its workflow moves with it.
+        let is_beside = store.root().parent() == workflow.parent();
+        runs.retain(|run| {
+            let was = &run.head.path;
+            is_beside && was.file_name() == workflow.file_name() && !was.exists()
+        });
+    }
     // Names have whole seconds, and say nothing of two runs within one.
     runs.sort_by_key(|run| Reverse(run.head.started.parse::<jiff::Timestamp>().ok()));
     for run in &runs {

@@ -11,7 +11,7 @@ use glob::Pattern;
 
 /// What a glob matches below `folder`, in order, but for what is left out.
 ///
-/// `**` stands for any number of folders, links to folders among them, but not for a way back into a folder that it
+/// Of a folder that matches, what lies in it belongs to it. `**` stands for any number of folders, links to folders among them, but not for a way back into a folder that it
 /// came through: a link to a folder above it would have no end.
 ///
 /// # Errors
@@ -57,6 +57,15 @@ pub(super) fn matches(
         found.retain(|path| path.is_dir());
     }
     found.sort();
+    // What lies in a folder comes directly after it.
+    let mut whole: Option<PathBuf> = None;
+    found.retain(|path| {
+        let is_inside = whole.as_ref().is_some_and(|whole| path.starts_with(whole));
+        if !is_inside {
+            whole = Some(path.clone());
+        }
+        !is_inside
+    });
     match found.iter().find(|path| path.to_str().is_none()) {
         Some(path) => Err(Problem::OddName {
             pattern: pattern.into(),
@@ -122,14 +131,11 @@ impl Walk<'_> {
                     }
                 }
                 Some(_) => self.go(&path, rest)?,
+                // At the end `**` is all that there is.
+                None if rest.is_empty() => self.add(path),
                 None if !self.is_way_down(&path) => {}
                 None if is_odd => self.add(path),
-                None => {
-                    if rest.is_empty() {
-                        self.add(path.clone());
-                    }
-                    self.go(&path, parts)?;
-                }
+                None => self.go(&path, parts)?,
             }
         }
         if names.is_none() {
@@ -256,15 +262,12 @@ mod tests {
         );
         assert_eq!(found("data/s*/"), ["data/sub"]);
         assert_eq!(found("data/t*/"), Vec::<String>::new());
+        // All that there is: files, and folders with what lies in them.
+        assert_eq!(found("more/**"), ["more/back", "more/m.txt"]);
+        assert_eq!(found("data/sub/**"), ["data/sub/deep", "data/sub/up"]);
         assert_eq!(
-            found("more/**"),
-            [
-                "more/back",
-                "more/back/.hidden",
-                "more/back/sub",
-                "more/back/sub/deep",
-                "more/back/sub/up",
-            ]
+            found("data/**/[dx]*"),
+            ["data/sub/deep", "data/sub/up/data"]
         );
         assert_eq!(found("data/.*"), ["data/.hidden"]);
         let absolute = at("mor[e]/*.txt");
