@@ -107,7 +107,7 @@ fn nothing_is_overwritten_that_flow_did_not_write() {
         .run("")
         .ran("a")
         .status(1)
-        .stderr_has("error: `a.o` was not delivered to results/number.txt: what is there flow did not write")
+        .stderr_has("error: `a.o` was not delivered to results/number.txt: what is at results/number.txt flow did not write")
         .check();
     assert_eq!(test.read("results/number.txt"), "my own\n");
     assert_eq!(
@@ -179,7 +179,7 @@ outputs = { o = 'o.txt' }
         .file("results/x/x.txt", "better")
         .run("--prune")
         .cached("a[name=x]")
-        .stderr_has("warning: results/x/x.txt was not removed: it was changed since flow wrote it")
+        .stderr_has("warning: results/x/x.txt was not removed: it was there before flow delivered it, or was changed since")
         .check();
     assert_eq!(test.read("results/x/x.txt"), "better");
 }
@@ -361,4 +361,161 @@ outputs = { d = 'd/', o = 'o.txt' }
         let left = fs::read_dir(test.path("results")).unwrap().count();
         assert_eq!(left, 2, "nothing half made is left");
     }
+}
+
+#[test]
+fn one_place_has_one_name_and_what_is_in_the_way_makes_room_first() {
+    let text = "\
+[params]
+x = 'old'
+[stages.f]
+run = 'mkdir d; echo ${x} > d/f'
+outputs = { d = 'd/' }
+[deliver]
+'p' = 'f'
+";
+    let test = Test::new().workflow(text).run("").ran("f").check();
+    assert_eq!(test.read("p/f"), "old\n");
+    // The same place in other words is no other one.
+    let test = test
+        .workflow(&text.replace("'p' =", "'p/.' ="))
+        .run("--prune")
+        .cached("f")
+        .check();
+    assert_eq!(test.read("p/f"), "old\n");
+    // Into what was a delivered folder, and back.
+    let inside = text.replace("'p' =", "'p/q' =").replace("old", "new");
+    let test = test.workflow(&inside).run("").ran("f").check();
+    assert_eq!(test.read("p/q/f"), "new\n");
+    assert!(!test.has("p/f"));
+    let test = test.workflow(text).run("").cached("f").check();
+    assert_eq!(test.read("p/f"), "old\n");
+    assert!(!test.has("p/q"));
+    // A file of the user's is in nobody's way: it is named.
+    fs::remove_dir_all(test.path("p")).unwrap();
+    let test = test
+        .file("p", "mine")
+        .workflow(&inside)
+        .run("")
+        .cached("f")
+        .status(1)
+        .stderr_has("was not delivered to p/q: what is at p flow did not write")
+        .stderr_has("warning: p was not removed")
+        .check();
+    assert_eq!(test.read("p"), "mine");
+}
+
+#[test]
+fn what_was_there_before_is_followed_and_never_removed() {
+    let text = "\
+[stages.a]
+run = 'echo hello > ${outputs.o}'
+outputs = { o = 'o.txt' }
+[deliver]
+'mine.txt' = 'a'
+";
+    let test = Test::new()
+        .workflow(text)
+        .file("mine.txt", "hello\n")
+        .run("")
+        .ran("a")
+        .check();
+    let test = test
+        .edit("mine.txt", "other.txt")
+        .run("--prune")
+        .cached("a")
+        .stderr_has("warning: mine.txt was not removed")
+        .check();
+    assert_eq!(test.read("mine.txt"), "hello\n");
+    assert_eq!(test.read("other.txt"), "hello\n");
+}
+
+#[test]
+fn one_point_of_a_sweep_leaves_what_the_others_delivered() {
+    let text = "\
+[params]
+x = 'a'
+[sweep]
+axes.x = ['a', 'b']
+[stages.a]
+run = 'echo ${x} > ${outputs.o}'
+outputs = { o = 'o.txt' }
+[deliver]
+'r/${x}' = 'a'
+";
+    let test = Test::new().workflow(text).run("--deliver").anyhow().check();
+    let test = test.run("--deliver --point x=a --prune").anyhow().check();
+    assert!(test.has("r/a") && test.has("r/b"));
+    assert!(!test.last().stderr.contains("no longer"));
+}
+
+#[test]
+fn nothing_is_delivered_over_the_workflow_or_into_the_store() {
+    let stage = "[stages.a]\nrun = 'echo 1 > ${outputs.o}'\noutputs = { o = 'o.txt' }\n[deliver]\n";
+    for (path, store) in [
+        ("flow.toml", ".flow"),
+        ("flow.toml/x", ".flow"),
+        ("st/actions/x", "st"),
+        ("st", "st"),
+    ] {
+        Test::new()
+            .workflow(&format!("{stage}'{path}' = 'a'\n"))
+            .flow(&format!("check flow.toml --store {store}"))
+            .status(2)
+            .stderr_has(&format!(
+                "nothing can be delivered to `{path}`, which is, or lies in, "
+            ))
+            .check();
+    }
+}
+
+#[test]
+fn force_replaces_a_file_by_a_file_and_nothing_that_is_needed() {
+    let test = Test::new().workflow(ONE).run("").ran("a").check();
+    let test = test.file("tree/p", "precious").file("own", "old");
+    let here = test.path("").display().to_string();
+    for (artifact, path, message) in [
+        (
+            "a",
+            "tree",
+            "tree is a folder, and the output is a file: move it away first",
+        ),
+        (
+            "a.d",
+            "own",
+            "own is a file, and the output is a folder: move it away first",
+        ),
+        ("a", "flow.toml", "it is not replaced"),
+        ("a", ".flow/format", "it is not replaced"),
+        ("a.d", ".flow/blobs", "it is not replaced"),
+        ("a.d", ".", "it is not replaced"),
+        ("a.d", here.as_str(), "it is not replaced"),
+    ] {
+        test.beside()
+            .flow(&format!("get flow.toml {artifact} --force -o {path}"))
+            .status(2)
+            .stderr_has(message)
+            .check();
+    }
+    assert_eq!(test.read("tree/p"), "precious");
+    let test = test.flow("get flow.toml a --force -o own").anyhow().check();
+    assert_eq!(test.read("own"), "1\n");
+}
+
+#[test]
+fn who_runs_next_may_be_another_user() {
+    let test = Test::new().workflow(ONE).run("").ran("a").check();
+    let list = test.path(".flow/delivered/flow.toml.json");
+    assert_eq!(
+        fs::metadata(&list).unwrap().permissions().mode() & 0o444,
+        0o444
+    );
+    fs::write(&list, "").unwrap();
+    test.run("--set n=2")
+        .ran("a")
+        .status(1)
+        .stderr_has(
+            "is damaged: remove it; then what lies where something is delivered counts as yours",
+        )
+        .check();
 }

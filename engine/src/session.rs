@@ -70,6 +70,7 @@ impl Session {
         let mut problems = Problems::default();
         let frozen = frozen::find(&plan, &workflow.path, &store, &mut problems)?;
         let sources = settle(sources, problems, &catalogue)?;
+        check_deliveries(&plan, &workflow, &sources, &store)?;
         Ok(Session {
             frozen,
             warned,
@@ -215,6 +216,33 @@ impl Session {
             .filter(|node| nodes.contains(node))
             .collect()
     }
+}
+
+/// Refuses deliveries over the workflow itself, and into the store.
+fn check_deliveries(
+    plan: &Plan,
+    workflow: &Workflow,
+    sources: &Sources,
+    store: &Store,
+) -> Result<(), Failure> {
+    for delivery in &plan.deliveries {
+        let path = workflow.root().join(&delivery.path);
+        let meets = |other: &Path| other.starts_with(&path) || path.starts_with(other);
+        let mut files = sources.files().map(|(file, _)| file);
+        let taken = if meets(store.root()) {
+            Some(format!("the store, {}", store.root().display()))
+        } else {
+            let file = files.find(|file| meets(file));
+            file.map(|file| format!("the workflow's own file {}", file.display()))
+        };
+        if let Some(taken) = taken {
+            return Err(wrong(format!(
+                "nothing can be delivered to `{}`, which is, or lies in, {taken}; name another path under [deliver]",
+                delivery.path
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub fn report(report: Report) -> Failure {

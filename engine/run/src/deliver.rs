@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Output, Own, Store};
 use serde::{Deserialize, Serialize};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::{Builder, TempDir};
 
 /// How what is half delivered is called. Only one process delivers at a time, so what it finds is litter.
 const HALF: &str = ".flow-delivery-";
@@ -28,6 +29,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The list says nothing that flow could have written.
+    #[error(
+        "the list of what was delivered, {}, is damaged: remove it; then what lies where something is delivered counts as \
+         yours, as long as it is not what flow would write",
+        path.display()
+    )]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
 /// What became of one delivery.
@@ -39,8 +50,8 @@ pub enum Put {
     New,
     /// It took the place of an earlier one.
     Replaced,
-    /// Something is there that flow did not write, which was left as it is.
-    Strange,
+    /// Something is at this path that flow did not write, or that was changed since; it was left as it is.
+    Strange(PathBuf),
     /// It could not be written, and why.
     Failed(String),
 }
@@ -62,6 +73,9 @@ struct Written {
     /// What was there before, while it is being replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<Output>,
+    /// Whether it was there before flow wrote anything: it is followed from then on, and never removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    found: bool,
 }
 
 impl Written {
@@ -77,6 +91,8 @@ enum Found {
     Content(Output),
     /// A link, a special file, or something that can't be read.
     Other,
+    /// A file in the way of its folder.
+    Under(PathBuf),
 }
 
 impl Delivered {
@@ -96,10 +112,18 @@ impl Delivered {
         if !ignore.exists() {
             fs::write(&ignore, "*\n").map_err(failed)?;
         }
-        let lock = File::create(folder.join("lock")).map_err(failed)?;
+        // Of whatever user it is: to lock it, reading is enough.
+        let lock = folder.join("lock");
+        let lock = match File::open(&lock) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => File::create(&lock),
+            opened => opened,
+        };
+        let lock = lock.map_err(failed)?;
         lock.lock().map_err(failed)?;
         let list = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| failed(e.into()))?,
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|_| Error::Damaged { path: path.clone() })?
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(e) => return Err(failed(e)),
         };
@@ -134,11 +158,15 @@ impl Delivered {
                 Found::Content(found) if known.is_some_and(|known| known.is(&found)) => {
                     (Put::Replaced, Some(found))
                 }
-                Found::Content(_) | Found::Other => (Put::Strange, None),
+                Found::Content(_) | Found::Other => (Put::Strange(name.into()), None),
+                Found::Under(above) => (Put::Strange(above), None),
             };
-            if put != Put::Strange {
-                let content = output.clone();
-                let written = Written { content, before };
+            if !matches!(put, Put::Strange(_)) {
+                let written = Written {
+                    content: output.clone(),
+                    before,
+                    found: put == Put::Same && known.is_none_or(|known| known.found),
+                };
                 self.list.insert(name.clone(), written);
             }
             puts.push(put);
@@ -153,7 +181,7 @@ impl Delivered {
                 continue;
             }
             if let Some(written) = self.list.get_mut(name)
-                && *put != Put::Strange
+                && !matches!(put, Put::Strange(_))
             {
                 written.before = None;
             }
@@ -167,6 +195,13 @@ impl Delivered {
         let names = self.list.keys();
         let gone = names.filter(|name| !wanted.contains(name.as_str()));
         gone.cloned().collect()
+    }
+
+    /// Those of `gone` that are in the way of what is wanted: a name is a folder of another.
+    pub fn in_the_way(gone: &[String], wanted: &BTreeSet<&str>) -> Vec<String> {
+        let lies_in = |a: &str, b: &str| a != b && Path::new(a).starts_with(b);
+        let meets = |name: &&String| wanted.iter().any(|w| lies_in(name, w) || lies_in(w, name));
+        gone.iter().filter(meets).cloned().collect()
     }
 
     /// Removes what was delivered under these names, but nothing that flow did not write; says which are left.
@@ -187,12 +222,14 @@ impl Delivered {
             let path = self.root.join(name);
             let removed = match self.look(store, name) {
                 Found::Nothing => Ok(()),
-                Found::Content(found) if written.is(&found) => match found.folder {
-                    true => fs::remove_dir_all(&path),
-                    false => fs::remove_file(&path),
-                },
+                Found::Content(found) if written.is(&found) && !written.found => {
+                    match found.folder {
+                        true => fs::remove_dir_all(&path),
+                        false => fs::remove_file(&path),
+                    }
+                }
                 // It is the user's now.
-                Found::Content(_) | Found::Other => {
+                Found::Content(_) | Found::Other | Found::Under(_) => {
                     left.push(name.clone());
                     Ok(())
                 }
@@ -220,6 +257,11 @@ impl Delivered {
             Ok(metadata) if metadata.is_file() || metadata.is_dir() => {}
             Ok(_) => return Found::Other,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Found::Nothing,
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                let mut above = Path::new(name).ancestors().skip(1);
+                let file = above.find(|above| self.root.join(above).is_file());
+                return Found::Under(file.unwrap_or(Path::new(name)).to_path_buf());
+            }
             Err(_) => return Found::Other,
         }
         let own = Own {
@@ -238,7 +280,9 @@ impl Delivered {
         }
         let saved = (|| {
             let folder = self.path.parent().unwrap_or(&self.root);
-            let mut file = NamedTempFile::new_in(folder)?;
+            // For all who may read the project: another user may run the workflow next.
+            let all = fs::Permissions::from_mode(0o666);
+            let mut file = Builder::new().permissions(all).tempfile_in(folder)?;
             serde_json::to_writer_pretty(&mut file, &self.list)?;
             file.write_all(b"\n")?;
             file.as_file().sync_all()?;

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::arguments::RunArguments;
 use crate::failure::{FAILED, Failure, wrong};
 use crate::session::Session;
-use crate::view;
+use crate::view::{self, plain};
 
 /// How many lines say what was replaced, before the rest is counted.
 const LINES: usize = 20;
@@ -71,10 +71,6 @@ pub fn deliver(
     {
         return Ok(Places::Right);
     }
-    let failed = |error: flow_run::deliver::Error| Failure {
-        text: format!("error: {error}"),
-        status: FAILED,
-    };
     let mut delivered = Delivered::open(&workflow.path, workflow.root()).map_err(failed)?;
     let (mut due, mut artifacts): (Vec<(String, Output)>, _) = (Vec::new(), Vec::new());
     for delivery in &session.plan.deliveries {
@@ -84,10 +80,21 @@ pub fn deliver(
             artifacts.push(artifact(session, delivery.node, &delivery.output));
         }
     }
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    let mut gone = delivered.gone(&names);
+    // At one point of a sweep those of the others are not gone.
+    if !arguments.workflow.overrides().point.is_empty() {
+        gone.clear();
+    }
+    // What flow wrote where a folder has to be now, or the other way round, makes room.
+    let in_the_way = Delivered::in_the_way(&gone, &names);
+    remove(arguments, session, &mut delivered, &in_the_way)?;
+    gone.retain(|name| !in_the_way.contains(name));
     let puts = delivered.put(&session.store, &due).map_err(failed)?;
     let all = due.iter().zip(&artifacts).zip(&puts);
     let (mut places, mut replaced, mut new) = (Places::Right, 0, 0);
     for (((name, _), artifact), put) in all {
+        let name = plain(name);
         let status = match put {
             Put::Same => continue,
             Put::New => {
@@ -101,11 +108,12 @@ pub fn deliver(
                 }
                 "replaced"
             }
-            Put::Strange => {
+            Put::Strange(at) => {
                 places = Places::Wrong;
+                let at = plain(&at.to_string_lossy());
                 view::tell(&format!(
-                    "error: {artifact} was not delivered to {name}: what is there flow did not write, or it was changed since; \
-                     move it away and run again"
+                    "error: {artifact} was not delivered to {name}: what is at {at} flow did not write, or it was changed \
+                     since; move it away and run again"
                 ));
                 "left"
             }
@@ -130,27 +138,37 @@ pub fn deliver(
             view::tell(&format!("delivered {} result(s)", new + replaced));
         }
     }
-    let names: BTreeSet<&str> = names.into_iter().collect();
-    let gone = delivered.gone(&names);
     if gone.is_empty() {
         return Ok(places);
     }
     if !(arguments.prune || is_told_to_remove(&gone)?) {
         view::tell(&format!(
             "note: no longer under [deliver]: {}; --prune removes it",
-            gone.join(", ")
+            plain(&gone.join(", "))
         ));
         return Ok(match places {
             Places::Right => Places::Littered,
             other => other,
         });
     }
-    let left = delivered.remove(&session.store, &gone).map_err(failed)?;
+    remove(arguments, session, &mut delivered, &gone)?;
+    Ok(places)
+}
+
+/// Removes what is under `[deliver]` no longer, as far as flow wrote it.
+fn remove(
+    arguments: &RunArguments,
+    session: &Session,
+    delivered: &mut Delivered,
+    gone: &[String],
+) -> Result<(), Failure> {
+    let left = delivered.remove(&session.store, gone).map_err(failed)?;
     for name in gone {
-        let is_left = left.contains(&name);
+        let is_left = left.contains(name);
+        let name = plain(name);
         if is_left {
             view::tell(&format!(
-                "warning: {name} was not removed: it was changed since flow wrote it"
+                "warning: {name} was not removed: it was there before flow delivered it, or was changed since"
             ));
         } else if !arguments.json {
             view::tell(&format!("removed {name}"));
@@ -161,7 +179,14 @@ pub fn deliver(
             view::print(&line.to_string())?;
         }
     }
-    Ok(places)
+    Ok(())
+}
+
+fn failed(error: flow_run::deliver::Error) -> Failure {
+    Failure {
+        text: format!("error: {error}"),
+        status: FAILED,
+    }
 }
 
 /// Asks at a terminal; elsewhere nobody could answer.
@@ -171,7 +196,7 @@ fn is_told_to_remove(gone: &[String]) -> Result<bool, Failure> {
     }
     view::tell(&format!(
         "no longer under [deliver]: {}; remove? [y/N]",
-        gone.join(", ")
+        plain(&gone.join(", "))
     ));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

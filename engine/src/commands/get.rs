@@ -83,6 +83,38 @@ pub fn get(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses to replace what nobody means by `--force`: a folder by a file, the project, its workflow, or what is in the store.
+fn may_replace(session: &Session, stored: &Output, path: &Path) -> Result<(), Failure> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let kind = |folder| if folder { "a folder" } else { "a file" };
+    if metadata.is_dir() != stored.folder {
+        return Err(wrong(format!(
+            "{} is {}, and the output is {}: move it away first",
+            path.display(),
+            kind(metadata.is_dir()),
+            kind(stored.folder)
+        )));
+    }
+    let place = std::path::absolute(path).map_err(wrong)?;
+    let place = place.canonicalize().unwrap_or(place);
+    let here = std::env::current_dir().unwrap_or_default();
+    let store = session.store.root();
+    let mut own = session.sources.files().map(|(file, _)| file);
+    let is_needed = own.any(|file| file.starts_with(&place))
+        || store.starts_with(&place)
+        || place.starts_with(store)
+        || here.starts_with(&place);
+    if is_needed {
+        return Err(wrong(format!(
+            "{} holds the workflow, the store or this folder, or lies in the store: it is not replaced",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// What `[deliver]` names, below the folder that is asked for.
 fn delivered(session: &Session, form: &Form) -> Result<Vec<Wanted>, Failure> {
     let deliveries = &session.plan.deliveries;
@@ -98,6 +130,9 @@ fn delivered(session: &Session, form: &Form) -> Result<Vec<Wanted>, Failure> {
         )));
     }
     let folder = form.output.as_deref().unwrap_or(Path::new("."));
+    if folder == Path::new("-") {
+        return Err(wrong("--all: name a folder with -o"));
+    }
     let wanted = deliveries.iter().map(|delivery| Wanted {
         node: delivery.node,
         role: delivery.output.clone(),
@@ -136,6 +171,11 @@ fn hand_out(
     let instance = &session.plan.graph[wanted.node];
     let (label, role) = (&instance.label, &wanted.role);
     if wanted.path.as_deref() == Some(Path::new("-")) {
+        if form.link || form.json {
+            return Err(wrong(
+                "-o -: standard output takes the file alone, without --link and --json",
+            ));
+        }
         if stored.folder {
             return Err(wrong(format!(
                 "`{label}.{role}` is a folder: name one with -o"
@@ -164,6 +204,7 @@ fn hand_out(
     if form.link {
         session.store.point(stored, &path)?;
     } else if form.force {
+        may_replace(session, stored, &path)?;
         flow_run::deliver::replace(&session.store, stored, &path)?;
     } else {
         session.store.export(stored, &path)?;

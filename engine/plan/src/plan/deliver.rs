@@ -42,8 +42,11 @@ pub(super) fn escaped(value: &str) -> String {
     text
 }
 
-/// Whether something may be delivered to a path.
-pub(super) fn check(path: &str) -> Result<(), Problem> {
+/// A path that something is delivered to, without `.` and double slashes: one place has one name.
+///
+/// # Errors
+/// Where it leads elsewhere than below the root.
+pub(super) fn place(path: &str) -> Result<String, Problem> {
     let parts = || Path::new(path).components();
     let is_long = parts().any(|part| part.as_os_str().len() > LONGEST);
     let is_ours = parts().next() == Some(Component::Normal(".flow".as_ref()));
@@ -52,7 +55,10 @@ pub(super) fn check(path: &str) -> Result<(), Problem> {
     }
     match is_long {
         true => Err(Problem::DeliveryTooLong { path: path.into() }),
-        false => Ok(()),
+        false => Ok(parts()
+            .map(|part| part.as_os_str().to_string_lossy())
+            .collect::<Vec<_>>()
+            .join("/")),
     }
 }
 
@@ -156,8 +162,8 @@ mod tests {
 
     #[test]
     fn results_stay_in_the_project_and_out_of_the_store() {
-        for path in ["a", "a/b.txt", "a/./b"] {
-            assert!(check(path).is_ok(), "{path}");
+        for (path, expected) in [("a", "a"), ("a/b.txt", "a/b.txt"), ("a//./b", "a/b")] {
+            assert!(place(path).is_ok_and(|place| place == expected), "{path}");
         }
         for path in [
             "",
@@ -169,7 +175,7 @@ mod tests {
             ".",
             &"x".repeat(256),
         ] {
-            assert!(check(path).is_err(), "{path}");
+            assert!(place(path).is_err(), "{path}");
         }
     }
 }

@@ -263,7 +263,7 @@ impl<'a> Expander<'a> {
                     let value = self.names.delivered(instance, name)?;
                     Ok(value)
                 });
-                let path = path.and_then(|path| deliver::check(&path).map(|()| path));
+                let path = path.and_then(|path| deliver::place(&path));
                 let output = delivery.from.value.output.clone();
                 let output = output.or_else(|| instance.outputs.first().map(|o| o.role.clone()));
                 match (path, output) {
