@@ -194,7 +194,7 @@ pub struct RunArguments {
         value_parser = clap::value_parser!(u32).range(1..=1024)
     )]
     pub threads: Vec<u32>,
-    /// Remove what was delivered and is under [deliver] no longer.
+    /// Remove what was delivered and is under `[deliver]` no longer.
     #[arg(long, conflicts_with_all = ["check", "dry_run"])]
     pub prune: bool,
     /// Deliver what a sweep's points made; without a sweep, each run does.

@@ -21,7 +21,7 @@ use crate::view;
 /// What is handed out, and how.
 #[derive(Args)]
 pub struct Form {
-    /// All that the workflow has under [deliver], by its names there, below the folder that -o names.
+    /// All that the workflow has under `[deliver]`, by its names there, below the folder that -o names.
     #[arg(long, requires = "output")]
     pub all: bool,
     /// Where to; by default STAGE.OUTPUT in the current folder; `-` writes a file to standard output.
