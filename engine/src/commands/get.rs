@@ -64,7 +64,7 @@ pub fn get(
         None if form.all => delivered(&session, form)?,
         None => {
             return Err(wrong(
-                "name what to copy: flow get [WORKFLOW] STAGE.OUTPUT, or --all -o FOLDER",
+                "name what to copy, as STAGE.OUTPUT; or --all -o FOLDER for all under [deliver]",
             ));
         }
     };
