@@ -215,6 +215,14 @@ fn what_a_sweep_varies_it_can_not_read() {
 }
 
 #[test]
+fn all_that_is_forced_will_run_whatever_is_read() {
+    let test = chain().run("").ran("a train test").check();
+    test.flow("run flow.toml --from a --dry-run")
+        .stdout_has("will run  train  forced\nwill run  test   forced\n")
+        .check();
+}
+
+#[test]
 fn what_is_forced_passes_it_over() {
     let test = freeze(chain().run("").ran("a train test").check());
     let test = test
@@ -226,6 +234,13 @@ fn what_is_forced_passes_it_over() {
         .ran("a")
         .stages("frozen", "train")
         .cached("test")
+        .check()
+        .flow("run flow.toml --until a --from a --dry-run")
+        .stdout_has("will run  a  forced\n")
+        .check()
+        .run("--until a --force test")
+        .status(2)
+        .stderr("error: --force and --from: `test` is not among the stages that --only and --until name: name it there too")
         .check()
         .run("--only test --force test")
         .ran("test")

@@ -344,6 +344,69 @@ params.name          \"n\"         flow.toml:8
 }
 
 #[test]
+fn show_params_says_what_a_variant_lays_over_a_stage() {
+    Test::new()
+        .workflow(
+            "[stages.a]\nrun = 'echo 1 > ${outputs.o}'\noutputs = { o = 'o' }\ntimeout = '1h'\n\
+             [variants.g.two.stages.a]\nrun = 'echo 2 > ${outputs.o}'\nresources = { cpus = 2 }\n",
+        )
+        .flow("show flow.toml --params")
+        .stdout("the workflow has no params, and no stage has any\n")
+        .check()
+        .flow("show flow.toml --variant g=one --variant g=two --params")
+        .stdout(
+            "variants.g               two                        --variant g=two\n\
+             stages.a.run             \"echo 2 > ${outputs.o}\"  flow.toml:6\n\
+             stages.a.resources.cpus  2                          flow.toml:7\n",
+        )
+        .check();
+}
+
+#[test]
+fn of_two_variants_of_one_group_the_last_counts() {
+    nets()
+        .run("--variant model=linear --variant model=base --dry-run")
+        .check()
+        .flow("show flow.toml --variant model=base --variant model=dense --params")
+        .stdout_has("variants.model    dense")
+        .check();
+}
+
+#[test]
+fn what_can_t_be_read_is_said_once() {
+    let test = Test::new()
+        .workflow(
+            "[params]\na = 1\nlist = [1]\n[stages.x]\nrun = 'echo ${a} ${list} > ${outputs.o}'\noutputs = { o = 'o' }\n",
+        )
+        .file("nan.yaml", "a: .nan\n")
+        .file("big.toml", "a = 1e400\n");
+    let mut test = test;
+    for (file, line, place, caret) in [
+        ("nan.yaml", "a: .nan", 4, "   ^^^^"),
+        ("big.toml", "a = 1e400", 5, "    ^^^^^"),
+    ] {
+        test = test
+            .run(&format!("--params {file}"))
+            .status(2)
+            .stderr(&format!(
+                "error: a number that is not finite can't be used in a workflow\n --> {file}:1:{place}\n  |\n\
+                 1 | {line}\n  | {caret}\n  |\n  = help: in quotes it is a string, which can be used"
+            ))
+            .check();
+    }
+    std::fs::write(test.path("odd.yaml"), b"a: 1\nb: \xff\n").unwrap();
+    test.run("--params odd.yaml")
+        .status(2)
+        .stderr_has("error: the file odd.yaml is not UTF-8 text: see line 2\n")
+        .stderr_has("help: save it as UTF-8")
+        .check()
+        .run("--set list=[1,")
+        .status(2)
+        .stderr_has("error: the param `list` is a list in the workflow, and a string here\n")
+        .check();
+}
+
+#[test]
 fn a_group_and_a_value_are_told_apart() {
     // Hydra 2390, 3068.
     nets()

@@ -25,6 +25,8 @@ pub enum Standing {
         /// Why it has to, where that is not a matter of the key.
         cause: Option<Cause>,
     },
+    /// It has to run by `--force`, after something that it reads from: its key is not known yet.
+    Forced,
     /// It reads from something that has to run, and will run unless that gives the bytes it gave before.
     MayRun,
 }
@@ -91,7 +93,7 @@ impl Standing {
         match self {
             Standing::UpToDate(_) => State::UpToDate,
             Standing::Frozen(_) => State::Frozen,
-            Standing::WillRun { .. } => State::WillRun,
+            Standing::WillRun { .. } | Standing::Forced => State::WillRun,
             Standing::MayRun => State::MayRun,
         }
     }
@@ -101,7 +103,7 @@ impl Standing {
         match self {
             Standing::UpToDate(record) | Standing::Frozen(record) => Some(record.key),
             Standing::WillRun { key, .. } => Some(*key),
-            Standing::MayRun => None,
+            Standing::Forced | Standing::MayRun => None,
         }
     }
 }
@@ -148,6 +150,7 @@ impl Survey {
             };
             let manifest = Manifest::of(plan, node, catalogue, externals, made);
             let standing = match manifest {
+                None if forced(node) => Standing::Forced,
                 None => Standing::MayRun,
                 Some(manifest) => stand(manifest, forced(node), store)?,
             };

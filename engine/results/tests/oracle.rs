@@ -398,6 +398,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
             Standing::Frozen(_) => status == Status::Frozen,
             // Two stages of one action do the work once.
             Standing::WillRun { .. } => status == Status::Ran || (twin && status == Status::Cached),
+            Standing::Forced => status == Status::Ran,
             Standing::MayRun => matches!(status, Status::Ran | Status::Cached),
         };
         (!foretold).then(|| format!("{label}: {status:?}"))

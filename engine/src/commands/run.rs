@@ -109,6 +109,14 @@ impl Chosen {
                 )));
             }
         }
+        let named: BTreeSet<NodeIndex> = from
+            .iter()
+            .copied()
+            .chain(match every.is_empty() {
+                true => forced.clone(),
+                false => BTreeSet::new(),
+            })
+            .collect();
         forced.extend(session.plan.with_descendants(&from));
         let (wanted, looked_up) = if !only.is_empty() {
             let targets: Vec<_> = only.iter().copied().collect();
@@ -120,6 +128,12 @@ impl Chosen {
         } else {
             (all, BTreeSet::new())
         };
+        if let Some(&node) = named.difference(&wanted).next() {
+            let label = &session.plan.graph[node].label;
+            return Err(wrong(format!(
+                "--force and --from: `{label}` is not among the stages that --only and --until name: name it there too"
+            )));
+        }
         Ok(Chosen {
             wanted,
             looked_up,

@@ -64,6 +64,10 @@ pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> 
                 }
             }
         }
+        Some(Standing::Forced) => {
+            text += "will run\n";
+            text += &reason(plan, survey, history, node);
+        }
         Some(Standing::MayRun) | None => {
             text += "may run, unless what it reads from gives the same bytes as before";
             explainer.pending(node, 1, &mut BTreeSet::new(), &mut text);

@@ -62,6 +62,8 @@ fn takes(old: &Node, new: &Node) -> bool {
     let is_reference = |node: &Node| matches!(&node.value, String(text) if text.contains("${"));
     match (&old.value, &new.value) {
         _ if is_reference(old) || is_reference(new) => true,
+        // A list or table that is not closed.
+        (Array(_) | Table(_), String(text)) if text.starts_with(['[', '{']) => false,
         (Array(_) | Table(_), _) | (_, Array(_) | Table(_)) | (Float(_), Integer(_)) => true,
         (old, new) => std::mem::discriminant(old) == std::mem::discriminant(new),
     }

@@ -29,15 +29,18 @@ pub enum By {
 }
 
 /// The variants that count, in the order in which they are laid: defaults of groups first, then those that were asked
-/// for, each behind those that it uses. Of two that use variants of one group, the later wins.
+/// for, each behind those that it uses. Of two of one group, the later wins.
 pub(super) fn all(asked: &[(String, Located<String>)], variants: Option<&Node>) -> Vec<Choice> {
     let mut choosing = Choosing {
         variants: inside(variants),
         decided: asked.iter().map(|(group, _)| group.clone()).collect(),
         reversed: Vec::new(),
     };
+    let mut seen = BTreeSet::new();
     for (group, name) in asked.iter().rev() {
-        choosing.visit(group, name, By::Asked);
+        if seen.insert(group) {
+            choosing.visit(group, name, By::Asked);
+        }
     }
     let groups = choosing.variants.iter().rev();
     for (group, node) in groups {

@@ -163,17 +163,28 @@ impl Composer<'_> {
     /// The text of a file, and its place.
     fn source(&mut self, path: &Path, named_at: Option<Span>) -> Option<(String, Span)> {
         let kept = self.sources.kept(path).map(String::from);
-        match kept.map_or_else(|| std::fs::read_to_string(path), Ok) {
+        let text = match kept.map_or_else(|| std::fs::read(path), |text| Ok(text.into())) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
+                let valid = error.utf8_error().valid_up_to();
+                let breaks = error.as_bytes()[..valid].iter().filter(|&&b| b == b'\n');
+                Problem::NotText {
+                    path: path.display().to_string(),
+                    line: breaks.count() + 1,
+                }
+            }),
+            Err(cause) => Err(Problem::Unreadable {
+                path: path.display().to_string(),
+                cause: cause.to_string(),
+            }),
+        };
+        match text {
             Ok(text) => {
                 let source = self.sources.add_file(path, text.clone());
                 let place = Span::new(source, 0..text.len());
                 Some((text, place))
             }
-            Err(cause) => {
-                let path = path.display().to_string();
-                let cause = cause.to_string();
-                self.problems
-                    .add_at(Problem::Unreadable { path, cause }, named_at);
+            Err(problem) => {
+                self.problems.add_at(problem, named_at);
                 None
             }
         }
@@ -248,7 +259,11 @@ impl Composer<'_> {
     fn lay_params(&mut self, root: &mut Entries, values: Entries, place: Span) {
         for (name, value) in &values {
             let known = [&self.declared[..], inside(find(root, "params"))];
-            if let Err(problem) = same_type(known, &name.value, value) {
+            let typed = same_type(known, &name.value, value);
+            // A value that no workflow can hold has no type.
+            if let Err(problem) = typed
+                && !self.problems.is_noted(value.span)
+            {
                 self.problems.add(problem, value.span);
             }
         }

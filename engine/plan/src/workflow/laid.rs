@@ -11,12 +11,18 @@ pub struct Laid {
     pub choices: Vec<Choice>,
     /// Those that variants of the file choose, and that give way to others.
     pub passed_over: Vec<Choice>,
-    /// Dotted names and values as written: the seed, params, what stages use and their parameters.
+    /// Dotted names and values as written: the seed, params, what stages use and their parameters, and all else in
+    /// stages that was laid over the file.
     pub values: Vec<(String, Node)>,
 }
 
 impl Laid {
-    pub(super) fn of(choices: &[Choice], variants: Option<&Node>, tree: &Entries) -> Laid {
+    pub(super) fn of(
+        choices: &[Choice],
+        variants: Option<&Node>,
+        files: &Entries,
+        tree: &Entries,
+    ) -> Laid {
         let mut values = Vec::new();
         if let Some(seed) = find_at(tree, ["workflow", "seed"]) {
             values.push(("workflow.seed".to_string(), seed.clone()));
@@ -25,11 +31,21 @@ impl Laid {
             flatten("params", params, &mut values);
         }
         for (name, stage) in inside(find(tree, "stages")) {
-            let of_stage = ["uses", "with"].into_iter();
-            for (key, node) in
-                of_stage.filter_map(|key| Some((key, find(inside(Some(stage)), key)?)))
-            {
-                flatten(&format!("stages.{}.{key}", name.value), node, &mut values);
+            let mut written = Vec::new();
+            if let Some(stage) = find_at(files, ["stages", &name.value]) {
+                flatten("", stage, &mut written);
+            }
+            for (key, node) in inside(Some(stage)) {
+                let mut found = Vec::new();
+                flatten(
+                    &format!("stages.{}.{}", name.value, key.value),
+                    node,
+                    &mut found,
+                );
+                if !matches!(key.value.as_str(), "uses" | "with") {
+                    found.retain(|(_, node)| written.iter().all(|(_, own)| own.span != node.span));
+                }
+                values.append(&mut found);
             }
         }
         Laid {

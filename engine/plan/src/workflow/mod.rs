@@ -339,8 +339,8 @@ pub fn load_kept(
     }
     let variants = ground.variants.as_ref();
     let laid = match sweep.as_ref().map(|sweep| &sweep.combinations[..]) {
-        Some([one]) => Laid::of(&one.choices, variants, &one.workflow),
-        _ => Laid::of(&ground.choices, variants, &ground.root),
+        Some([one]) => Laid::of(&one.choices, variants, &ground.files, &one.workflow),
+        _ => Laid::of(&ground.choices, variants, &ground.files, &ground.root),
     };
     let root = root::resolve(&ground.root, &files.path, &mut problems);
     let places = parse::Places {

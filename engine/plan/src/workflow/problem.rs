@@ -13,6 +13,8 @@ pub enum Problem {
     // The file as text.
     #[error("the file {path} can't be read: {cause}")]
     Unreadable { path: String, cause: String },
+    #[error("the file {path} is not UTF-8 text: see line {line}")]
+    NotText { path: String, line: usize },
     #[error("this is not valid TOML: {message}")]
     Syntax { message: String },
     #[error("this is not valid {form}: {message}")]
@@ -382,6 +384,7 @@ impl Problem {
     /// What to do about it, where there is more to say than what is wrong.
     pub fn help(&self) -> Option<String> {
         match self {
+            Problem::NotText { .. } => Some("save it as UTF-8".into()),
             Problem::Unreadable { .. } => Some("name a file that exists and can be read".into()),
             Problem::UnknownKey { key, known, .. } => Some(suggest(key, known)),
             Problem::NoStages => Some("add a table `[stages.NAME]` with `uses = \"KIND\"` or `run = […]`".into()),

@@ -18,10 +18,13 @@ pub fn reason(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) 
         Some(Standing::Frozen(record)) => {
             format!("its result of {} stands", second(&record.finished))
         }
-        Some(Standing::WillRun {
-            cause: Some(Cause::Forced),
-            ..
-        }) => "forced".into(),
+        Some(
+            Standing::Forced
+            | Standing::WillRun {
+                cause: Some(Cause::Forced),
+                ..
+            },
+        ) => "forced".into(),
         Some(Standing::WillRun {
             cause: Some(Cause::Damaged(why)),
             ..
