@@ -224,6 +224,72 @@ fn the_neighbours_of_the_method_stand_in_the_place_of_hdbscan() {
     assert_eq!(titles(&items), ["Labels dealt out at random"]);
 }
 
+/// What was learned from the training images, for all of them.
+const PLACING: &str = "[stages.all_features]
+uses = 'features'
+inputs = { data = 'data', model = 'coarse' }
+with = { layer = 'conv2', threads = 1, rows = 'all' }
+[stages.placed]
+uses = 'umap-transform'
+inputs = { model = 'umap.model', features = 'all_features', data = 'data' }
+[stages.all_labels]
+uses = 'hdbscan-predict'
+inputs = { model = 'found.model', embedding = 'placed', data = 'data' }
+[stages.tested]
+uses = 'score'
+inputs = { labels = 'all_labels', embedding = 'placed', data = 'data' }
+with = { split = 'test' }
+";
+
+#[test]
+fn what_was_found_labels_new_images_and_nothing_that_reads_it_runs_again() {
+    let test = Test::new()
+        .workflow(METHOD)
+        .run("")
+        .may_warn()
+        .ran(STAGES)
+        .check();
+    let labels = test.output("found", "labels");
+    let keeping = METHOD
+        .replace("uses = 'umap'", "uses = 'umap-model'")
+        .replace("uses = 'hdbscan'", "uses = 'hdbscan-model'");
+    let placing = "all_features placed all_labels tested";
+    let test = test
+        .workflow(&format!("{keeping}{PLACING}"))
+        .run("")
+        .may_warn()
+        .ran(&format!("umap found {placing}"))
+        .cached("data coarse scored features uncertainty certain pca parted judged weighed")
+        .check();
+    assert_eq!(test.output("found", "labels"), labels);
+    let metrics: Value = serde_json::from_slice(&test.output("all_labels", "metrics")).unwrap();
+    assert!(metrics["new"].as_u64().unwrap() > 0, "{metrics}");
+    let only = "--only umap --only found --only placed --only all_labels --only tested";
+    let test = test
+        .run(&format!("--check 1 --threads 1,2,5 {only}"))
+        .stages("identical", "umap found placed all_labels tested")
+        .check();
+    let (test, placed) = view(test, "placed");
+    assert_eq!(of_sort(&placed, "points").len(), 2);
+    let (test, items) = view(test, "all_labels");
+    assert_eq!(titles(&items)[0], "Discovered labels of new rows");
+    assert!(titles(&items).contains(&"Images of each label"));
+    let folder = test.path("shown/all_labels");
+    let points = points(&folder, of_sort(&items, "points")[0]);
+    let names: Vec<&str> = (points["colour"].as_array().unwrap().iter())
+        .map(|colour| colour["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "discovered label",
+            "true fine label",
+            "origin",
+            "probability"
+        ]
+    );
+}
+
 #[test]
 fn every_kind_of_the_method_shows_what_it_found() {
     let test = Test::new()

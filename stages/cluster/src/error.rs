@@ -27,6 +27,16 @@ pub enum Error {
         /// Number of columns.
         columns: usize,
     },
+    /// New rows don't have the columns of the rows that a model was made from.
+    #[error(
+        "the rows have {got} column(s), and the model was made from rows of {wanted}: give it what the same stages compute of new images"
+    )]
+    Columns {
+        /// Their number of columns.
+        got: usize,
+        /// That of the model's rows.
+        wanted: usize,
+    },
     /// An array holds NaN, infinity, or a number whose square is not finite.
     #[error(
         "row {row} holds {value:?}; values have to be finite and within ±1e150, so that f64 holds their squares: scale them, in NumPy \

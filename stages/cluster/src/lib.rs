@@ -4,6 +4,7 @@
 //! for every number of threads:
 //!
 //! - [`Umap`], [`Pca`]: dimension reduction
+//! - [`UmapModel`], [`HdbscanModel`]: where new points lie and belong
 //! - [`Hdbscan`]: density-based clusters, with soft membership; [`KMeans`]; [`GaussianMixture`]; [`George`],
 //!   which searches for the number of clusters
 //! - [`scores`]: silhouette, ARI, NMI, AMI, cluster accuracy, trustworthiness
@@ -28,9 +29,9 @@ mod views;
 pub use error::{Error, Result};
 pub use george::George;
 pub use gmm::{Covariance, GaussianMixture, Mixture};
-pub use hdbscan::{Clusters, Hdbscan};
+pub use hdbscan::{Clusters, Hdbscan, HdbscanModel, Prediction};
 pub use kmeans::{KMeans, Partition};
 pub use knn::{EXACT_ROWS, LEAST_RECALL, Metric, Search};
 pub use pca::{Components, Pca};
 pub use stages::plugin;
-pub use umap::{Embedding, Umap};
+pub use umap::{Embedding, Umap, UmapModel};

@@ -223,6 +223,41 @@ impl KdTree {
         }
         (count >= wanted).then(|| f64::from_bits(*near[..count].select_nth_unstable(wanted - 1).1))
     }
+
+    /// The `k` points nearest to a place, nearest first, as squared distance and row; equal distances by row. `k` is 1 to n.
+    pub fn nearest(&self, place: &[f64], k: usize, scratch: &mut Scratch) -> Vec<(f64, u32)> {
+        vectorize(
+            #[inline(always)]
+            || {
+                // A search for others finds one more, which would be the point itself.
+                let bound = self
+                    .kth_distance(place, k - 1, f64::INFINITY, scratch)
+                    .unwrap_or(f64::INFINITY);
+                let mut found = Vec::with_capacity(k);
+                let stack = &mut scratch.stack;
+                stack.clear();
+                stack.push((0.0, 0));
+                while let Some((_, number)) = stack.pop() {
+                    let node = self.nodes[number];
+                    if node.right != 0 {
+                        for child in [number + 1, node.right as usize] {
+                            if self.box_distance(child, place) <= bound {
+                                stack.push((0.0, child));
+                            }
+                        }
+                        continue;
+                    }
+                    let rows = &self.rows[node.start as usize..node.end as usize];
+                    let near = self.leaf_distances(node, place);
+                    let near = near.into_iter().zip(rows.iter().copied());
+                    found.extend(near.filter(|&(distance, _)| distance <= bound));
+                }
+                found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                found.truncate(k);
+                found
+            },
+        )
+    }
 }
 
 /// The larger of two numbers, neither NaN: one instruction, where `f64::max` takes four.
@@ -231,8 +266,9 @@ pub(super) fn larger(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }
 
+/// What searches write over, one after the other.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     /// Squared distances as bits, which have the same order.
     near: Vec<u64>,
     stack: Vec<(f64, usize)>,

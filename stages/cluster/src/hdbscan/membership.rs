@@ -134,13 +134,14 @@ impl Lateness {
 
 /// Of two clusters, as height and death, the one that a point parts from last. Of equally late ones the one of least
 /// death: the reference takes the first in the order of its tree, which depends on the order of rows.
-fn later(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+pub(super) fn later(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
     if (b.0, -b.1) > (a.0, -a.1) { b } else { a }
 }
 
 /// For each selected cluster the points of highest lambda in each leaf below it, without repeats.
-struct Exemplars {
-    count: usize,
+pub(super) struct Exemplars {
+    /// How many there are.
+    pub count: usize,
     /// Where each cluster's begin, and the end.
     begin: Vec<usize>,
     /// Coordinates, axis by axis, `[d, count]`.
@@ -148,7 +149,7 @@ struct Exemplars {
 }
 
 impl Exemplars {
-    fn new(points: ArrayView2<f64>, tree: &CondensedTree, clusters: &[usize]) -> Self {
+    pub fn new(points: ArrayView2<f64>, tree: &CondensedTree, clusters: &[usize]) -> Self {
         let rows = exemplar_rows(points, tree, clusters);
         let all: Vec<usize> = rows.iter().flatten().copied().collect();
         let mut begin = vec![0];
@@ -169,7 +170,7 @@ impl Exemplars {
 
     /// 1 / distance to the nearest exemplar of each cluster, normalised. A point that is an exemplar belongs there alone.
     #[inline(always)]
-    fn near(&self, point: &[f64], squares: &mut [f64], into: &mut [f64]) {
+    pub fn near(&self, point: &[f64], squares: &mut [f64], into: &mut [f64]) {
         squares.fill(0.0);
         for (&x, column) in point.iter().zip(self.columns.chunks_exact(self.count)) {
             for (square, &y) in squares.iter_mut().zip(column) {
@@ -253,7 +254,7 @@ pub(super) fn exemplar_rows(
 }
 
 /// The lambda at which a tree node and a selected cluster part, for one node at a time.
-struct Heights<'a> {
+pub(super) struct Heights<'a> {
     tree: &'a CondensedTree,
     /// Whether each node is a selected cluster.
     selected: Vec<bool>,
@@ -264,7 +265,7 @@ struct Heights<'a> {
 }
 
 impl<'a> Heights<'a> {
-    fn new(tree: &'a CondensedTree, clusters: &[usize]) -> Self {
+    pub fn new(tree: &'a CondensedTree, clusters: &[usize]) -> Self {
         let mut column = vec![usize::MAX; tree.len()];
         for (i, &cluster) in clusters.iter().enumerate() {
             column[cluster] = i;
@@ -296,7 +297,7 @@ impl<'a> Heights<'a> {
     }
 
     /// For each column the lambda where `node` and the cluster part; none where one lies below the other.
-    fn of(&self, node: usize, into: &mut [Option<f64>]) {
+    pub fn of(&self, node: usize, into: &mut [Option<f64>]) {
         into.fill(None);
         let mut at = node;
         while at != 0 {

@@ -5,10 +5,12 @@
 //! - `tree`: dendrogram and condensed tree
 //! - `select`: clusters, labels, probabilities, outlier scores
 //! - `membership`: all-points membership vectors
+//! - `predict`: where new points belong
 
 mod kdtree;
 mod membership;
 mod mst;
+mod predict;
 mod select;
 mod tree;
 
@@ -16,6 +18,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 
 use crate::error::{Error, Result, check_length, check_points};
 use kdtree::KdTree;
+pub use predict::{HdbscanModel, Prediction};
 use tree::{CondensedTree, Dendrogram};
 
 /// How the flat clustering is chosen from the condensed tree.

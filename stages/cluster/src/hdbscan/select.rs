@@ -88,8 +88,8 @@ fn climb(tree: &CondensedTree, cluster: usize, epsilon: f64, root_counts: bool) 
     }
 }
 
-/// For each point the position of its cluster in `clusters`, or -1 for noise.
-pub(super) fn label(tree: &CondensedTree, clusters: &[usize], parameters: &Hdbscan) -> Vec<i32> {
+/// For each node of the tree the position in `clusters` of the one that it is or lies below, or -1.
+pub(super) fn label_of(tree: &CondensedTree, clusters: &[usize]) -> Vec<i32> {
     let mut label_of = vec![-1; tree.len()];
     for (label, &cluster) in clusters.iter().enumerate() {
         label_of[cluster] = label as i32;
@@ -99,6 +99,12 @@ pub(super) fn label(tree: &CondensedTree, clusters: &[usize], parameters: &Hdbsc
             label_of[cluster] = label_of[tree.parent[cluster] as usize];
         }
     }
+    label_of
+}
+
+/// For each point the position of its cluster in `clusters`, or -1 for noise.
+pub(super) fn label(tree: &CondensedTree, clusters: &[usize], parameters: &Hdbscan) -> Vec<i32> {
+    let label_of = label_of(tree, clusters);
     // Where the root is the one cluster, it keeps what is dense enough and the rest is noise.
     let root_from = if clusters != [0] {
         f64::NEG_INFINITY

@@ -30,7 +30,9 @@ pub(super) fn nearest(
     let exact = points
         .as_slice()
         .expect("owned arrays are in standard layout");
-    let (centred, norms, unit) = centre(points);
+    let frame = Frame::of(&[points]);
+    let (centred, norms) = frame.lay(points);
+    let unit = frame.unit();
     let wanted = (k + SPARE).min(n - 1);
     let blocks: Vec<Mutex<Candidates>> = (0..n)
         .step_by(BLOCK)
@@ -46,12 +48,7 @@ pub(super) fn nearest(
             let (left, right) = (rows(a), rows(b));
             let (m, w) = (left.len(), right.len());
             let products = &mut products[..m * w];
-            let part = |rows: &Range<usize>| {
-                let values = &centred[rows.start * d..rows.end * d];
-                ArrayView2::from_shape((d, rows.len()), values).expect("d values a row")
-            };
-            let mut into = ArrayViewMut2::from_shape((m, w), &mut *products).expect("m w values");
-            general_mat_mul(1.0, &part(&left).t(), &part(&right), 0.0, &mut into);
+            multiply((&centred, &left), (&centred, &right), d, products);
             let lock = |block: usize| blocks[block].lock().unwrap_or_else(|e| e.into_inner());
             vectorize(
                 #[inline(always)]
@@ -96,7 +93,9 @@ pub(super) fn nearest(
                 || {
                     for i in 0..candidates.length.len() {
                         let row = block * BLOCK + i;
-                        let found = candidates.refine(i, row, k, exact, d, norms[row], unit);
+                        let point = &exact[row * d..(row + 1) * d];
+                        let found =
+                            candidates.refine(i, point, Some(row), k, exact, norms[row], unit);
                         for (j, (distance_to, other)) in found.into_iter().enumerate() {
                             index[i * k + j] = other;
                             distance[i * k + j] = distance_to;
@@ -106,6 +105,91 @@ pub(super) fn nearest(
             );
         });
     result
+}
+
+/// Finds the `k` nearest of finite points `[n, d]` to each of `rows` `[m, d]`, with squared distances; `k` is at most n.
+/// `progress` is called with each further part of the work that is done, all of it being 1.
+pub(super) fn nearest_among(
+    points: &Array2<f32>,
+    rows: &Array2<f32>,
+    k: usize,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Neighbours {
+    let ((n, d), m) = (points.dim(), rows.nrows());
+    let exact = points
+        .as_slice()
+        .expect("owned arrays are in standard layout");
+    let asked = rows
+        .as_slice()
+        .expect("owned arrays are in standard layout");
+    let frame = Frame::of(&[points, rows]);
+    let (base, base_norms) = frame.lay(points);
+    let (centred, norms) = frame.lay(rows);
+    let unit = frame.unit();
+    let wanted = (k + SPARE).min(n);
+    let mut result = Neighbours {
+        k,
+        index: vec![0; m * k],
+        distance: vec![0.0; m * k],
+    };
+    (result.index.par_chunks_mut(BLOCK * k))
+        .zip(result.distance.par_chunks_mut(BLOCK * k))
+        .enumerate()
+        .for_each(|(block, (index, distance))| {
+            let left = block * BLOCK..((block + 1) * BLOCK).min(m);
+            let mut candidates = Candidates::new(left.len(), wanted);
+            let mut products = vec![0f32; BLOCK * BLOCK];
+            for start in (0..n).step_by(BLOCK) {
+                let right = start..(start + BLOCK).min(n);
+                let products = &mut products[..left.len() * right.len()];
+                multiply((&centred, &left), (&base, &right), d, products);
+                vectorize(
+                    #[inline(always)]
+                    || {
+                        for (i, row) in products.chunks_exact_mut(right.len()).enumerate() {
+                            for (value, norm) in row.iter_mut().zip(&base_norms[right.clone()]) {
+                                *value = norms[left.start + i] + norm - 2.0 * *value;
+                            }
+                            candidates.offer_row(i, row, start);
+                        }
+                    },
+                );
+            }
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (i, row) in left.clone().enumerate() {
+                        let point = &asked[row * d..(row + 1) * d];
+                        let found = candidates.refine(i, point, None, k, exact, norms[row], unit);
+                        for (j, (distance_to, other)) in found.into_iter().enumerate() {
+                            index[i * k + j] = other;
+                            distance[i * k + j] = distance_to;
+                        }
+                    }
+                },
+            );
+            progress(left.len() as f64 / m as f64);
+        });
+    result
+}
+
+/// The products of some rows of one array with some of another, which lie as [`Frame::lay`] leaves them: both ranges are
+/// blocks.
+fn multiply(
+    left: (&[f32], &Range<usize>),
+    right: (&[f32], &Range<usize>),
+    d: usize,
+    into: &mut [f32],
+) {
+    let (a, b) = (columns(left, d), columns(right, d));
+    let shape = (a.ncols(), b.ncols());
+    let mut into = ArrayViewMut2::from_shape(shape, into).expect("a product for each pair");
+    general_mat_mul(1.0, &a.t(), &b, 0.0, &mut into);
+}
+
+fn columns<'a>((values, rows): (&'a [f32], &Range<usize>), d: usize) -> ArrayView2<'a, f32> {
+    let values = &values[rows.start * d..rows.end * d];
+    ArrayView2::from_shape((d, rows.len()), values).expect("d values a row")
 }
 
 /// The candidates of one block of rows.
@@ -179,20 +263,22 @@ impl Candidates {
         }
     }
 
-    /// The `k` nearest of row `i` of the block, with their exact squared distances. `norm` is the row's squared length
-    /// in the product, where squared distances are `unit` times the exact ones.
+    /// The `k` nearest to `point`, which is row `i` of the block, with their exact squared distances. Where it is one of
+    /// `points`, `own` says which. `norm` is its squared length in the product, where squared distances are `unit` times the
+    /// exact ones.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     fn refine(
         &mut self,
         i: usize,
-        row: usize,
+        point: &[f32],
+        own: Option<usize>,
         k: usize,
         points: &[f32],
-        d: usize,
         norm: f32,
         unit: f64,
     ) -> Vec<(f64, u32)> {
+        let d = point.len();
         let n = points.len() / d;
         let slots = &mut self.slots[i * self.capacity..][..self.length[i]];
         let mut cut = f32::INFINITY;
@@ -200,13 +286,12 @@ impl Candidates {
             slots.select_nth_unstable_by(self.wanted - 1, by_distance_and_row);
         }
         let slots = &slots[..slots.len().min(self.wanted)];
-        if slots.len() < n - 1 {
+        if slots.len() < n - usize::from(own.is_some()) {
             cut = slots
                 .iter()
                 .map(|slot| slot.0)
                 .fold(f32::NEG_INFINITY, f32::max);
         }
-        let point = &points[row * d..(row + 1) * d];
         let to = |other: u32| {
             (
                 squared_distance(point, &points[other as usize * d..(other as usize + 1) * d]),
@@ -226,7 +311,7 @@ impl Candidates {
         let certain = found.len() == k && found[k - 1].0 * unit <= shrink;
         if !certain {
             found = (0..n as u32)
-                .filter(|&other| other as usize != row)
+                .filter(|&other| own != Some(other as usize))
                 .map(to)
                 .collect();
             found.select_nth_unstable_by(k - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -242,45 +327,66 @@ fn by_distance_and_row(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
 }
 
 /// Moves each column's median to 0 and scales by a power of two into -1..1, for small rounding in the product whatever
-/// the data's place, outliers and size. Returns the points, their squared lengths, and the scale of squared distances. The
-/// points of each block lie column by column: a product reads them in that order.
-fn centre(points: &Array2<f32>) -> (Vec<f32>, Vec<f32>, f64) {
-    let (n, d) = points.dim();
-    let median: Vec<f32> = (0..d)
-        .into_par_iter()
-        .map(|column| {
-            let mut values = points.column(column).to_vec();
-            *values.select_nth_unstable_by(n / 2, f32::total_cmp).1
-        })
-        .collect();
-    let difference = |x: f32, m: f32| f64::from(x) - f64::from(m);
-    let largest = points
-        .outer_iter()
-        .flat_map(|row| {
-            row.into_iter()
-                .zip(&median)
-                .map(|(&x, &m)| difference(x, m).abs())
-        })
-        .fold(0.0, f64::max);
-    let mut scale = 1.0;
-    if largest > 0.0 {
-        scale = libm::exp2(-libm::ceil(libm::log2(largest)));
+/// the data's place, outliers and size.
+struct Frame {
+    median: Vec<f32>,
+    scale: f64,
+}
+
+impl Frame {
+    /// The medians are those of the first array, and the scale fits all of them.
+    fn of(arrays: &[&Array2<f32>]) -> Self {
+        let points = arrays[0];
+        let (n, d) = points.dim();
+        let median: Vec<f32> = (0..d)
+            .into_par_iter()
+            .map(|column| {
+                let mut values = points.column(column).to_vec();
+                *values.select_nth_unstable_by(n / 2, f32::total_cmp).1
+            })
+            .collect();
+        let largest = (arrays.iter().flat_map(|points| points.outer_iter()))
+            .flat_map(|row| {
+                row.into_iter()
+                    .zip(&median)
+                    .map(|(&x, &m)| difference(x, m).abs())
+            })
+            .fold(0.0, f64::max);
+        let mut scale = 1.0;
+        if largest > 0.0 {
+            scale = libm::exp2(-libm::ceil(libm::log2(largest)));
+        }
+        Frame { median, scale }
     }
-    let mut centred = vec![0f32; n * d];
-    let mut norms = vec![0f32; n];
-    (centred.par_chunks_mut(BLOCK * d))
-        .zip(norms.par_chunks_mut(BLOCK))
-        .zip(points.axis_chunks_iter(Axis(0), BLOCK).into_par_iter())
-        .for_each(|((into, norms), rows)| {
-            for (i, (norm, row)) in norms.iter_mut().zip(rows.outer_iter()).enumerate() {
-                let mut sum = 0.0;
-                let places = into[i..].iter_mut().step_by(rows.nrows());
-                for ((into, &x), &m) in places.zip(row).zip(&median) {
-                    *into = (difference(x, m) * scale) as f32;
-                    sum += f64::from(*into) * f64::from(*into);
+
+    /// The scale of squared distances.
+    fn unit(&self) -> f64 {
+        self.scale * self.scale
+    }
+
+    /// The points and their squared lengths. Those of each block lie column by column: a product reads them in that order.
+    fn lay(&self, points: &Array2<f32>) -> (Vec<f32>, Vec<f32>) {
+        let (n, d) = points.dim();
+        let mut centred = vec![0f32; n * d];
+        let mut norms = vec![0f32; n];
+        (centred.par_chunks_mut(BLOCK * d))
+            .zip(norms.par_chunks_mut(BLOCK))
+            .zip(points.axis_chunks_iter(Axis(0), BLOCK).into_par_iter())
+            .for_each(|((into, norms), rows)| {
+                for (i, (norm, row)) in norms.iter_mut().zip(rows.outer_iter()).enumerate() {
+                    let mut sum = 0.0;
+                    let places = into[i..].iter_mut().step_by(rows.nrows());
+                    for ((into, &x), &m) in places.zip(row).zip(&self.median) {
+                        *into = (difference(x, m) * self.scale) as f32;
+                        sum += f64::from(*into) * f64::from(*into);
+                    }
+                    *norm = sum as f32;
                 }
-                *norm = sum as f32;
-            }
-        });
-    (centred, norms, scale * scale)
+            });
+        (centred, norms)
+    }
+}
+
+fn difference(x: f32, m: f32) -> f64 {
+    f64::from(x) - f64::from(m)
 }

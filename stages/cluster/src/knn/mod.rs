@@ -86,13 +86,38 @@ pub(crate) fn search(
     let part = if measured.is_some() { 0.5 } else { 1.0 };
     let mut found =
         found.unwrap_or_else(|| exact::nearest(&points, k, &|done| progress(part * done)));
-    for distance in &mut found.distance {
-        *distance = match metric {
-            Metric::Euclidean => distance.sqrt(),
-            Metric::Cosine => *distance / 2.0,
-        };
-    }
+    found.measure(metric);
     (found, measured)
+}
+
+/// Finds the `k` nearest of finite points `[n, d]` to each of `rows` `[m, d]`, exactly; `k` is at most n. `progress` is called
+/// with each further part of the work that is done, all of it being about 1.
+pub(crate) fn among(
+    points: ArrayView2<f32>,
+    rows: ArrayView2<f32>,
+    k: usize,
+    metric: Metric,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Neighbours {
+    let laid = |array: ArrayView2<f32>| match metric {
+        Metric::Euclidean => array.as_standard_layout().into_owned(),
+        Metric::Cosine => unit_rows(array),
+    };
+    let mut found = exact::nearest_among(&laid(points), &laid(rows), k, progress);
+    found.measure(metric);
+    found
+}
+
+impl Neighbours {
+    /// Makes distances of squared Euclidean ones.
+    fn measure(&mut self, metric: Metric) {
+        for distance in &mut self.distance {
+            *distance = match metric {
+                Metric::Euclidean => distance.sqrt(),
+                Metric::Cosine => *distance / 2.0,
+            };
+        }
+    }
 }
 
 /// The part of the true neighbours that were found, of a sample of rows. Others at the same distance are as good.
@@ -201,6 +226,37 @@ mod tests {
                 nearest(points.view(), 12, Metric::Euclidean).index,
                 brute(&points, 12)
             );
+        }
+    }
+
+    #[test]
+    fn neighbours_among_other_points_are_those_of_brute_force() {
+        for (offset, far) in [(0.0, 0.0), (4096.0, 1e7)] {
+            let of = |i: usize, j: usize| {
+                ((i * 7919 + j * 104_729) % 23) as f32 + offset + (i % 7) as f32 * 0.01
+            };
+            let points = Array2::from_shape_fn((700, 3), |(i, j)| of(i, j));
+            let mut rows = Array2::from_shape_fn((300, 3), |(i, j)| of(i * 3 + 1, j) + 0.5);
+            rows[[7, 1]] += far;
+            let slice = |array: &Array2<f32>, i: usize| array.row(i).to_vec();
+            for k in [12, 700] {
+                let mut wanted = Vec::new();
+                for i in 0..rows.nrows() {
+                    let mut all: Vec<(f64, u32)> = (0..700)
+                        .map(|j| {
+                            (
+                                squared_distance(&slice(&rows, i), &slice(&points, j)),
+                                j as u32,
+                            )
+                        })
+                        .collect();
+                    all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+                    wanted.extend(all[..k].iter().map(|to| to.1));
+                }
+                let metric = Metric::Euclidean;
+                let found = among(points.view(), rows.view(), k, metric, &|_| {});
+                assert!(found.index == wanted, "{offset} {k}");
+            }
         }
     }
 

@@ -33,6 +33,20 @@ pub(crate) fn ports() -> [Port; 2] {
     ]
 }
 
+/// The input `data` of a kind that works on rows of every split.
+pub(crate) fn port_of_all() -> Port {
+    Port::optional(
+        "data",
+        ArtifactType::Dataset,
+        "the data set: its rows of every split are used, each by the model of its coarse class; without it the model has to have one class, named `all`",
+    )
+}
+
+/// The classes' names.
+pub(crate) fn names(classes: &[Class]) -> Vec<String> {
+    classes.iter().map(|class| class.name.clone()).collect()
+}
+
 /// The rows of each class, in the order of the data set's names: training rows that the mask keeps and for which `usable`
 /// holds. Classes without such rows are left out, with a warning.
 ///
@@ -44,6 +58,20 @@ pub(crate) fn of(
     n: usize,
     usable: impl Fn(usize) -> bool,
 ) -> Result<Vec<Class>> {
+    of_split(context, what, n, Split::Train, usable)
+}
+
+/// Like [`of`], for the rows of a split.
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn of_split(
+    context: &Context,
+    what: &str,
+    n: usize,
+    split: Split,
+    usable: impl Fn(usize) -> bool,
+) -> Result<Vec<Class>> {
     let mut keep: Vec<bool> = (0..n).map(usable).collect();
     if let Some(path) = context.optional_input("mask") {
         let mask = array::read_mask(path)?;
@@ -53,23 +81,28 @@ pub(crate) fn of(
             .for_each(|(keep, mask)| *keep &= mask);
     }
     let classes = match context.optional_input("data") {
-        Some(path) => by_coarse_label(context, path, what, n, &keep)?,
+        Some(path) => by_coarse_label(context, path, what, n, split, &keep)?,
         None => vec![Class {
             name: "all".into(),
             rows: (0..n).filter(|&row| keep[row]).collect(),
         }],
     };
     if classes.iter().all(|class| class.rows.is_empty()) {
+        let part = match split {
+            Split::Train => "training",
+            Split::Val => "validation",
+            Split::Test => "test",
+        };
         bail!(
             "no row of the {what} is left to work on: of {n} rows, none is finite{} at once",
             match (
                 context.optional_input("data"),
                 context.optional_input("mask")
             ) {
-                (None, None) => "",
-                (Some(_), None) => " and of the training part",
-                (None, Some(_)) => " and kept by the mask",
-                (Some(_), Some(_)) => ", of the training part and kept by the mask",
+                (None, None) => String::new(),
+                (Some(_), None) => format!(" and of the {part} part"),
+                (None, Some(_)) => " and kept by the mask".into(),
+                (Some(_), Some(_)) => format!(", of the {part} part and kept by the mask"),
             }
         );
     }
@@ -89,16 +122,17 @@ fn by_coarse_label(
     path: &Path,
     what: &str,
     n: usize,
+    split: Split,
     keep: &[bool],
 ) -> Result<Vec<Class>> {
     let rows = Rows::read(path)?;
     same_rows(what, n, "data", rows.split.len())?;
-    let train = rows.of(Split::Train).into_iter().filter(|&row| keep[row]);
+    let wanted = rows.of(split).into_iter().filter(|&row| keep[row]);
     let Some(coarse) = rows.coarse else {
         context.log("the data has no coarse labels: all rows are one class");
         return Ok(vec![Class {
             name: "all".into(),
-            rows: train.collect(),
+            rows: wanted.collect(),
         }]);
     };
     let mut classes: Vec<Class> = Meta::read(path)?
@@ -109,10 +143,79 @@ fn by_coarse_label(
             rows: Vec::new(),
         })
         .collect();
-    for row in train {
+    for row in wanted {
         classes[coarse[row] as usize].rows.push(row);
     }
     Ok(classes)
+}
+
+/// The rows of each of a model's classes, whatever split they belong to: those for which `usable` holds; a class may have none.
+/// Rows of a class that the model does not have are left out, with a warning.
+///
+/// # Errors
+/// Where data have another number of rows than `what`, which has `n`, where it takes data to tell a row's class, or where no row
+/// is left.
+pub(crate) fn of_model(
+    context: &Context,
+    what: &str,
+    names: &[String],
+    n: usize,
+    usable: impl Fn(usize) -> bool,
+) -> Result<Vec<Class>> {
+    let usable: Vec<usize> = (0..n).filter(|&row| usable(row)).collect();
+    let data = match context.optional_input("data") {
+        Some(path) => {
+            let rows = Rows::read(path)?;
+            same_rows(what, n, "data", rows.split.len())?;
+            rows.coarse.map(|coarse| (coarse, path))
+        }
+        None => None,
+    };
+    let mut classes: Vec<Class> = (names.iter())
+        .map(|name| Class {
+            name: name.clone(),
+            rows: Vec::new(),
+        })
+        .collect();
+    let found = usable.len();
+    match (data, &mut classes[..]) {
+        (_, [all]) if all.name == "all" => all.rows = usable,
+        (None, _) => bail!(
+            "the model has the classes {}: give a `data` with coarse labels, which tell the class of each row",
+            names.join(", ")
+        ),
+        (Some((coarse, path)), classes) => {
+            let own = Meta::read(path)?.coarse_names;
+            let mut unknown = vec![0; own.len()];
+            for row in usable {
+                let name = &own[coarse[row] as usize];
+                match classes.iter_mut().find(|class| class.name == *name) {
+                    Some(class) => class.rows.push(row),
+                    None => unknown[coarse[row] as usize] += 1,
+                }
+            }
+            for (name, rows) in own.iter().zip(unknown).filter(|&(_, rows)| rows > 0) {
+                context.warning(format!(
+                    "class {name}: the model has no such class, and {rows} row(s) are left out; it has {}",
+                    names.join(", ")
+                ));
+            }
+        }
+    }
+    ensure!(
+        classes.iter().any(|class| !class.rows.is_empty()),
+        "no row of the {what} is left to place: of {n} rows, {found} are finite, and none of these is of a class of the model"
+    );
+    Ok(classes)
+}
+
+/// Warns where `new` says that the model was made from each row of `what` that is used.
+pub(crate) fn warn_of_none(context: &Context, what: &str, new: &[bool]) {
+    if !new.contains(&true) {
+        context.warning(format!(
+            "the model was made from all finite rows of the {what}, and none is new: `features` with rows = \"all\" computes those of the validation and test images too"
+        ));
+    }
 }
 
 pub(crate) fn same_rows(what: &str, n: usize, other: &str, rows: usize) -> Result<()> {
@@ -171,6 +274,9 @@ pub(crate) fn each<T: Send>(
 /// Where a value is too large to compute with; the row that is named is that of `points`.
 pub(crate) fn take<A: Copy + Into<f64>>(points: &Array2<A>, rows: &[usize]) -> Result<Array2<A>> {
     let taken = points.select(Axis(0), rows);
+    if rows.is_empty() {
+        return Ok(taken);
+    }
     check_points(taken.view()).map_err(|error| match error {
         Error::NotFinite { row, value } => Error::NotFinite {
             row: rows[row],

@@ -138,6 +138,24 @@ impl Stage for Hdbscan {
     }
 
     fn run(self, context: &Context) -> Result<()> {
+        self.find(context).map(drop)
+    }
+}
+
+/// What was clustered.
+pub(super) struct Clustered {
+    pub points: Array2<f64>,
+    pub classes: Vec<classes::Class>,
+    /// The hard labels of each class's rows, numbered in the class.
+    pub hard_labels: Vec<Array1<i32>>,
+}
+
+impl Hdbscan {
+    /// Clusters each class, and writes the outputs of `hdbscan`.
+    ///
+    /// # Errors
+    /// Where an input can't be read or computed with, or an output can't be written.
+    pub fn find(&self, context: &Context) -> Result<Clustered> {
         let points = array::read_matrix_f64(context.input("embedding")?)?;
         let n = points.nrows();
         let classes = classes::of(context, "embedding", n, |row| classes::finite(&points, row))?;
@@ -198,11 +216,16 @@ impl Stage for Hdbscan {
                 silhouette,
             })
         })?;
-        write(context, &points, &classes, found)
+        let hard_labels = found.iter().map(|found| found.clusters.labels.clone());
+        let hard_labels = hard_labels.collect();
+        write(context, &points, &classes, found)?;
+        Ok(Clustered {
+            points,
+            classes,
+            hard_labels,
+        })
     }
-}
 
-impl Hdbscan {
     /// What two parameters say against each other.
     fn contradiction(&self) -> Option<String> {
         let (least, most) = (self.min_cluster_size, self.max_cluster_size);
@@ -238,7 +261,8 @@ impl Hdbscan {
         format!(" (a min_cluster_size below {least}{single} may find some)")
     }
 
-    fn parameters(&self) -> crate::Hdbscan {
+    /// The same parameters, as the library takes them.
+    pub fn parameters(&self) -> crate::Hdbscan {
         let parameters = crate::Hdbscan::new()
             .min_cluster_size(self.min_cluster_size as usize)
             .selection(match self.cluster_selection_method {
@@ -341,6 +365,7 @@ fn write(
         probabilities: Some(&probabilities),
         each,
         anchor: "its exemplars",
+        new: None,
     };
     views::labels(context, points, classes, &discovered)?;
     Report::new(groups)

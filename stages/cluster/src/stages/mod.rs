@@ -4,6 +4,7 @@
 //! - `umap`, `pca`: dimension reduction
 //! - `hdbscan`, `kmeans`, `gmm`, `george`: clustering; `partition`: what the last three of them write; `count`: the
 //!   parameter `k`
+//! - `umap_model`, `hdbscan_model`: the same with a `model` file; `umap_transform`, `hdbscan_predict`: new rows by it
 //! - `shuffle_labels`: a control for it
 //! - `score`: scores of a clustering
 //! - `classes`: the rows of each coarse class, which all of them work on; `report`: their metrics;
@@ -14,8 +15,11 @@ mod count;
 mod george;
 mod gmm;
 mod hdbscan;
+mod hdbscan_model;
+mod hdbscan_predict;
 mod kmeans;
 mod memory;
+mod model;
 mod partition;
 mod pca;
 mod report;
@@ -23,6 +27,8 @@ mod score;
 mod select;
 mod shuffle_labels;
 mod umap;
+mod umap_model;
+mod umap_transform;
 
 use flow_stage::Plugin;
 use flow_stage::protocol::Resources;
@@ -38,6 +44,10 @@ pub fn plugin() -> Plugin {
         .stage::<gmm::Gmm>()
         .stage::<george::George>()
         .stage::<shuffle_labels::ShuffleLabels>()
+        .stage::<umap_model::UmapModel>()
+        .stage::<umap_transform::UmapTransform>()
+        .stage::<hdbscan_model::HdbscanModel>()
+        .stage::<hdbscan_predict::HdbscanPredict>()
         .stage::<score::Score>()
 }
 

@@ -104,6 +104,7 @@ pub(super) fn write(
         probabilities: strength,
         each,
         anchor: "its centre",
+        new: None,
     };
     views::labels(context, points, classes, &discovered)?;
     Ok(groups)

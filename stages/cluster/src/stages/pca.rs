@@ -136,7 +136,7 @@ impl Stage for Pca {
         })?;
         let (parts, groups): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         classes::write_rows(context, "embedding", n, wanted, &classes, &parts)?;
-        views::embedding(context, &features, &classes, &parts)?;
+        views::embedding(context, &features, &classes, &parts, None)?;
         Report::new(groups)
             .mean("explained_variance_ratio")
             .estimate("trustworthiness", "trustworthiness_error")

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
-use flow_stage::dataset::Rows;
+use anyhow::{Result, ensure};
+use flow_stage::dataset::{Rows, Split};
 use flow_stage::protocol::Resources;
 use flow_stage::{ArtifactType, Context, Port, Stage, array};
 use ndarray::{Array1, Array2, Axis};
@@ -22,6 +22,19 @@ pub(super) struct Score {
     #[serde(default = "report::silhouette_rows")]
     #[schemars(range(min = 2))]
     silhouette_rows: u32,
+    /// The part of the data set whose rows are scored; the training rows where left out. Labels of the others come from
+    /// hdbscan-predict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    split: Option<Part>,
+}
+
+/// A part of the data set.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    Train,
+    Val,
+    Test,
 }
 
 impl Stage for Score {
@@ -82,7 +95,16 @@ impl Stage for Score {
             Some(path) => Rows::read(path)?.fine,
             None => None,
         };
-        let classes = classes::of(context, "labels", n, |row| labels[row] >= 0)?;
+        let split = match self.split.unwrap_or(Part::Train) {
+            Part::Train => Split::Train,
+            Part::Val => Split::Val,
+            Part::Test => Split::Test,
+        };
+        ensure!(
+            self.split.is_none() || context.optional_input("data").is_some(),
+            "split is given, and no input `data` that tells which rows are of it"
+        );
+        let classes = classes::of_split(context, "labels", n, split, |row| labels[row] >= 0)?;
         let groups = classes::each(context, &classes, |class, step| {
             let own = labels.select(Axis(0), &class.rows);
             let mut numbers = vec![("clusters", Some(distinct(&own) as f64))];

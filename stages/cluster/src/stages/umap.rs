@@ -3,6 +3,7 @@
 use anyhow::Result;
 use flow_stage::protocol::Resources;
 use flow_stage::{ArtifactType, Context, Port, Stage, array};
+use ndarray::Array2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -107,26 +108,53 @@ impl Stage for Umap {
     }
 
     fn run(self, context: &Context) -> Result<()> {
-        let features = array::read_matrix(context.input("features")?)?;
-        let n = features.nrows();
-        let classes = classes::of(context, "features", n, |row| {
-            classes::finite(&features, row)
-        })?;
-        let metric = match self.metric {
+        self.embed(context).map(drop)
+    }
+}
+
+/// What was embedded.
+pub(super) struct Embedded {
+    pub features: Array2<f32>,
+    pub classes: Vec<classes::Class>,
+    /// The places of each class's rows.
+    pub places: Vec<Array2<f32>>,
+}
+
+impl Umap {
+    /// How far rows are from each other.
+    pub fn metric(&self) -> crate::Metric {
+        match self.metric {
             Metric::Euclidean => crate::Metric::Euclidean,
             Metric::Cosine => crate::Metric::Cosine,
-        };
-        let umap = crate::Umap::new()
+        }
+    }
+
+    /// The same parameters, as the library takes them.
+    pub fn parameters(&self, seed: u64) -> crate::Umap {
+        crate::Umap::new()
             .neighbors(self.n_neighbors as usize)
             .min_dist(self.min_dist)
             .components(self.n_components as usize)
-            .metric(metric)
+            .metric(self.metric())
             .search(match self.knn {
                 Knn::Auto => crate::Search::Auto,
                 Knn::Exact => crate::Search::Exact,
                 Knn::Approximate => crate::Search::Approximate,
             })
-            .seed(context.seed());
+            .seed(seed)
+    }
+
+    /// Embeds each class, and writes the outputs of `umap`.
+    ///
+    /// # Errors
+    /// Where an input can't be read or computed with, or an output can't be written.
+    pub fn embed(&self, context: &Context) -> Result<Embedded> {
+        let features = array::read_matrix(context.input("features")?)?;
+        let n = features.nrows();
+        let classes = classes::of(context, "features", n, |row| {
+            classes::finite(&features, row)
+        })?;
+        let (metric, umap) = (self.metric(), self.parameters(context.seed()));
         let columns = features.ncols();
         if columns < self.n_components as usize {
             context.warning(format!(
@@ -188,11 +216,16 @@ impl Stage for Umap {
             &classes,
             &parts,
         )?;
-        views::embedding(context, &features, &classes, &parts)?;
+        views::embedding(context, &features, &classes, &parts, None)?;
         Report::new(groups)
             .estimate("trustworthiness", "trustworthiness_error")
             .sum("parts")
             .mean("recall")
-            .write(context)
+            .write(context)?;
+        Ok(Embedded {
+            features,
+            classes,
+            places: parts,
+        })
     }
 }

@@ -159,8 +159,29 @@ impl Graph {
 /// The distance `rho` to the nearest neighbour that is not at distance 0, and the `sigma` for which the memberships
 /// exp(-(d - rho) / sigma) sum to log2 of the neighbourhood's size (the point itself counts).
 fn smooth(distances: &[f64], mean: f64) -> (f64, f64) {
-    let target = libm::log2((distances.len() + 1) as f64);
     let rho = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
+    let sigma = width(distances, rho);
+    // The point itself counts into the mean, at distance 0.
+    let own_mean = distances.iter().sum::<f64>() / (distances.len() + 1) as f64;
+    (
+        rho,
+        sigma.max(1e-3 * if rho > 0.0 { own_mean } else { mean }),
+    )
+}
+
+/// The weights of the edges from a new point to its neighbours, at these distances, nearest first and above 0. As the reference
+/// has it, with `rho` 0; and the nearest does not count for the sum, whose place the point itself has among training points.
+pub(super) fn weights_of_new(distances: &[f64]) -> Vec<f32> {
+    let mean = distances.iter().sum::<f64>() / distances.len() as f64;
+    let sigma = width(&distances[1..], 0.0).max(1e-3 * mean);
+    (distances.iter())
+        .map(|distance| libm::exp(-distance / sigma) as f32)
+        .collect()
+}
+
+/// The `sigma` for which the memberships exp(-(d - rho) / sigma) sum to log2 of their number and one.
+fn width(distances: &[f64], rho: f64) -> f64 {
+    let target = libm::log2((distances.len() + 1) as f64);
     let (mut low, mut high, mut sigma) = (0.0, f64::INFINITY, 1.0);
     for _ in 0..64 {
         let sum: f64 = (distances.iter())
@@ -187,12 +208,7 @@ fn smooth(distances: &[f64], mean: f64) -> (f64, f64) {
             };
         }
     }
-    // The point itself counts into the mean, at distance 0.
-    let own_mean = distances.iter().sum::<f64>() / (distances.len() + 1) as f64;
-    (
-        rho,
-        sigma.max(1e-3 * if rho > 0.0 { own_mean } else { mean }),
-    )
+    sigma
 }
 
 #[cfg(test)]

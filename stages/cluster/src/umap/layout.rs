@@ -22,9 +22,9 @@ const BLOCKS: usize = 16;
 /// Below this many vertices a block would hold too few to draw negative samples from: there are fewer blocks then.
 const LEAST_IN_BLOCK: usize = 32;
 /// Negative samples for each sample of an edge.
-const NEGATIVES: usize = 5;
+pub(super) const NEGATIVES: usize = 5;
 /// What a coordinate may move by in a step of learning rate 1.
-const CLIP: f32 = 4.0;
+pub(super) const CLIP: f32 = 4.0;
 
 /// Moves the points `[n, dim]`, dim at most 64, for some epochs. `each` is called after every epoch.
 pub(super) fn optimise(
@@ -215,7 +215,7 @@ impl Pair {
 
 /// The difference of two points and its squared length.
 #[inline(always)]
-fn difference<const L: usize>(a: &[f32; L], b: &[f32; L]) -> ([f32; L], f32) {
+pub(super) fn difference<const L: usize>(a: &[f32; L], b: &[f32; L]) -> ([f32; L], f32) {
     let mut apart = [0f32; L];
     let mut square = [0f32; L];
     for lane in 0..L {
@@ -315,15 +315,15 @@ fn deal(graph: &Graph, home: &[(u32, u32)], sizes: &[usize], order: &[usize]) ->
 }
 
 /// The gradient's factors by squared distance.
-struct Tables {
+pub(super) struct Tables {
     /// -2ab d^(2b-2) / (1 + a d^2b): towards the other point.
-    pull: Table,
+    pub pull: Table,
     /// 2b / ((0.001 + d^2)(1 + a d^2b)): away from it.
-    push: Table,
+    pub push: Table,
 }
 
 impl Tables {
-    fn new((a, b): (f64, f64)) -> Self {
+    pub fn new((a, b): (f64, f64)) -> Self {
         let power = |square: f64| libm::pow(square, b);
         Tables {
             pull: Table::new(|square| {
@@ -335,7 +335,7 @@ impl Tables {
 }
 
 /// A function of a positive number, linear between 32 places in each octave from 2^-40 to 2^24; constant beyond.
-struct Table(Box<[(f32, f32); 2048]>);
+pub(super) struct Table(Box<[(f32, f32); 2048]>);
 
 const LOWEST: f32 = 1.0 / (1u64 << 40) as f32;
 const HIGHEST: f32 = (1 << 24) as f32;
@@ -355,7 +355,7 @@ impl Table {
     }
 
     #[inline(always)]
-    fn at(&self, x: f32) -> f32 {
+    pub fn at(&self, x: f32) -> f32 {
         let bits = x.clamp(LOWEST, HIGHEST.next_down()).to_bits() - LOWEST.to_bits();
         let (value, slope) = self.0[(bits >> 18) as usize & 2047];
         value + slope * ((bits & 0x3_ffff) as f32 * (1.0 / 262_144.0))

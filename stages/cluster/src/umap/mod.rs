@@ -3,18 +3,21 @@
 //! - `graph`: the fuzzy neighbourhood graph
 //! - `start`, `eigen`: the spectral start
 //! - `curve`, `layout`: the gradient descent
+//! - `transform`: new points in an embedding
 
 mod curve;
 mod eigen;
 mod graph;
 mod layout;
 mod start;
+mod transform;
 
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result, check_points};
 use crate::knn::{self, Metric, Search};
 use graph::Graph;
+pub use transform::UmapModel;
 
 /// The parts of the work that the search for neighbours and the start are about.
 const SEARCH_PART: f64 = 0.4;
@@ -137,6 +140,15 @@ impl Umap {
         Ok(())
     }
 
+    /// The size of a neighbourhood of `n` points.
+    fn neighbourhood(&self, n: usize) -> usize {
+        if n <= self.neighbors {
+            n.saturating_sub(1).max(2)
+        } else {
+            self.neighbors
+        }
+    }
+
     /// About how many bytes [`Umap::fit`] takes at most for points `[n, d]`, beside the points themselves.
     pub fn memory(&self, n: usize, d: usize) -> usize {
         let k = self.neighbors.min(n);
@@ -179,9 +191,8 @@ impl Umap {
             });
         }
         let mut notes = Vec::new();
-        let mut neighbors = self.neighbors;
-        if n <= neighbors {
-            neighbors = (n - 1).max(2);
+        let neighbors = self.neighbourhood(n);
+        if n <= self.neighbors {
             notes.push(format!(
                 "n_neighbors is cut from {} to {neighbors}: there are {n} points",
                 self.neighbors

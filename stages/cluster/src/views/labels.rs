@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 use serde_json::{Value, json};
 
 use super::plane::{category, plane, title, truth};
-use super::{Data, left_out, plotted};
+use super::{Data, left_out, origin, plotted};
 use crate::stages::classes::{Class, finite};
 
 /// Images of a label of each sort, of all labels together, and labels that are shown with images.
@@ -33,6 +33,8 @@ pub(crate) struct Discovered<'a> {
     pub each: Vec<Label>,
     /// What the first rows of [`Label::nearest`] are near to.
     pub anchor: &'static str,
+    /// Where the labels are those of a model: the rows `[n]` that it was not made from. Table, images and confusion are theirs.
+    pub new: Option<&'a [bool]>,
 }
 
 /// One discovered label.
@@ -99,7 +101,8 @@ pub(crate) fn labels(
     let contents = contents(found, data);
     table(&mut view, classes, found, &contents, data);
     scatter(context, &mut view, points, classes, found, data)?;
-    if let Some(data) = data {
+    let any = contents.iter().any(|content| !content.rows.is_empty());
+    if let Some(data) = data.filter(|_| any) {
         gallery(context, &mut view, classes, found, &contents, data)?;
         confusion(&mut view, &contents, data);
     }
@@ -111,7 +114,7 @@ fn contents(found: &Discovered, data: Option<&Data>) -> Vec<Content> {
     let fine = data.and_then(|data| data.rows.fine.as_ref());
     let mut rows = vec![Vec::new(); found.each.len()];
     for (row, &label) in found.labels.iter().enumerate() {
-        if label >= 0 {
+        if label >= 0 && found.new.is_none_or(|new| new[row]) {
             rows[label as usize].push(row);
         }
     }
@@ -162,7 +165,11 @@ fn table(
         line
     };
     let lines = found.each.iter().zip(contents).enumerate().map(line);
-    view.table("Discovered labels", &columns, lines.collect());
+    let title = match found.new {
+        None => "Discovered labels",
+        Some(_) => "Discovered labels of new rows",
+    };
+    view.table(title, &columns, lines.collect());
 }
 
 /// The points of each class, coloured by label, truth, strength, and by whether the mask keeps them.
@@ -174,8 +181,9 @@ fn scatter(
     found: &Discovered,
     data: Option<&Data>,
 ) -> Result<()> {
-    let (plotted, sampled) = plotted(data, points.nrows());
-    for (number, class) in classes.iter().enumerate() {
+    let (plotted, sampled) = plotted(data, points.nrows(), found.new);
+    let classes = classes.iter().enumerate();
+    for (number, class) in classes.filter(|(_, class)| !class.rows.is_empty()) {
         let mut left_out = left_out(context, data, class)?;
         left_out.retain(|&row| finite(points, row));
         let all: Vec<usize> = [&class.rows[..], &left_out].concat();
@@ -192,6 +200,7 @@ fn scatter(
             l.to_string()
         })];
         colour.extend(truth(data, &rows));
+        colour.extend(found.new.map(|new| origin(data, new, &rows)));
         if !left_out.is_empty() {
             colour.push(Colour::Category {
                 name: "certain".into(),

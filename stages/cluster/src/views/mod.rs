@@ -12,7 +12,7 @@ mod tests;
 
 use anyhow::Result;
 use flow_stage::dataset::{Images, Meta, Rows, Split};
-use flow_stage::view::{self, MOST_POINTS, distinct};
+use flow_stage::view::{self, Colour, MOST_POINTS, distinct};
 use flow_stage::{Context, array};
 use ndarray::Array1;
 
@@ -52,11 +52,12 @@ impl Data {
     }
 }
 
-/// Which of `n` rows a view plots: of more training rows than a view may have, a sample, the same in each view.
-fn plotted(data: Option<&Data>, n: usize) -> (Vec<bool>, String) {
-    let all: Vec<usize> = match data {
-        Some(data) => data.rows.of(Split::Train),
-        None => (0..n).collect(),
+/// Which of `n` rows a view plots: of more rows than a view may have, a sample, the same in each view. They are the training
+/// rows, or all where the kind places new ones.
+fn plotted(data: Option<&Data>, n: usize, new: Option<&[bool]>) -> (Vec<bool>, String) {
+    let all: Vec<usize> = match (data, new) {
+        (Some(data), None) => data.rows.of(Split::Train),
+        _ => (0..n).collect(),
     };
     let rows = all.len();
     let mut plotted = vec![false; n];
@@ -70,6 +71,30 @@ fn plotted(data: Option<&Data>, n: usize) -> (Vec<bool>, String) {
         ),
     };
     (plotted, note)
+}
+
+/// The part of the data that each of `rows` is of, and whether the model was made from it.
+fn origin(data: Option<&Data>, new: &[bool], rows: &[usize]) -> Colour {
+    let names = match data {
+        Some(_) => vec![
+            "of the model",
+            "new, training",
+            "new, validation",
+            "new, test",
+        ],
+        None => vec!["of the model", "new"],
+    };
+    let value = |&row: &usize| match (new[row], data.map(|data| data.rows.split[row])) {
+        (false, _) => 0,
+        (true, None | Some(Split::Train)) => 1,
+        (true, Some(Split::Val)) => 2,
+        (true, Some(Split::Test)) => 3,
+    };
+    Colour::Category {
+        name: "origin".into(),
+        names: names.into_iter().map(String::from).collect(),
+        value: rows.iter().map(value).collect(),
+    }
 }
 
 /// The training rows of a class that the input `mask` leaves out; none where there is no mask.

@@ -7,7 +7,7 @@ use flow_stage::Context;
 use flow_stage::view::{Colour, Coordinates, Points, Writer, sample, short};
 use ndarray::{Array2, s};
 
-use super::{Data, guests, left_out, plotted};
+use super::{Data, guests, left_out, origin, plotted};
 use crate::Pca;
 use crate::stages::classes::{Class, finite};
 
@@ -108,7 +108,8 @@ pub(super) fn title(what: &str, data: Option<&Data>, class: &Class) -> (String, 
 }
 
 /// Writes the view of an embedding of features `[n, d]`: for each class its points `[rows, k]`. Rows that the mask leaves out have
-/// none; as many as there is time for are drawn in the middle of the kept rows that they resemble most.
+/// none; as many as there is time for are drawn in the middle of the kept rows that they resemble most. `new` are the rows `[n]`
+/// that were placed in an embedding of others.
 ///
 /// # Errors
 /// Where it can't be written, or an input can't be read.
@@ -117,12 +118,16 @@ pub(crate) fn embedding(
     features: &Array2<f32>,
     classes: &[Class],
     parts: &[Array2<f32>],
+    new: Option<&[bool]>,
 ) -> Result<()> {
     let data = Data::read(context)?;
     let data = data.as_ref();
-    let (plotted, sampled) = plotted(data, features.nrows());
+    let (plotted, sampled) = plotted(data, features.nrows(), new);
     let mut view = Writer::new(&context.output("view")?)?;
-    for (number, (class, part)) in classes.iter().zip(parts).enumerate() {
+    let classes_and_parts = classes.iter().zip(parts).enumerate();
+    for (number, (class, part)) in
+        classes_and_parts.filter(|(_, (class, _))| !class.rows.is_empty())
+    {
         let plane = plane(part)?;
         let places: Vec<usize> = (0..class.rows.len())
             .filter(|&place| plotted[class.rows[place]])
@@ -146,6 +151,7 @@ pub(crate) fn embedding(
         let certain = rows.len();
         rows.extend(&left_out);
         let mut colour: Vec<Colour> = truth(data, &rows).into_iter().collect();
+        colour.extend(new.map(|new| origin(data, new, &rows)));
         if all > 0 {
             note += &format!(
                 "; {all} row(s) that the mask leaves out have no place in the embedding: {} of them are drawn, each in the middle of \

@@ -5,6 +5,7 @@
 mod folder;
 mod inputs;
 mod neighbours;
+mod placing;
 mod views;
 
 use std::process::Command;
@@ -489,6 +490,9 @@ fn every_headline_is_among_the_metrics() {
     let folder = Folder::new();
     let labels: Array1<i32> = (0..ROWS).map(fine).collect();
     write(&folder.path("labels.npy"), &labels).unwrap();
+    // Half of the rows make models, the others are new to them.
+    let half: Array1<bool> = (0..ROWS).map(|row| row % 4 < 2).collect();
+    write(&folder.path("half.npy"), &half).unwrap();
     let description = describe();
     for kind in description["kinds"].as_array().unwrap() {
         let name = kind["name"].as_str().unwrap();
@@ -496,7 +500,8 @@ fn every_headline_is_among_the_metrics() {
         let parameters = match name {
             "kmeans" | "gmm" => json!({"k": 2}),
             "hdbscan" => json!({"min_cluster_size": 25}),
-            "umap" | "pca" => json!({"n_components": 2}),
+            "hdbscan-model" => json!({"min_cluster_size": 10}),
+            "umap" | "pca" | "umap-model" => json!({"n_components": 2}),
             _ => json!({}),
         };
         assert_eq!(headline.is_empty(), name == "select");
@@ -513,11 +518,20 @@ fn every_headline_is_among_the_metrics() {
             ("labels", "labels.npy"),
             ("data", "data"),
         ];
-        let inputs: Vec<_> = inputs.into_iter().filter(|input| has(input.0)).collect();
+        let mut inputs: Vec<_> = inputs.into_iter().filter(|input| has(input.0)).collect();
+        match name {
+            "umap-model" | "hdbscan-model" => inputs.push(("mask", "half.npy")),
+            "umap-transform" => inputs.push(("model", "umap-model")),
+            "hdbscan-predict" => inputs.push(("model", "hdbscan-model")),
+            _ => {}
+        }
         let outputs: Vec<&str> = (kind["outputs"].as_array().unwrap().iter())
             .map(|port| port["name"].as_str().unwrap())
             .collect();
         folder.run(name, parameters, &inputs, &outputs).unwrap();
+        if outputs.contains(&"model") {
+            std::fs::rename(folder.path("model.out"), folder.path(name)).unwrap();
+        }
         let metrics = folder.metrics();
         for figure in headline {
             let figure = figure.as_str().unwrap();
@@ -554,6 +568,10 @@ fn every_page_describes_its_parameters() {
             "gmm",
             "george",
             "shuffle-labels",
+            "umap-model",
+            "umap-transform",
+            "hdbscan-model",
+            "hdbscan-predict",
             "score"
         ]
     );

@@ -22,8 +22,20 @@ pub struct Features {
     /// `conv3` of a `cnn`. Layers before `avgpool` are flattened to channels times height times width.
     #[serde(default = "avgpool")]
     layer: String,
+    /// Whose activations are computed: those of the training images, or of `all`, for umap-transform. What the training images
+    /// have is the same either way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rows: Option<Whose>,
     #[serde(flatten)]
     machine: Machine,
+}
+
+/// Which images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Whose {
+    Train,
+    All,
 }
 
 fn avgpool() -> String {
@@ -48,7 +60,7 @@ impl Stage for Features {
         vec![Port::new(
             "features",
             ArtifactType::Array,
-            "activations, [n, d] f32; NaN in rows that are not for training",
+            "activations, [n, d] f32; NaN in rows that are not for training, unless rows is `all`",
         )]
     }
 
@@ -69,30 +81,40 @@ impl Features {
         let mut model = Model::read(context.input("model")?, device)?;
         model.net.set_precision(self.machine.precision);
         model.fit(&mut data)?;
-        let rows = data.of(Split::Train)?;
+        let train = data.of(Split::Train)?;
+        // Those for training stand in batches of their own: an image beside others may get other last bits.
+        let others: Vec<usize> = match self.rows {
+            Some(Whose::All) => {
+                let of = |split| data.rows.of(split);
+                [of(Split::Val), of(Split::Test)].concat()
+            }
+            _ => Vec::new(),
+        };
         let features = runtime::in_batches(BATCH, data.input(), || {
-            self.activations(context, &model, &data, &rows)
+            self.activations(context, &model, &data, &[&train, &others])
         })?;
         array::write(&context.output("features")?, &features)
     }
 
-    /// The activations `[n, d]` of `rows`; NaN in other rows.
+    /// The activations `[n, d]` of some rows; NaN in other rows.
     fn activations(
         &self,
         context: &Context,
         model: &Model,
         data: &Data,
-        rows: &[usize],
+        parts: &[&[usize]],
     ) -> Result<Array2<f32>> {
         let mut features = Array2::zeros((0, 0));
-        for (number, batch) in rows.chunks(BATCH).enumerate() {
+        let total: usize = parts.iter().map(|rows| rows.len()).sum();
+        let mut done = 0;
+        for batch in parts.iter().flat_map(|rows| rows.chunks(BATCH)) {
             let activations = no_grad(|| {
                 let images = data.batch(&data.index(batch));
                 model.net.features(&images, &self.layer)
             })?;
             let activations = activations.to_device(Device::Cpu).contiguous();
             let width = activations.size()[1] as usize;
-            if number == 0 {
+            if done == 0 {
                 features = Array2::from_elem((data.len(), width), f32::NAN);
             }
             let mut values = vec![0f32; activations.numel()];
@@ -102,8 +124,8 @@ impl Features {
                     .row_mut(row)
                     .assign(&ndarray::ArrayView1::from(values));
             }
-            let done = number * BATCH + batch.len();
-            context.progress(done as u64, rows.len() as u64, "image");
+            done += batch.len();
+            context.progress(done as u64, total as u64, "image");
         }
         Ok(features)
     }

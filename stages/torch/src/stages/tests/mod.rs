@@ -17,7 +17,7 @@ use anyhow::Result;
 use flow_stage::dataset::{Dataset, Meta, Rows, Split};
 use flow_stage::protocol::{PROTOCOL, Request};
 use flow_stage::{ArtifactType, Context, Port, Stage, array, random};
-use ndarray::{Array1, Array2, Array4, ArrayView1};
+use ndarray::{Array1, Array2, Array4, ArrayView1, s};
 use rand::RngExt;
 use serde_json::{Value, json};
 use tch::Device;

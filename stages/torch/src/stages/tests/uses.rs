@@ -29,6 +29,18 @@ fn features_stand_in_training_rows_and_are_nan_elsewhere() {
             assert!((mean - pool[[row, channel]]).abs() < 1e-5);
         }
     }
+    // Of all images: what the training images have is the same to the bit.
+    let all = json!({ "layer": "conv3", "rows": "all" });
+    place.run::<Features>("all", &inputs, all).unwrap();
+    let all = read("all/features");
+    assert_eq!(all.slice(s![..160, ..]), conv3.slice(s![..160, ..]));
+    assert!(all.iter().all(|x| x.is_finite()));
+    let train = json!({ "layer": "conv3", "rows": "train" });
+    place.run::<Features>("train", &inputs, train).unwrap();
+    assert_eq!(
+        fs::read(place.path("train/features")).unwrap(),
+        fs::read(place.path("conv3/features")).unwrap()
+    );
     let error = place.error::<Features>(&inputs, json!({ "layer": "layer4" }));
     assert_eq!(
         error,
