@@ -355,9 +355,9 @@ fn show_params_says_what_a_variant_lays_over_a_stage() {
         .check()
         .flow("show flow.toml --variant g=one --variant g=two --params")
         .stdout(
-            "variants.g               two                        --variant g=two\n\
+            "variants.g               two                      --variant g=two\n\
              stages.a.run             \"echo 2 > ${outputs.o}\"  flow.toml:6\n\
-             stages.a.resources.cpus  2                          flow.toml:7\n",
+             stages.a.resources.cpus  2                        flow.toml:7\n",
         )
         .check();
 }
@@ -365,8 +365,6 @@ fn show_params_says_what_a_variant_lays_over_a_stage() {
 #[test]
 fn of_two_variants_of_one_group_the_last_counts() {
     nets()
-        .run("--variant model=linear --variant model=base --dry-run")
-        .check()
         .flow("show flow.toml --variant model=base --variant model=dense --params")
         .stdout_has("variants.model    dense")
         .check();

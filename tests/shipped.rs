@@ -75,7 +75,7 @@ fn every_ablation_passes_a_dry_run() {
             .stdout_has("0 up to date, 5 will run, ")
             .check();
     }
-    assert_eq!(found, 8);
+    assert_eq!(found, 11);
 }
 
 #[test]

@@ -139,7 +139,7 @@ static SHIPPED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         }
     }
     found.sort();
-    assert_eq!(found.len(), 15);
+    assert_eq!(found.len(), 19);
     found
 });
 

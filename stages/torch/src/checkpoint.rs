@@ -30,6 +30,8 @@ pub struct Checkpoint {
     pub best: BTreeMap<String, Tensor>,
     /// The optimiser's state.
     pub optimiser: BTreeMap<String, Tensor>,
+    /// The weights of the groups, where there are groups.
+    pub groups: BTreeMap<String, Tensor>,
 }
 
 /// What a checkpoint belongs to. Whatever is not the same in all of it would not end with the same bits.
@@ -129,6 +131,7 @@ impl Checkpoint {
         let mut all = BTreeMap::new();
         insert(&mut all, "model", &self.model);
         insert(&mut all, "optimiser", &self.optimiser);
+        insert(&mut all, "groups", &self.groups);
         // As tensors, so that every number keeps its bits.
         let history: Vec<f64> = self.history.iter().flat_map(Epoch::numbers).collect();
         let history = Tensor::from_slice(&history).view([self.history.len() as i64, 6]);
@@ -241,6 +244,7 @@ impl Checkpoint {
             model: group(all, "model"),
             best: group(all, "best"),
             optimiser: group(all, "optimiser"),
+            groups: group(all, "groups"),
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - `stages`: one file a kind.
 //! - `net`: the networks. `model`: a network as a file. `data`: the data set and its batches.
-//! - `train`: the training loop. `recipe`: its parameters; `task`: what is learned; `history`: the figures of each epoch;
+//! - `train`: the training loop. `recipe`: its parameters; `task`: what is learned; `groups`: by whose loss;
+//!   `history`: the figures of each epoch;
 //!   `augment`: random changes of images; `range`: the learning rate's range test; `optimise`: optimisers and schedule;
 //!   `checkpoint`: its state on disk.
 //! - `nearest`: labels for images that were left out. `views`: what the kinds show people.
@@ -17,6 +18,7 @@ mod data;
 mod form;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod groups;
 mod history;
 mod measure;
 mod model;
@@ -55,5 +57,6 @@ pub fn plugin() -> Plugin {
         .stage::<stages::Uncertainty>()
         .stage::<stages::Finetune>()
         .stage::<stages::Multihead>()
+        .stage::<stages::Groupdro>()
         .stage::<stages::Evaluate>()
 }

@@ -106,6 +106,7 @@ pub fn test(training: &Training<'_>, net: &mut Network) -> Result<Curve> {
     let before = net.copy();
     let mut optimiser = training.optimiser(net);
     let mut points: Vec<Point> = Vec::new();
+    let mut groups = training.group_weights();
     let (mut mean, mut least) = (0.0, f64::INFINITY);
     'rounds: for round in 0.. {
         let name = format!("lr range {round}");
@@ -116,7 +117,7 @@ pub fn test(training: &Training<'_>, net: &mut Network) -> Result<Curve> {
                 break 'rounds;
             }
             let lr = LOWEST * (HIGHEST / LOWEST).powf(step as f64 / (STEPS - 1) as f64);
-            let (loss, _) = training.forward(net, rows, &name);
+            let (loss, _) = training.forward(net, rows, &name, &mut groups)?;
             let value = loss.double_value(&[]);
             mean = SMOOTHING * mean + (1.0 - SMOOTHING) * value;
             let smoothed_loss = mean / (1.0 - SMOOTHING.powi(step as i32 + 1));

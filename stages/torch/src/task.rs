@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use tch::Tensor;
 
+use crate::groups::Groups;
 use crate::recipe::{Balanced, ClassWeights, Recipe};
 
 /// What to learn from which rows.
@@ -13,6 +14,8 @@ pub struct Task {
     pub val: Vec<usize>,
     /// A goal for each head.
     pub goals: Vec<Goal>,
+    /// The groups of which the worst counts; none where all rows count the same.
+    pub groups: Option<Groups>,
 }
 
 /// What one head learns.

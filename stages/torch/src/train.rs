@@ -1,5 +1,6 @@
 //! Training, written once: what differs between coarse, fine, fine-tune and multi-head is the task that is passed in.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -10,6 +11,7 @@ use tch::{Kind, Reduction, Tensor, no_grad};
 
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::{Data, batches, shuffled};
+use crate::groups::Groups;
 use crate::history::{Epoch, History, Part};
 use crate::net::Network;
 use crate::optimise::{Method, Optimiser, warm_restarts};
@@ -126,6 +128,7 @@ impl<'a> Training<'a> {
                 best: net.copy(),
                 model: net.tensors(),
                 optimiser: optimiser.state(),
+                groups: self.group_weights(),
             },
         };
         let say = |history: &[Epoch], message: &str| {
@@ -143,6 +146,9 @@ impl<'a> Training<'a> {
                 ("lr", epoch.lr),
             ] {
                 context.metric(name, value, Some(u64::from(epoch.epoch)));
+            }
+            if let Some(weight) = Groups::largest(&at.groups) {
+                context.metric("largest_group_weight", weight, Some(u64::from(epoch.epoch)));
             }
             let accuracy = epoch.val_accuracy;
             if at
@@ -200,7 +206,7 @@ impl<'a> Training<'a> {
             if let Some(next) = batches.get(at.part.batches + 1) {
                 self.data.prefetch(next);
             }
-            let (loss, correct) = self.forward(net, rows, &name);
+            let (loss, correct) = self.forward(net, rows, &name, &mut at.groups)?;
             let value = loss.double_value(&[]);
             ensure!(
                 value.is_finite(),
@@ -268,9 +274,24 @@ impl<'a> Training<'a> {
         )
     }
 
+    /// The weights of the task's groups before the first batch, if it has any.
+    pub fn group_weights(&self) -> BTreeMap<String, Tensor> {
+        let groups = self.task.groups.as_ref();
+        groups.map_or_else(BTreeMap::new, Groups::weights)
+    }
+
     /// The loss of all heads on one batch of training rows, as weighted, and how many rows the first head classifies
-    /// rightly. `epoch` names what is drawn for the rows.
-    pub fn forward(&self, net: &Network, rows: &[usize], epoch: &str) -> (Tensor, i64) {
+    /// rightly. `epoch` names what is drawn for the rows. `groups` are the weights of the task's groups, which change.
+    ///
+    /// # Errors
+    /// Where `groups` are those of another task.
+    pub fn forward(
+        &self,
+        net: &Network,
+        rows: &[usize],
+        epoch: &str,
+        groups: &mut BTreeMap<String, Tensor>,
+    ) -> Result<(Tensor, i64)> {
         let seed = self.context.seed();
         let index = self.data.index(rows);
         let images = self
@@ -286,16 +307,24 @@ impl<'a> Training<'a> {
         {
             let labels = goal.labels.index_select(0, &index);
             let smoothing = self.recipe.label_smoothing;
-            loss += logits.cross_entropy_loss(
+            let reduction = match self.task.groups {
+                Some(_) => Reduction::None,
+                None => Reduction::Mean,
+            };
+            let mut of_head = logits.cross_entropy_loss(
                 &labels,
                 class_weights.as_ref(),
-                Reduction::Mean,
+                reduction,
                 -100,
                 smoothing,
-            ) * goal.weight;
+            );
+            if let Some(of_rows) = &self.task.groups {
+                of_head = of_rows.loss(&of_head, &index, groups)?;
+            }
+            loss += of_head * goal.weight;
         }
         let labels = self.task.goals[0].labels.index_select(0, &index);
-        (loss, right(&logits[0], &labels))
+        Ok((loss, right(&logits[0], &labels)))
     }
 
     /// The first head's mean cross entropy and accuracy on the validation rows, without class weights and smoothing.

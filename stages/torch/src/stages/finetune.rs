@@ -97,6 +97,7 @@ impl Finetune {
                 classes: data.meta.coarse_names.clone(),
                 weight: 1.0,
             }],
+            groups: None,
         };
         let old = source.meta.spec.heads.first();
         let old = old.context("the model has no head: it is damaged")?;

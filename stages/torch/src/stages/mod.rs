@@ -7,12 +7,14 @@
 //! | [`uncertainty`] | `uncertainty`: how sure a network is of each training image |
 //! | [`finetune`] | `finetune`: a trained network on coarse labels with a new head |
 //! | [`multihead`] | `multihead`: one network with a coarse and a fine head |
+//! | [`groupdro`] | `groupdro`: a network on coarse labels for the fine group that does worst |
 //! | [`evaluate`] | `evaluate`: metrics and predictions on the test rows |
-//! | [`training`] | what the three trainings share |
+//! | [`training`] | what the trainings share |
 
 mod evaluate;
 mod features;
 mod finetune;
+mod groupdro;
 mod multihead;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ mod uncertainty;
 pub use evaluate::Evaluate;
 pub use features::Features;
 pub use finetune::Finetune;
+pub use groupdro::Groupdro;
 pub use multihead::Multihead;
 pub use train::Train;
 pub use uncertainty::Uncertainty;

@@ -103,6 +103,7 @@ impl Multihead {
                     weight: 1.0 - self.alpha,
                 },
             ],
+            groups: None,
         };
         let heads = vec![
             Head::linear("fc", data.meta.coarse_names.len() as i64),

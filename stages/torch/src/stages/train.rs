@@ -91,6 +91,7 @@ impl Train {
                         classes: data.meta.coarse_names.clone(),
                         weight: 1.0,
                     }],
+                    groups: None,
                 };
                 (task, None)
             }
@@ -117,6 +118,7 @@ impl Train {
                         classes: training::fine_names(&fine, &data),
                         weight: 1.0,
                     }],
+                    groups: None,
                 };
                 (task, Some(fine))
             }

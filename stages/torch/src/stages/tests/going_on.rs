@@ -42,6 +42,26 @@ fn an_interrupted_deep_head_goes_on_with_the_same_dropout() {
 }
 
 #[test]
+fn the_weights_of_groups_go_on_as_well() {
+    let place = Place::new();
+    let with = |max| {
+        small(
+            max,
+            json!({ "step": 0.3, "adjustment": 1.0, "patience": 9 }),
+        )
+    };
+    place.run::<Groupdro>("whole", &[DATA], with(4)).unwrap();
+    place.interrupt::<Groupdro>("resumed", &[DATA], with(4), 3);
+    place.run::<Groupdro>("resumed", &[DATA], with(4)).unwrap();
+    assert_eq!(place.bytes("whole"), place.bytes("resumed"));
+    place.run::<Groupdro>("short", &[DATA], with(2)).unwrap();
+    place
+        .go_on::<Groupdro>("longer", &[DATA], with(4), "short")
+        .unwrap();
+    assert_eq!(place.bytes("whole"), place.bytes("longer"));
+}
+
+#[test]
 fn a_checkpoint_of_something_else_is_not_used() {
     let place = Place::new();
     place
@@ -116,6 +136,7 @@ fn an_epoch_goes_on_in_its_middle() {
             classes: data.meta.coarse_names.clone(),
             weight: 1.0,
         }],
+        groups: None,
     };
     let with = small(
         3,

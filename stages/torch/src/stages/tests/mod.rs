@@ -22,7 +22,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use tch::Device;
 
-use super::{Evaluate, Features, Finetune, Multihead, Train, Uncertainty};
+use super::{Evaluate, Features, Finetune, Groupdro, Multihead, Train, Uncertainty};
 use crate::data::Data;
 use crate::model::Model;
 use crate::tensors;

@@ -151,6 +151,41 @@ fn fine_tuning_and_both_heads_learn_the_coarse_task() {
 }
 
 #[test]
+fn group_dro_learns_a_rare_group_that_the_mean_passes_over() {
+    let place = Place::new();
+    // Of 40 images of `a` two are left; those of the other fine classes stay.
+    place.labels(|row| match row % 4 {
+        0 if row >= 8 => -1,
+        label => label as i32,
+    });
+    let with = |more| {
+        let mut with = small(10, json!({ "patience": 19, "lr": 0.01 }));
+        merge(&mut with, more);
+        with
+    };
+    let inputs = [DATA, LABELS];
+    place
+        .run::<Multihead>("mean", &inputs, with(json!({ "alpha": 1.0 })))
+        .unwrap();
+    let events = place
+        .run::<Groupdro>("worst", &inputs, with(json!({ "step": 0.1 })))
+        .unwrap();
+    let worst = |name: &str| {
+        place.metrics(name)["worst_subclass_accuracy"]
+            .as_f64()
+            .unwrap()
+    };
+    let (mean, groups) = (worst("mean"), worst("worst"));
+    assert!(groups > mean + 0.5, "{groups} {mean}");
+    assert!(
+        events.contains(r#""name":"largest_group_weight""#),
+        "{events}"
+    );
+    let model = Model::read(&place.path("worst/model"), Device::Cpu).unwrap();
+    assert_eq!(model.meta.coarse_names, ["left", "right"]);
+}
+
+#[test]
 fn a_frozen_body_keeps_its_convolutions() {
     let place = Place::new();
     place
@@ -260,6 +295,7 @@ fn the_loss_is_the_weighted_and_smoothed_cross_entropy() {
         train: train.clone(),
         val: vec![],
         goals: vec![goal(0.3), goal(0.7)],
+        groups: None,
     };
     let choice: crate::net::Choice =
         serde_json::from_value(json!({ "arch": "cnn", "width": 4 })).unwrap();
@@ -276,7 +312,8 @@ fn the_loss_is_the_weighted_and_smoothed_cross_entropy() {
         .unwrap();
         let training = Training::new(&context, &recipe, &data, &task, Duration::MAX).unwrap();
         let rows = &train[..20];
-        let (loss, _) = training.forward(&net, rows, "0");
+        let groups = &mut training.group_weights();
+        let (loss, _) = training.forward(&net, rows, "0", groups).unwrap();
         let logits = net.forward_training(&data.batch(&data.index(rows)), None);
         let mut expected = 0.0;
         for ((logits, weights), share) in logits.iter().zip(weights).zip([0.3, 0.7]) {
