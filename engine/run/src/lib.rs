@@ -4,7 +4,7 @@
 //! - [`machine`]: what all runs on this machine share of it.
 //! - [`request`]: what one stage's execution needs, written down.
 //! - [`perform`]: a request carried out, from lease to commit; `command` is how its process is put together, `watch` hears what
-//!   it says and how it ends, [`folder`] is where a program works, `outputs` checks what it made, `earlier` finds what it may go on from.
+//!   it says and how it ends, [`folder`] is where a program works, `outputs` checks what it made and `metrics` reads its figures, `earlier` finds what it may go on from.
 //! - `executor`: the seam to where requests are carried out, and the loop over it; `local` is this machine.
 //! - [`runner`]: a run; `state` is where each of its instances stands, and what starts next.
 //! - [`deliver`]: results under names of the user's own.
@@ -31,6 +31,7 @@ pub mod folder;
 pub mod fuzz;
 mod local;
 pub mod machine;
+mod metrics;
 mod outputs;
 pub mod perform;
 pub mod plugin;

@@ -5,6 +5,7 @@
 //! - `coordinates`: which instances a stage has, given those it reads from.
 //! - [`sweep`]: the union of the plans of a sweep's points.
 //! - `program`: what a `run` stage does; `written`: the texts of its `files`; [`words`]: its command, rendered.
+//! - [`shown`]: which outputs of a program have figures.
 //! - [`layout`]: where everything lies in the folder of a `run` stage.
 //! - `parameters`: defaults, types and ranges by the schema that the plugin publishes; `types` puts these into words.
 //! - [`kinds`]: the stage kinds, as plugins describe them.
@@ -18,6 +19,7 @@ pub mod layout;
 mod names;
 mod parameters;
 mod program;
+pub mod shown;
 pub mod sweep;
 mod types;
 mod unused;

@@ -17,11 +17,13 @@
 //! - [`program`]: what a `run` stage says of its program: its folder, its environment; `environments`.
 //! - [`places`]: what is in whose way in a stage's folder.
 //! - `deliver`: results under names of the user's own.
+//! - `data`: YAML that programs write, which is no part of a workflow.
 //! - `root`: the folder that paths start from; [`search`]: the workflow of a folder.
 
 mod assign;
 mod choices;
 mod compose;
+mod data;
 mod deliver;
 mod environments;
 mod input;
@@ -55,6 +57,7 @@ use std::time::Duration;
 use layers::{Ground, Layers};
 
 pub use choices::{By, Choice};
+pub use data::yaml_data;
 pub use deliver::Delivery;
 pub(crate) use input::{check_place, is_inside};
 pub use laid::Laid;

@@ -345,6 +345,8 @@ pub enum Problem {
     UnusedParam { name: String },
     #[error("nothing reads stage `{stage}`, and `{kind}` has no figures to show")]
     UnusedStage { stage: String, kind: String },
+    #[error("`{file}` is no file of figures by its ending")]
+    NoFigures { file: String },
     #[error("the environment `{name}` is never used")]
     UnusedEnvironment { name: String },
 }
@@ -359,6 +361,7 @@ impl Problem {
                 | Problem::UnusedParam { .. }
                 | Problem::UnusedStage { .. }
                 | Problem::UnusedEnvironment { .. }
+                | Problem::NoFigures { .. }
         )
     }
 
@@ -489,6 +492,7 @@ impl Problem {
             Problem::UnusedStage { stage, .. } => Some(format!(
                 "delete it, or let a stage read it; where its result is all you want, `--until {stage}` makes no more"
             )),
+            Problem::NoFigures { .. } => Some("an output `metrics` is .json, .yaml or .toml, so that tables show its numbers; give any other file another role".into()),
             Problem::UnusedEnvironment { name } => Some(format!("delete it, or name it in a stage: environment = \"{name}\"")),
             Problem::UnknownEnvironment { name, known } => Some(suggest(name, known)),
             Problem::UnknownWord { word, known, .. } => Some(suggest(word, known)),
