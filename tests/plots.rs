@@ -2,6 +2,7 @@
 //! matrices and pictures, and DVCLive's folder.
 
 use flow_tests::Test;
+use flow_tests::shown::{SEE_ALL, document, opened};
 use serde_json::{Value, json};
 
 /// The figures of the one row of `flow table --json`, by column.
@@ -148,4 +149,330 @@ fn metrics_that_are_no_figures_are_said_and_never_dropped() {
         let (message, _) = test.last().stages["a"].failure.clone().unwrap();
         assert!(message.contains(says), "{message}");
     }
+}
+
+/// A program that writes curves, a confusion matrix and a picture, as others do.
+const EVALUATE: &str = r#"
+import json, os, sys
+level = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+os.makedirs("eval/roc"), os.makedirs("eval/images")
+for name, bend in [("train", 0.5), ("test", 1.0)]:
+    rows = [{"fpr": i / 10, "tpr": (i / 10) ** (bend * level), "threshold": float("inf") if i == 0 else 1 - i / 10} for i in range(11)]
+    json.dump({"roc": rows}, open(f"eval/roc/{name}.json", "w"), indent=1)
+with open("eval/cm.csv", "w") as file:
+    file.write("actual,predicted\n" + "cat,cat\n" * 3 + "cat,dog\n" + "dog,dog\n" * 2 + "<b>,cat\n")
+with open("eval/loss.tsv", "w") as file:
+    file.write("epoch\ttrain.loss\tval[loss]\tnote\n" + "".join(f"{e}\t{1 / e}\t{2 / e}\tx\n" for e in (1, 2, 3)))
+json.dump({"epoch": ["a", "b"], "acc": [0.5, 0.75]}, open("eval/acc.json", "w"))
+open("eval/images/p.svg", "w").write('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+json.dump({"auc": level}, open("metrics.json", "w"))
+"#;
+
+const PLOTS: &str = r#"
+[params]
+level = 1.0
+[stages.evaluate]
+run = "python3 evaluate.py ${level}"
+inputs = { code = { path = "evaluate.py" } }
+outputs = { metrics = "metrics.json", plots = "eval/" }
+plots.roc = { files = "eval/roc/*.json", x = "fpr", y = "tpr" }
+plots.confusion = { file = "eval/cm.csv", x = "actual", y = "predicted", kind = "confusion" }
+plots.loss = { file = "${outputs.plots}/loss.tsv" }
+plots.accuracy = { file = "eval/acc.json", x = "epoch", y = ["acc"] }
+plots.pictures = { files = "eval/images/*" }
+"#;
+
+/// What a stage shows on a page, by title.
+fn items(page: &str) -> Vec<Value> {
+    let document = document(page);
+    let views = document["views"].as_array().unwrap();
+    let plots = views.iter().filter(|view| view["output"] == "plots");
+    plots
+        .flat_map(|view| view["items"].as_array().unwrap().clone())
+        .collect()
+}
+
+#[test]
+fn plots_are_charts_and_pictures_on_the_page() {
+    let test = Test::new()
+        .file("evaluate.py", EVALUATE)
+        .workflow(PLOTS)
+        .run("")
+        .ran("evaluate")
+        .stderr("")
+        .check()
+        .flow("report flow.toml")
+        .stdout_has("wrote report.html, ")
+        .check();
+    let page = test.read("report.html");
+    let items = items(&page);
+    let titles: Vec<&str> = items
+        .iter()
+        .map(|item| item["title"].as_str().unwrap())
+        .collect();
+    assert_eq!(titles, ["accuracy", "confusion", "loss", "pictures", "roc"]);
+    let [accuracy, confusion, loss, picture, roc] = &items[..] else {
+        panic!("{titles:?}")
+    };
+    let values = |item: &Value| item["spec"]["data"]["values"].clone();
+    assert_eq!(
+        values(accuracy),
+        json!([{"x": "a", "y": 0.5}, {"x": "b", "y": 0.75}])
+    );
+    assert_eq!(
+        values(loss)[3],
+        json!({"x": 1.0, "y": 2.0, "series": "val[loss]"})
+    );
+    assert_eq!(loss["spec"]["encoding"]["x"]["title"], "epoch");
+    let roc_values = values(roc);
+    assert_eq!(roc_values.as_array().unwrap().len(), 22);
+    assert_eq!(roc_values[0], json!({"x": 0.0, "y": 0.0, "series": "test"}));
+    assert_eq!(roc["spec"]["encoding"]["y"]["title"], "tpr");
+    let cells = values(confusion);
+    let cells = cells.as_array().unwrap();
+    let cat = cells
+        .iter()
+        .find(|cell| cell["row"] == "cat" && cell["column"] == "dog");
+    assert_eq!((&cat.unwrap()["count"], cells.len()), (&json!(1), 4));
+    assert_eq!(picture["type"], "image");
+    // They are figures for papers too.
+    let test = test
+        .flow("report flow.toml --figures figures")
+        .stdout_has("wrote 5 figure(s)")
+        .check();
+    assert!(
+        test.has("figures/evaluate-5-roc.svg"),
+        "{:?}",
+        test.path("figures").read_dir().unwrap().collect::<Vec<_>>()
+    );
+    let Some(mut browser) = opened(&test, "report.html", 1280) else {
+        return;
+    };
+    browser.value(SEE_ALL);
+    browser.wait("document.querySelectorAll('.chart.drawn').length === 4");
+    assert_eq!(
+        browser.value("document.querySelectorAll('.chart .problem').length"),
+        0
+    );
+    assert_eq!(
+        browser.value("document.querySelectorAll('.chart svg').length"),
+        4
+    );
+    assert_eq!(
+        browser.value("document.querySelectorAll('#main b').length"),
+        0
+    );
+    browser.screenshot("plots");
+    assert_eq!(browser.errors(), [""; 0]);
+}
+
+#[test]
+fn plots_are_in_no_key_and_what_is_wrong_loses_no_result() {
+    let wrong = PLOTS.replace("x = \"fpr\"", "x = \"fprr\"").replace(
+        "plots.pictures",
+        "plots.gone = { file = \"eval/none.json\" }\nplots.pictures",
+    );
+    let test = Test::new()
+        .file("evaluate.py", EVALUATE)
+        .workflow(&wrong)
+        .run("")
+        .ran("evaluate")
+        .stderr_has(
+            "warning: evaluate: its plot `roc` can't be shown: eval/roc/test.json:3: there is no column `fprr`; it has `fpr`, \
+             `threshold`, `tpr`\n",
+        )
+        .stderr_has("its plot `gone` can't be shown: no file of its outputs is `eval/none.json`; there are `eval/acc.json`, ")
+        .check()
+        // It is said once.
+        .run("")
+        .cached("evaluate")
+        .check()
+        .flow("report flow.toml")
+        .stdout_has("wrote")
+        .check();
+    let said = |test: &Test, title: &str| {
+        let items = items(&test.read("report.html"));
+        let item = items.iter().find(|item| item["title"] == title).cloned();
+        item.map(|item| item["left_out"].clone())
+    };
+    let fault = said(&test, "roc").unwrap();
+    assert!(
+        fault
+            .as_str()
+            .unwrap()
+            .starts_with("It can't be shown: eval/roc/test.json:3: there is no column `fprr`"),
+        "{fault}"
+    );
+    // Another column is another look at the same result.
+    let test = test
+        .edit("x = \"fprr\"", "x = \"fpr\"")
+        .run("")
+        .cached("evaluate")
+        .check()
+        .flow("report flow.toml")
+        .stdout_has("wrote")
+        .check();
+    assert_eq!(said(&test, "roc"), Some(Value::Null));
+    // The page of a run has the plots that its workflow had.
+    let run = test.flow("runs --json").stdout_has("{").check();
+    let newest: Value = serde_json::from_str(run.last().stdout.lines().next().unwrap()).unwrap();
+    let run = run
+        .flow("report flow.toml")
+        .arg(newest["run"].as_str().unwrap())
+        .stdout_has("wrote")
+        .check();
+    assert_eq!(said(&run, "roc"), Some(Value::Null));
+}
+
+#[test]
+fn plots_of_runs_with_other_outcomes_lie_over_each_other() {
+    let test = Test::new()
+        .file("evaluate.py", EVALUATE)
+        .workflow(PLOTS)
+        .run("--sweep level=1.0,2.0")
+        .ran("evaluate[level=1.0] evaluate[level=2.0]")
+        .check()
+        .flow("report flow.toml --sweep level=1.0,2.0")
+        .stdout_has("wrote")
+        .check();
+    let document = document(&test.read("report.html"));
+    let compared = document["compared"].as_array().unwrap();
+    let titles: Vec<&Value> = compared.iter().map(|one| &one["title"]).collect();
+    assert_eq!(titles, ["accuracy", "loss", "roc"]);
+    assert_eq!(
+        compared[2]["instances"],
+        json!(["evaluate[level=1.0]", "evaluate[level=2.0]"])
+    );
+    assert_eq!(
+        compared[2]["spec"]["data"]["values"]
+            .as_array()
+            .unwrap()
+            .len(),
+        44
+    );
+    assert_eq!(
+        compared[2]["spec"]["encoding"]["strokeDash"]["field"],
+        "series"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_plot_in_the_workflow_is_shown_at_its_place() {
+    let stage = "[stages.a]\nrun = 'x'\noutputs = { o = 'eval/', t = 't.csv' }\n";
+    for (plot, says, place) in [
+        (
+            "plots.p = { file = 'evil/roc.json' }",
+            "`evil/roc.json` is no output of the stage, nor in one",
+            "4:20",
+        ),
+        ("plots.p = { x = 'a' }", "the plot `p` has no `file`", "4:7"),
+        (
+            "plots.p = { file = 't.csv', files = '*.csv' }",
+            "a plot has one of `file` and `files`",
+            "4:29",
+        ),
+        (
+            "plots.p = { file = 't.csv', kind = 'pie' }",
+            "`pie`",
+            "4:36",
+        ),
+        (
+            "plots.p = { file = 't.csv', kind = 'confusion', y = ['a', 'b'] }",
+            "`y` of a confusion matrix has to be a string, not a list",
+            "4:53",
+        ),
+        (
+            "plots.p = { file = 't.csv', z = 'a' }",
+            "unknown key `z` in the plot `p`",
+            "4:29",
+        ),
+        ("plots.p = { file = '${outputs.u}' }", "outputs.u", "4:21"),
+        ("plots.p = { file = 'eval/[' }", "eval/[", "4:20"),
+    ] {
+        let test = Test::new()
+            .workflow(&format!("{stage}{plot}\n"))
+            .flow("check flow.toml")
+            .status(2)
+            .stderr_has(says)
+            .check();
+        let stderr = &test.last().stderr;
+        assert!(stderr.contains(&format!("flow.toml:{place}\n")), "{stderr}");
+    }
+    Test::new()
+        .workflow("[stages.a]\nuses = 'digits'\nplots.p = { file = 'x.csv' }\n")
+        .flow("check flow.toml")
+        .status(2)
+        .stderr_has("`plots` belongs to stages with `run`")
+        .check();
+}
+
+/// What DVCLive 3 writes, as it writes it.
+const DVCLIVE: &str = r#"
+import json, os
+for folder in ["metrics/train", "sklearn", "custom", "images"]:
+    os.makedirs("dvclive/plots/" + folder)
+def write(name, text):
+    open("dvclive/" + name, "w").write(text)
+write("metrics.json", json.dumps({"train": {"loss": 0.25, "acc": 0.5}, "step": 2}, indent=4))
+write("params.yaml", "lr: 0.1\nnet:\n  depth: 3\n")
+write("plots/metrics/train/loss.tsv", "timestamp\tstep\tloss\n1\t0\t1.0\n2\t1\t0.5\n3\t2\t0.25\n")
+write("plots/metrics/acc.tsv", "step\tacc\n0\t0.1\n1\t0.5\n")
+roc = [{"fpr": 0.0, "tpr": 0.0, "threshold": float("inf")}, {"fpr": 1.0, "tpr": 1.0, "threshold": 0.5}]
+write("plots/sklearn/roc.json", json.dumps({"roc": roc}))
+write("plots/sklearn/cm.json", json.dumps([{"actual": "0", "predicted": "1"}, {"actual": "1", "predicted": "1"}]))
+write("plots/custom/lift.json", json.dumps([{"decile": 1, "lift": 2.5}, {"decile": 2, "lift": 1.5}]))
+write("plots/images/p.svg", '<svg xmlns="http://www.w3.org/2000/svg"/>')
+write("report.html", "<html></html>")
+"#;
+
+#[test]
+fn the_folder_of_dvclive_is_shown_as_it_is() {
+    let test = Test::new()
+        .file("train.py", DVCLIVE)
+        .workflow(
+            "[stages.train]\nrun = 'python3 train.py'\ninputs = { code = { path = 'train.py' } }\n\
+             outputs = { dvclive = 'dvclive/' }\nplots.lift = { file = 'dvclive/plots/custom/lift.json', x = 'decile', y = 'lift' }\n",
+        )
+        .run("")
+        .ran("train")
+        .stderr("")
+        .check()
+        .flow("table flow.toml --json")
+        .stdout_has("{")
+        .check();
+    assert_eq!(
+        figures(&test),
+        json!({"train.train.loss": 0.25, "train.train.acc": 0.5, "train.step": 2.0})
+    );
+    let test = test.flow("report flow.toml").stdout_has("wrote").check();
+    let items = items(&test.read("report.html"));
+    let shown: Vec<(&str, &str)> = items
+        .iter()
+        .map(|item| {
+            (
+                item["title"].as_str().unwrap(),
+                item["type"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("lift", "vega-lite"),
+            ("Parameters", "table"),
+            ("p", "image"),
+            ("acc", "vega-lite"),
+            ("train/loss", "vega-lite"),
+            ("cm", "vega-lite"),
+            ("roc", "vega-lite"),
+        ]
+    );
+    assert!(items.iter().all(|item| item["left_out"].is_null()));
+    assert_eq!(items[1]["rows"], json!([["lr", "0.1"], ["net.depth", "3"]]));
+    assert_eq!(
+        items[4]["spec"]["data"]["values"][0],
+        json!({"x": 0.0, "y": 1.0})
+    );
+    assert_eq!(items[4]["spec"]["encoding"]["x"]["title"], "step");
+    assert_eq!(items[6]["spec"]["encoding"]["y"]["title"], "tpr");
 }

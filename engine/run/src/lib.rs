@@ -12,6 +12,7 @@
 //! - [`debug`](mod@debug): a stage at the terminal.
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
 //! - [`record`]: what is written down of actions and runs, and how it is read again.
+//! - [`plots`]: files of a stage as charts and pictures.
 //! - [`plugin`]: finding plugins.
 //! - [`process`]: a stage's process, from its start until nothing of it is left.
 //! - [`surroundings`]: what a program runs in beside its inputs.
@@ -34,6 +35,7 @@ pub mod machine;
 mod metrics;
 mod outputs;
 pub mod perform;
+pub mod plots;
 pub mod plugin;
 mod points;
 pub mod process;

@@ -70,7 +70,8 @@ fn parts(name: &str) -> Vec<String> {
     parts
 }
 
-fn walk(folder: &Path, inside: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// The files below a folder, by their paths there.
+pub(crate) fn walk(folder: &Path, inside: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let at = folder.join(inside);
     let failed = || format!("{} can't be read", at.display());
     for entry in fs::read_dir(&at).with_context(failed)? {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::folder::{self, Known};
 use super::request::{Request, Task};
 use crate::metrics;
+use crate::plots;
 use crate::record::event::Event;
 use crate::record::figures;
 
@@ -26,6 +27,12 @@ pub(super) fn collect(
     mut known: Known,
     tell: &impl Fn(Event),
 ) -> Result<(BTreeMap<String, DraftOutput>, Map<String, Value>)> {
+    let faults = match &request.task {
+        Task::Command(program) => {
+            plots::ended::faults(&program.plots, &request.outputs, at, &known)
+        }
+        Task::Kind { .. } => Vec::new(),
+    };
     let mut kept = BTreeMap::new();
     let mut found = Map::new();
     let of_kind = matches!(request.task, Task::Kind { .. });
@@ -83,6 +90,10 @@ pub(super) fn collect(
                 message,
             });
         }
+    }
+    for message in faults {
+        let label = Some(request.label.clone());
+        tell(Event::Warning { label, message });
     }
     Ok((kept, found))
 }

@@ -150,7 +150,9 @@ fn keep_only(document: &mut Document, only: &[String]) -> Result<(), Failure> {
         }
     }
     let named = |at: usize| only.iter().any(|name| is_called(at, name));
-    document.published.retain(|(at, _, _)| named(*at));
+    document
+        .published
+        .retain(|published| named(published.stage));
     document.figures.clear();
     Ok(())
 }
