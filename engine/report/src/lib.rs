@@ -5,7 +5,7 @@
 //! - `details`: what is said of one stage.
 //! - `layout`: where the boxes and edges of the DAG lie.
 //! - `items`: what stages publish in their `view` outputs; `rows` reads the data of charts.
-//! - `compare`: charts of several instances laid over each other; [`sweep`]: charts of a sweep's table.
+//! - `compare`: charts of several instances laid over each other; [`sweep`]: charts of a sweep's table, `heat` those by two axes.
 //! - [`figures`]: what is on it as files for papers.
 //! - [`budget`]: what is left out where a page would be too large.
 //! - [`page`]: the document, scripts and styles as one HTML file.
@@ -19,6 +19,7 @@ mod details;
 pub mod document;
 pub mod figures;
 pub mod gather;
+mod heat;
 mod items;
 mod layout;
 pub mod page;

@@ -18,7 +18,7 @@ function sectionsOf(report) {
     sections.push({ key: "results", title: "Results", from: results, build: () => strategiesTable(results) });
   }
   if (results && (results.axes.length > 0 || report.figures.length > 0)) {
-    const build = () => make("div", {}, pointsTable(results), sweepFigures(report));
+    const build = () => make("div", {}, sweepFigures(report), pointsTable(results));
     sections.push({ key: "sweep", title: "Sweep", from: [results, report.figures], build });
   }
   if (report.compared.length > 0) {
