@@ -1,6 +1,8 @@
 //! Figures and plots as programs write them: files of figures in other forms than one flat JSON object, curves, confusion
 //! matrices and pictures, and DVCLive's folder.
 
+use std::fs;
+
 use flow_tests::Test;
 use flow_tests::shown::{SEE_ALL, document, opened};
 use serde_json::{Value, json};
@@ -192,6 +194,17 @@ fn items(page: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The run of whose files one holds a text.
+fn run_with(test: &Test, file: &str, text: &str) -> String {
+    let runs = fs::read_dir(test.path(".flow/runs")).unwrap();
+    let found = runs.map(|entry| entry.unwrap().path()).find(|run| {
+        let content = fs::read_to_string(run.join(file));
+        content.is_ok_and(|content| content.contains(text))
+    });
+    let run = found.unwrap_or_else(|| panic!("no run has {text} in its {file}"));
+    run.file_name().unwrap().to_str().unwrap().into()
+}
+
 #[test]
 fn plots_are_charts_and_pictures_on_the_page() {
     let test = Test::new()
@@ -210,8 +223,8 @@ fn plots_are_charts_and_pictures_on_the_page() {
         .iter()
         .map(|item| item["title"].as_str().unwrap())
         .collect();
-    assert_eq!(titles, ["accuracy", "confusion", "loss", "pictures", "roc"]);
-    let [accuracy, confusion, loss, picture, roc] = &items[..] else {
+    assert_eq!(titles, ["roc", "confusion", "loss", "accuracy", "pictures"]);
+    let [roc, confusion, loss, accuracy, picture] = &items[..] else {
         panic!("{titles:?}")
     };
     let values = |item: &Value| item["spec"]["data"]["values"].clone();
@@ -241,7 +254,7 @@ fn plots_are_charts_and_pictures_on_the_page() {
         .stdout_has("wrote 5 figure(s)")
         .check();
     assert!(
-        test.has("figures/evaluate-5-roc.svg"),
+        test.has("figures/evaluate-1-roc.svg"),
         "{:?}",
         test.path("figures").read_dir().unwrap().collect::<Vec<_>>()
     );
@@ -314,11 +327,10 @@ fn plots_are_in_no_key_and_what_is_wrong_loses_no_result() {
         .check();
     assert_eq!(said(&test, "roc"), Some(Value::Null));
     // The page of a run has the plots that its workflow had.
-    let run = test.flow("runs --json").stdout_has("{").check();
-    let newest: Value = serde_json::from_str(run.last().stdout.lines().next().unwrap()).unwrap();
-    let run = run
+    let run = run_with(&test, "workflow.toml", "x = \"fpr\"");
+    let run = test
         .flow("report flow.toml")
-        .arg(newest["run"].as_str().unwrap())
+        .arg(run)
         .stdout_has("wrote")
         .check();
     assert_eq!(said(&run, "roc"), Some(Value::Null));
@@ -338,20 +350,20 @@ fn plots_of_runs_with_other_outcomes_lie_over_each_other() {
     let document = document(&test.read("report.html"));
     let compared = document["compared"].as_array().unwrap();
     let titles: Vec<&Value> = compared.iter().map(|one| &one["title"]).collect();
-    assert_eq!(titles, ["accuracy", "loss", "roc"]);
+    assert_eq!(titles, ["roc", "loss", "accuracy"]);
     assert_eq!(
-        compared[2]["instances"],
+        compared[0]["instances"],
         json!(["evaluate[level=1.0]", "evaluate[level=2.0]"])
     );
     assert_eq!(
-        compared[2]["spec"]["data"]["values"]
+        compared[0]["spec"]["data"]["values"]
             .as_array()
             .unwrap()
             .len(),
         44
     );
     assert_eq!(
-        compared[2]["spec"]["encoding"]["strokeDash"]["field"],
+        compared[0]["spec"]["encoding"]["strokeDash"]["field"],
         "series"
     );
 }
@@ -475,4 +487,67 @@ fn the_folder_of_dvclive_is_shown_as_it_is() {
     );
     assert_eq!(items[4]["spec"]["encoding"]["x"]["title"], "step");
     assert_eq!(items[6]["spec"]["encoding"]["y"]["title"], "tpr");
+}
+
+#[test]
+fn a_page_of_two_sides_lays_their_plots_over_each_other() {
+    let test = Test::new()
+        .file("evaluate.py", EVALUATE)
+        .workflow(&format!(
+            "{PLOTS}\n[stages.same]\nrun = 'echo x,y > s.csv; echo 1,2 >> s.csv'\noutputs = {{ s = 's.csv' }}\nplots.same = {{ file = 's.csv' }}\n"
+        ))
+        .run("")
+        .ran("evaluate same")
+        .check()
+        .run("--set level=2.0")
+        .ran("evaluate")
+        .cached("same")
+        .check();
+    let test = test
+        .flow("compare")
+        .arg(run_with(&test, "run.json", "\"set\": []"))
+        .arg(run_with(&test, "run.json", "level=2.0"))
+        .arg("--report")
+        .arg("both.html")
+        .stdout_has("wrote both.html, ")
+        .check();
+    let page = test.read("both.html");
+    let both = document(&page);
+    assert_eq!(
+        both["differs"][1],
+        json!({"title": "Figures", "columns": ["figure", "A", "B"], "rows": [["evaluate.auc", 1.0, 2.0]]})
+    );
+    let labels: Vec<&Value> = both["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| &stage["label"])
+        .collect();
+    assert_eq!(labels, ["A: evaluate", "same", "B: evaluate"]);
+    let compared = both["compared"].as_array().unwrap();
+    let roc = compared.iter().find(|one| one["title"] == "roc").unwrap();
+    assert_eq!(roc["instances"], json!(["A: evaluate", "B: evaluate"]));
+    // Two workflows as they stand, and what is no report is not replaced.
+    let test = test
+        .flow("compare flow.toml")
+        .arg("flow.toml --set level=2.0")
+        .arg("--report")
+        .arg("both.html")
+        .stdout_has("wrote both.html, ")
+        .check()
+        .flow("compare flow.toml flow.toml --report evaluate.py")
+        .status(2)
+        .stderr_has("is there already, and is no report of flow's")
+        .check();
+    let Some(mut browser) = opened(&test, "both.html", 1280) else {
+        return;
+    };
+    browser.value(SEE_ALL);
+    browser.wait("document.querySelectorAll('#compared .chart.drawn').length === 3");
+    assert_eq!(
+        browser.text("document.querySelector('#main h2').textContent"),
+        "What differs"
+    );
+    browser.screenshot("both");
+    assert_eq!(browser.errors(), [""; 0]);
 }

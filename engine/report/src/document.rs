@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flow_cache::{Digest, Key, Output};
 use flow_plan::plan::shown::Plot;
 use flow_results::Stands;
-use flow_stage::view::{Coordinates, Item};
+use flow_stage::view::{Coordinates, Item, Table};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -30,6 +30,8 @@ pub struct Document {
     pub table: Option<Value>,
     /// Charts of the sweep.
     pub figures: Vec<Figure>,
+    /// In what two sides differ, on a page of both.
+    pub differs: Vec<Table>,
     /// Charts of several instances laid over each other.
     pub compared: Vec<Compared>,
     /// What the stages publish, in their order.

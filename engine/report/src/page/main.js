@@ -13,6 +13,10 @@ function sectionsOf(report) {
       build: () => (page.dag = dagSection(report, page.chosen)).element,
     },
   ];
+  if (report.differs.length > 0) {
+    const shown = ({ title, columns, rows }) => table(title, columns.map((name) => ({ name })), rows);
+    sections.unshift({ key: "differs", title: "What differs", from: report.differs, build: () => make("div", {}, report.differs.map(shown)) });
+  }
   const results = report.table;
   if (results && results.metrics.length > 0 && results.rows.length > 0) {
     sections.push({ key: "results", title: "Results", from: results, build: () => strategiesTable(results) });
