@@ -254,7 +254,7 @@ fn plots_are_charts_and_pictures_on_the_page() {
         .stdout_has("wrote 5 figure(s)")
         .check();
     assert!(
-        test.has("figures/evaluate-1-roc.svg"),
+        test.has("figures/evaluate-01-roc.svg"),
         "{:?}",
         test.path("figures").read_dir().unwrap().collect::<Vec<_>>()
     );
@@ -503,10 +503,11 @@ fn a_page_of_two_sides_lays_their_plots_over_each_other() {
         .ran("evaluate")
         .cached("same")
         .check();
+    let sides = ["\"set\": []", "level=2.0"].map(|text| run_with(&test, "run.json", text));
     let test = test
         .flow("compare")
-        .arg(run_with(&test, "run.json", "\"set\": []"))
-        .arg(run_with(&test, "run.json", "level=2.0"))
+        .arg(&sides[0])
+        .arg(&sides[1])
         .arg("--report")
         .arg("both.html")
         .stdout_has("wrote both.html, ")

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use flow_cache::Store;
 use flow_figures::{Figure, figures};
+use flow_run::plots::Drawn;
 use flow_run::record::journal::file_name;
 use flow_stage::view::Item;
 
@@ -48,17 +49,13 @@ pub fn write(document: &Document, store: &Store, folder: &Path) -> Result<Writte
         match source {
             Ok((found, files)) => {
                 let mut items = Vec::new();
-                for item in found {
+                for Drawn { title, item } in found {
                     match item {
                         Ok(item) => items.push(item),
-                        Err(fault) => {
-                            let why = fault.left_out.unwrap_or_default();
-                            let title = fault.item.title();
-                            writer
-                                .written
-                                .left_out
-                                .push(format!("{label}: {title}: {why}"));
-                        }
+                        Err(why) => writer
+                            .written
+                            .left_out
+                            .push(format!("{label}: {title}: {why}")),
                     }
                 }
                 writer.add(label, figures(&items, &|name| files.read(name)))?

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flow_cache::{Digest, Output, Store};
-use flow_run::plots::{self, media};
+use flow_run::plots::{self, Drawn, media};
 use flow_stage::view::{self, Coordinates, Item, View};
 
 use super::document::{Document, File, Form, Published, Shown};
@@ -37,10 +37,12 @@ fn items(
     files: &mut BTreeMap<Digest, File>,
 ) -> Result<Vec<Shown>> {
     let folder = Folder::open(store, published)?;
-    let items = folder.items(published)?.into_iter().map(|item| {
+    let items = folder.items(published)?.into_iter();
+    let items = items.map(|Drawn { title, item }| {
+        let text = String::new();
         let item = match item {
             Ok(item) => item,
-            Err(fault) => return fault,
+            Err(why) => return cannot(Item::Text { title, text }, &why),
         };
         let unread = item.clone();
         shown(&folder, item, files)
@@ -130,12 +132,16 @@ impl<'a> Folder<'a> {
     }
 
     /// What is shown of it, or why something is not.
-    pub fn items(&self, published: &Published) -> Result<Vec<Result<Item, Shown>>> {
+    pub fn items(&self, published: &Published) -> Result<Vec<Drawn>> {
         let (own, dvclive) = match &published.form {
             Form::View => {
                 let view = View::parse(&self.read(view::FILE)?);
                 let view = view.map_err(|problem| anyhow!(problem))?;
-                return Ok(view.items.into_iter().map(Ok).collect());
+                let items = view.items.into_iter().map(|item| Drawn {
+                    title: item.title().into(),
+                    item: Ok(item),
+                });
+                return Ok(items.collect());
             }
             Form::Plots(own, dvclive) => (own, dvclive.as_deref()),
         };
@@ -143,12 +149,7 @@ impl<'a> Folder<'a> {
             names: self.files.keys().cloned().collect(),
             read: &|name| self.read(name),
         };
-        let drawn = plots::draw(own, dvclive, &files).into_iter();
-        let items = drawn.map(|plots::Drawn { title, item }| {
-            let text = String::new();
-            item.map_err(|why| cannot(Item::Text { title, text }, &why))
-        });
-        Ok(items.collect())
+        Ok(plots::draw(own, dvclive, &files))
     }
 
     /// A file's content.
