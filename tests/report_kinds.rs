@@ -258,11 +258,12 @@ way = ["a", "b", "bad"]
         return;
     };
     browser.value(SEE_ALL);
-    browser.wait("document.querySelectorAll('#sweep .chart.drawn').length === 4");
+    browser.wait("document.querySelectorAll('#sweep .chart.drawn').length === 5");
     let titles = "[...document.querySelectorAll('#sweep h4')].map((h) => h.textContent)";
     assert_eq!(
         browser.value(titles),
         json!([
+            "fine.accuracy by keep and way",
             "fine.accuracy against keep",
             "fine.accuracy against way",
             "All axes and fine.accuracy",
@@ -392,4 +393,81 @@ fn what_can_not_be_shown_says_so_and_hides_nothing_else() {
     ] {
         assert!(text.contains(piece), "{piece}: {text}");
     }
+}
+
+#[test]
+fn a_sweep_of_2000_points_opens_on_its_charts() {
+    let workflow = r#"
+[params]
+lr = 0
+net = "n0"
+[stages.fit]
+run = 'echo top: ${lr} > m.yaml; echo ${net}'
+outputs = { metrics = "m.yaml" }
+[sweep]
+goal = { maximise = "fit.top" }
+[sweep.axes]
+"#;
+    let values = |of: &dyn Fn(usize) -> String, n| (0..n).map(of).collect::<Vec<_>>().join(", ");
+    let lr = values(&|i| i.to_string(), 50);
+    let net = values(&|i| format!("\"n{i}<b>\""), 40);
+    let test = Test::new()
+        .workflow(&format!("{workflow}lr = [{lr}]\nnet = [{net}]\n"))
+        .run("")
+        .anyhow()
+        .check();
+    assert_eq!(test.last().run.as_ref().unwrap()["ran"], 2000);
+    let test = test.flow("report flow.toml").stdout_has("wrote").check();
+    let size = test.path("report.html").metadata().unwrap().len();
+    assert!(size < 15_000_000, "{size}");
+    let Some(mut browser) = opened(&test, "report.html", 1280) else {
+        return;
+    };
+    browser.wait("document.querySelectorAll('#sweep .chart').length >= 4");
+    // The charts stand before the table, and the map first.
+    let above = "(() => { const [chart, table] = ['.chart', 'table'].map((s) => document.querySelector('#sweep ' + s)); \
+                 return Boolean(chart.compareDocumentPosition(table) & Node.DOCUMENT_POSITION_FOLLOWING); })()";
+    assert_eq!(browser.value(above), true);
+    assert_eq!(
+        browser.text("document.querySelector('#sweep h4').textContent"),
+        "fit.top by lr and net, mean of each cell"
+    );
+    browser.value("document.querySelector('#sweep').scrollIntoView()");
+    browser.wait("document.querySelector('#sweep .chart.drawn svg')");
+    let rows = "document.querySelectorAll('#sweep .paged tbody tr').length";
+    assert_eq!(browser.value(rows), 50);
+    let status = "document.querySelector('#sweep .paged [role=status]').textContent";
+    assert_eq!(browser.text(status), "rows 1 to 50 of 2000");
+    let first = "[...document.querySelector('#sweep .paged tbody tr').cells].map((c) => c.textContent).join(' | ')";
+    let best = browser.text(first);
+    assert!(best.contains(" | 49 | n0<b> | 49"), "{best}");
+    let press = |name: &str| {
+        format!(
+            "[...document.querySelectorAll('#sweep .paged button')].find((b) => b.textContent === '{name}').click()"
+        )
+    };
+    browser.value(&press("next"));
+    assert_eq!(browser.text(status), "rows 51 to 100 of 2000");
+    let write = |text: &str| {
+        format!(
+            "(() => {{ const f = document.querySelector('#sweep .paged input'); f.value = '{text}'; f.dispatchEvent(new \
+             Event('input')); }})()"
+        )
+    };
+    browser.value(&write("lr=1 n3"));
+    assert_eq!(browser.text(status), "rows 1 to 11 of 11");
+    browser.value(&write("lr=1 NET=n3<b>"));
+    assert_eq!(browser.value(rows), 1);
+    browser.value(&write("nothing of the kind"));
+    assert_eq!(browser.text(status), "no row fits");
+    browser.value(&write(""));
+    browser.value("document.querySelectorAll('#sweep .paged th button')[1].click()");
+    let sorted = browser.text(first);
+    assert!(sorted.contains(" | 49 | n0<b>"), "{sorted}");
+    assert_eq!(
+        browser.value("document.querySelectorAll('#main b').length"),
+        0
+    );
+    browser.screenshot("sweep-2000");
+    assert_eq!(browser.errors(), [""; 0]);
 }

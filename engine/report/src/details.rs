@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flow_cache::{Key, Output};
 use flow_plan::plan::kinds::Catalogue;
+use flow_plan::plan::shown::DVCLIVE;
 use flow_plan::plan::{Instance, Origin, Plan, Task};
 use flow_results::Stands;
 use flow_results::words::record::from;
@@ -16,7 +17,7 @@ use flow_run::record::{Status, key, log};
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
-use super::document::{Details, Document, Input, Log, Made, Stage};
+use super::document::{Details, Document, Form, Input, Log, Made, Published, Stage};
 
 /// Lines of a log that are shown.
 const LINES: usize = 40;
@@ -74,12 +75,17 @@ impl Known<'_> {
                 output.folder && (output.artifact == "view" || role.as_str() == "view")
             })
             .collect();
-        let shows = !views.is_empty();
+        let published = document.published.len();
         for (role, output) in views {
-            document
-                .published
-                .push((place, role.clone(), output.clone()));
+            document.published.push(Published {
+                stage: place,
+                name: role.clone(),
+                outputs: vec![(role.clone(), role.clone(), output.clone())],
+                form: Form::View,
+            });
         }
+        document.published.extend(self.plots(place));
+        let shows = document.published.len() > published;
         let summary = catalogue.get(&kind).map(|k| k.description.summary.clone());
         document.stages.push(Stage {
             summary,
@@ -102,6 +108,34 @@ impl Known<'_> {
             label: self.label,
             stage: self.stage,
         });
+    }
+
+    /// What its plots are read from; none where there is none.
+    fn plots(&self, stage: usize) -> Option<Published> {
+        let action = self.action?;
+        // Where its outputs lay is the result's own matter, what of them is a plot the workflow's.
+        let files = &action.manifest.as_ref()?.outputs;
+        let program = self.planned.map(|(plan, node)| &plan.graph[node].task);
+        let plots = match program {
+            Some(Task::Command(program)) => program.plots.clone(),
+            _ => Vec::new(),
+        };
+        let outputs = action.record.outputs.iter();
+        let outputs: Vec<(String, String, Output)> = outputs
+            .filter_map(|(role, output)| {
+                Some((role.clone(), files.get(role)?.clone(), output.clone()))
+            })
+            .collect();
+        let is_run = action.manifest.as_ref()?.kind == "run";
+        let mut all = outputs.iter();
+        let dvclive = all.find(|(role, _, output)| is_run && role == DVCLIVE && output.folder);
+        let dvclive = dvclive.map(|(_, file, _)| file.clone());
+        (!plots.is_empty() || dvclive.is_some()).then(|| Published {
+            stage,
+            name: "plots".into(),
+            outputs,
+            form: Form::Plots(plots, dvclive),
+        })
     }
 
     fn details(&self, instance: Option<&Instance>) -> Details {

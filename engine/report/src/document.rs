@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use flow_cache::{Digest, Key, Output};
+use flow_plan::plan::shown::Plot;
 use flow_results::Stands;
-use flow_stage::view::{Coordinates, Item};
+use flow_stage::view::{Coordinates, Item, Table};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -29,6 +30,8 @@ pub struct Document {
     pub table: Option<Value>,
     /// Charts of the sweep.
     pub figures: Vec<Figure>,
+    /// In what two sides differ, on a page of both.
+    pub differs: Vec<Table>,
     /// Charts of several instances laid over each other.
     pub compared: Vec<Compared>,
     /// What the stages publish, in their order.
@@ -37,9 +40,31 @@ pub struct Document {
     pub files: BTreeMap<Digest, File>,
     /// What is not on the page, and why: sentences.
     pub told: Vec<String>,
-    /// What to read from the store for `views`: the stage's place, its output's role, the output.
+    /// What to read from the store for `views`.
     #[serde(skip)]
-    pub published: Vec<(usize, String, Output)>,
+    pub published: Vec<Published>,
+}
+
+/// What is shown of a stage, and not read yet.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The stage's place.
+    pub stage: usize,
+    /// What shows it: an output's role, or `plots`.
+    pub name: String,
+    /// The outputs that it is read from: role, file name, content.
+    pub outputs: Vec<(String, String, Output)>,
+    /// How it is read.
+    pub form: Form,
+}
+
+/// How what is shown of a stage is read.
+#[derive(Debug, Clone)]
+pub enum Form {
+    /// The output is a view.
+    View,
+    /// Files of the outputs are plots, or DVCLive's, where its folder is among them.
+    Plots(Vec<Plot>, Option<String>),
 }
 
 /// The run that a page is of.

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use flow_cache::Store;
 use flow_figures::{Figure, figures};
+use flow_run::plots::Drawn;
 use flow_run::record::journal::file_name;
 use flow_stage::view::Item;
 
@@ -41,17 +42,28 @@ pub fn write(document: &Document, store: &Store, folder: &Path) -> Result<Writte
         .collect();
     let nothing = |name: &str| anyhow::bail!("there is no file {name}");
     writer.add("sweep", figures(&sweep, &nothing))?;
-    for (stage, role, output) in &document.published {
-        let label = &document.stages[*stage].label;
-        let source = Folder::open(store, output).and_then(|folder| Ok((folder.view()?, folder)));
+    for published in &document.published {
+        let label = &document.stages[published.stage].label;
+        let source = Folder::open(store, published)
+            .and_then(|folder| Ok((folder.items(published)?, folder)));
         match source {
-            Ok((view, files)) => {
-                writer.add(label, figures(&view.items, &|name| files.read(name)))?
+            Ok((found, files)) => {
+                let mut items = Vec::new();
+                for Drawn { title, item } in found {
+                    match item {
+                        Ok(item) => items.push(item),
+                        Err(why) => writer
+                            .written
+                            .left_out
+                            .push(format!("{label}: {title}: {why}")),
+                    }
+                }
+                writer.add(label, figures(&items, &|name| files.read(name)))?
             }
             Err(error) => writer
                 .written
                 .left_out
-                .push(format!("{label}.{role}: {error:#}")),
+                .push(format!("{label}.{}: {error:#}", published.name)),
         }
     }
     Ok(writer.written)

@@ -6,9 +6,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flow_cache::{Digest, Output, Store};
+use flow_run::plots::{self, Drawn, media};
 use flow_stage::view::{self, Coordinates, Item, View};
 
-use super::document::{Document, File, Shown};
+use super::document::{Document, File, Form, Published, Shown};
 use super::{document, rows};
 
 /// A file of more bytes than this is not read: no page could hold it.
@@ -16,30 +17,46 @@ const MOST: u64 = 64 << 20;
 
 /// Adds what its stages publish to a document.
 pub(super) fn fill(document: &mut Document, store: &Store) {
-    for (stage, role, output) in std::mem::take(&mut document.published) {
-        let (items, problem) = match items(store, &output, &mut document.files) {
+    for published in std::mem::take(&mut document.published) {
+        let (items, problem) = match items(store, &published, &mut document.files) {
             Ok(items) => (items, None),
             Err(error) => (Vec::new(), Some(format!("It can't be shown: {error:#}"))),
         };
         document.views.push(document::View {
-            stage,
-            output: role,
+            stage: published.stage,
+            output: published.name,
             items,
             problem,
         });
     }
 }
 
-fn items(store: &Store, output: &Output, files: &mut BTreeMap<Digest, File>) -> Result<Vec<Shown>> {
-    let folder = Folder::open(store, output)?;
-    let items = folder.view()?.items.into_iter().map(|item| {
+fn items(
+    store: &Store,
+    published: &Published,
+    files: &mut BTreeMap<Digest, File>,
+) -> Result<Vec<Shown>> {
+    let folder = Folder::open(store, published)?;
+    let items = folder.items(published)?.into_iter();
+    let items = items.map(|Drawn { title, item }| {
+        let text = String::new();
+        let item = match item {
+            Ok(item) => item,
+            Err(why) => return cannot(Item::Text { title, text }, &why),
+        };
         let unread = item.clone();
-        shown(&folder, item, files).unwrap_or_else(|error| Shown {
-            left_out: Some(format!("It can't be shown: {error:#}")),
-            ..Shown::from(without_data(unread))
-        })
+        shown(&folder, item, files)
+            .unwrap_or_else(|error| cannot(without_data(unread), &format!("{error:#}")))
     });
     Ok(items.collect())
+}
+
+/// An item that says why it is not shown.
+fn cannot(item: Item, why: &str) -> Shown {
+    Shown {
+        left_out: Some(format!("It can't be shown: {why}")),
+        ..Shown::from(item)
+    }
 }
 
 /// An item as the page shows it.
@@ -89,7 +106,7 @@ pub(super) fn without_data(item: Item) -> Item {
     }
 }
 
-/// The files of one `view` output.
+/// The files of one `view` output, or of all outputs that plots are read from.
 pub(super) struct Folder<'a> {
     store: &'a Store,
     files: BTreeMap<String, (Digest, u64)>,
@@ -97,19 +114,42 @@ pub(super) struct Folder<'a> {
 
 impl<'a> Folder<'a> {
     /// Lists what is in it.
-    pub fn open(store: &'a Store, output: &Output) -> Result<Folder<'a>> {
-        let files = store.files(output)?.into_iter();
-        Ok(Folder {
-            store,
-            files: files
-                .map(|(path, digest, size)| (path, (digest, size)))
-                .collect(),
-        })
+    pub fn open(store: &'a Store, published: &Published) -> Result<Folder<'a>> {
+        let mut files = BTreeMap::new();
+        for (_, file, output) in &published.outputs {
+            if !output.folder {
+                files.insert(file.clone(), (output.digest, output.size));
+            }
+            for (path, digest, size) in store.files(output)? {
+                let name = match published.form {
+                    Form::View => path,
+                    Form::Plots(..) => plots::inside_of(file, &path),
+                };
+                files.insert(name, (digest, size));
+            }
+        }
+        Ok(Folder { store, files })
     }
 
-    /// What it lists.
-    pub fn view(&self) -> Result<View> {
-        View::parse(&self.read(view::FILE)?).map_err(|problem| anyhow!(problem))
+    /// What is shown of it, or why something is not.
+    pub fn items(&self, published: &Published) -> Result<Vec<Drawn>> {
+        let (own, dvclive) = match &published.form {
+            Form::View => {
+                let view = View::parse(&self.read(view::FILE)?);
+                let view = view.map_err(|problem| anyhow!(problem))?;
+                let items = view.items.into_iter().map(|item| Drawn {
+                    title: item.title().into(),
+                    item: Ok(item),
+                });
+                return Ok(items.collect());
+            }
+            Form::Plots(own, dvclive) => (own, dvclive.as_deref()),
+        };
+        let files = plots::Files {
+            names: self.files.keys().cloned().collect(),
+            read: &|name| self.read(name),
+        };
+        Ok(plots::draw(own, dvclive, &files))
     }
 
     /// A file's content.
@@ -137,38 +177,5 @@ impl<'a> Folder<'a> {
         };
         let &(digest, _) = self.files.get(name).context("it was read")?;
         Ok((digest, file))
-    }
-}
-
-/// What a picture is, by its first bytes rather than by its name.
-fn media(content: &[u8]) -> Option<&'static str> {
-    if content.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return Some("image/png");
-    }
-    if content.starts_with(b"\xff\xd8\xff") {
-        return Some("image/jpeg");
-    }
-    let text = std::str::from_utf8(content).ok()?;
-    let text = text.trim_start_matches('\u{feff}').trim_start();
-    let is_svg = text.starts_with("<svg")
-        || (text.starts_with("<?xml") || text.starts_with("<!--") || text.starts_with("<!DOCTYPE"))
-            && text.contains("<svg");
-    is_svg.then_some("image/svg+xml")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pictures_are_known_by_their_bytes() {
-        assert_eq!(media(b"\x89PNG\r\n\x1a\nrest"), Some("image/png"));
-        assert_eq!(media(b"\xff\xd8\xff\xe0"), Some("image/jpeg"));
-        assert_eq!(
-            media(b"<?xml version='1.0'?>\n<svg/>"),
-            Some("image/svg+xml")
-        );
-        assert_eq!(media(b"<html><svg/></html>"), None);
-        assert_eq!(media(b""), None);
     }
 }

@@ -5,7 +5,8 @@
 //! - `details`: what is said of one stage.
 //! - `layout`: where the boxes and edges of the DAG lie.
 //! - `items`: what stages publish in their `view` outputs; `rows` reads the data of charts.
-//! - `compare`: charts of several instances laid over each other; [`sweep`]: charts of a sweep's table.
+//! - `compare`: charts of several instances laid over each other; [`sweep`]: charts of a sweep's table, `heat` those by two axes.
+//! - [`both()`]: the pages of two sides as one.
 //! - [`figures`]: what is on it as files for papers.
 //! - [`budget`]: what is left out where a page would be too large.
 //! - [`page`]: the document, scripts and styles as one HTML file.
@@ -13,12 +14,14 @@
 //!
 //! The page itself, in `page/`, is plain JavaScript without a framework, a file for each concern; `vendor/` has Vega.
 
+mod both;
 pub mod budget;
 mod compare;
 mod details;
 pub mod document;
 pub mod figures;
 pub mod gather;
+mod heat;
 mod items;
 mod layout;
 pub mod page;
@@ -27,6 +30,7 @@ mod rows;
 pub mod server;
 pub mod sweep;
 
+pub use both::{Side, both};
 pub use document::Document;
 pub use gather::Subject;
 

@@ -1,10 +1,8 @@
 //! The data of charts that lie in files beside a `view.json`: read into the spec, since a page loads nothing.
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Map, Number, Value, json};
-
-/// More rows than this make no chart.
-const MOST: usize = 100_000;
+use anyhow::{Context, Error, Result, bail, ensure};
+use flow_run::plots::{MOST, Rows};
+use serde_json::Value;
 
 /// Puts the content of files in the place of the `url` of each `data` in a spec, wherever it stands. `read` gives the content
 /// of a file by its name.
@@ -45,8 +43,12 @@ fn rows(name: &str, format: Option<&str>, content: &[u8]) -> Result<Value> {
             ensure!(values.is_array(), "{name} holds no list of rows");
             values
         }
-        "csv" => table(name, content, b',')?,
-        "tsv" => table(name, content, b'\t')?,
+        "csv" => Rows::table(name, content, b',')
+            .map_err(Error::msg)?
+            .objects(),
+        "tsv" => Rows::table(name, content, b'\t')
+            .map_err(Error::msg)?
+            .objects(),
         other => bail!("{name}: data are .csv, .tsv or .json, not `{other}`"),
     };
     let count = rows.as_array().map_or(0, Vec::len);
@@ -57,44 +59,10 @@ fn rows(name: &str, format: Option<&str>, content: &[u8]) -> Result<Value> {
     Ok(rows)
 }
 
-/// A column whose cells are all numbers, or empty, is one of numbers, as Vega-Lite reads it.
-fn table(name: &str, content: &[u8], delimiter: u8) -> Result<Value> {
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(content);
-    let wrong = || format!("{name} can't be read as a table");
-    let names = reader.headers().with_context(wrong)?.clone();
-    let rows: Vec<csv::StringRecord> = reader
-        .records()
-        .collect::<Result<_, _>>()
-        .with_context(wrong)?;
-    let number = |text: &str| text.trim().parse::<f64>().ok().and_then(Number::from_f64);
-    let numeric: Vec<bool> = (0..names.len())
-        .map(|column| {
-            let mut cells = rows.iter().filter_map(|row| row.get(column));
-            cells.all(|cell| cell.is_empty() || number(cell).is_some())
-        })
-        .collect();
-    let rows = rows.iter().map(|row| {
-        let cells = names
-            .iter()
-            .zip(row)
-            .zip(&numeric)
-            .map(|((name, cell), numeric)| {
-                let value = match numeric {
-                    true => number(cell).map_or(Value::Null, Value::Number),
-                    false => json!(cell),
-                };
-                (name.to_string(), value)
-            });
-        Value::Object(Map::from_iter(cells))
-    });
-    Ok(rows.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn files_become_values() {

@@ -1,5 +1,5 @@
-//! Charts of a sweep, made of its table: each figure against each axis with intervals, all axes at once, and the single
-//! seeds.
+//! Charts of a sweep, made of its table: each figure by two axes, against each axis with intervals, all axes at once, and the
+//! single seeds.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use flow_stage::view::{Chart, Item};
 use serde_json::{Map, Value, json};
 
 use super::document::Figure;
+use super::heat;
 
 /// Figures that get charts: the goal, then the others in the table's order.
 const FIGURES: usize = 24;
@@ -14,6 +15,8 @@ const FIGURES: usize = 24;
 const POINTS: usize = 40;
 /// Lines that a legend can name.
 const NAMED: usize = 8;
+/// Axes of which each two are crossed: the first ones.
+const CROSSED: usize = 3;
 
 /// The charts of a table, as `flow table --json` has it; none where nothing is swept.
 pub fn figures(table: &Value) -> Vec<Figure> {
@@ -35,6 +38,9 @@ pub fn figures(table: &Value) -> Vec<Figure> {
                 chart: Item::VegaLite(chart),
             }));
         };
+        for (a, b) in pairs(&table, metric, &axes) {
+            add(heat::map(&table, metric, (a, b), &axes));
+        }
         for axis in &axes {
             add(against(&table, metric, axis, &axes));
         }
@@ -46,8 +52,20 @@ pub fn figures(table: &Value) -> Vec<Figure> {
     figures
 }
 
+/// The pairs of axes that a figure is shown by.
+fn pairs<'a>(table: &Table<'_>, metric: &str, axes: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let mut varied: Vec<&str> = axes.to_vec();
+    varied.retain(|axis| heat::values(table, metric, axis).len() > 1);
+    varied.truncate(CROSSED);
+    let mut pairs = Vec::new();
+    for (at, a) in varied.iter().enumerate() {
+        pairs.extend(varied[at + 1..].iter().map(|b| (*a, *b)));
+    }
+    pairs
+}
+
 /// The table, read by its public form.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     json: &'a Value,
 }
 
@@ -57,7 +75,7 @@ impl<'a> Table<'a> {
         list.filter_map(Value::as_str).collect()
     }
 
-    fn rows(&self) -> Vec<&'a Value> {
+    pub(super) fn rows(&self) -> Vec<&'a Value> {
         self.json["rows"].as_array().into_iter().flatten().collect()
     }
 
@@ -93,7 +111,7 @@ impl<'a> Table<'a> {
 }
 
 /// A value as text: strings without quotes.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), String::from)
@@ -151,6 +169,11 @@ fn against(table: &Table<'_>, metric: &str, axis: &str, axes: &[&str]) -> Option
     if order.len() < 2 {
         return None;
     }
+    // So many lines are a thicket.
+    if others.len() > POINTS {
+        values = folded(table, metric, &values, &order);
+        others = ["best", "mean"].map(String::from).into();
+    }
     let x = if numeric {
         json!({"field": "value", "type": "quantitative", "title": axis, "scale": {"zero": false}})
     } else {
@@ -199,6 +222,34 @@ fn against(table: &Table<'_>, metric: &str, axis: &str, axes: &[&str]) -> Option
         spec: json!({"data": {"values": values}, "encoding": {"x": x, "color": colour}, "layer": layer}),
         compare: None,
     })
+}
+
+/// Of all choices of the other axes the best, and their mean, at each value of an axis.
+fn folded(table: &Table<'_>, metric: &str, rows: &[Value], order: &[String]) -> Vec<Value> {
+    let goal = &table.json["goal"];
+    let maximise = goal["metric"] != metric || goal["maximise"] != false;
+    let mut values = Vec::new();
+    for name in order {
+        let of = rows.iter().filter(|row| row["name"] == name.as_str());
+        let means: Vec<(f64, &Value)> = of
+            .filter_map(|row| Some((row["mean"].as_f64()?, row)))
+            .collect();
+        let better = |a: &&(f64, &Value), b: &&(f64, &Value)| match maximise {
+            true => b.0.total_cmp(&a.0),
+            false => a.0.total_cmp(&b.0),
+        };
+        if let Some((_, best)) = means.iter().min_by(better) {
+            let mut best = (*best).clone();
+            best["others"] = json!("best");
+            values.push(best);
+            let mean = means.iter().map(|(mean, _)| mean).sum::<f64>() / means.len() as f64;
+            values.push(json!({
+                "value": means[0].1["value"], "name": name, "mean": mean, "low": mean, "high": mean,
+                "n": means.len(), "others": "mean",
+            }));
+        }
+    }
+    values
 }
 
 /// All axes and the figure beside each other, a line for each point.

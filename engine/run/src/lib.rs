@@ -4,7 +4,7 @@
 //! - [`machine`]: what all runs on this machine share of it.
 //! - [`request`]: what one stage's execution needs, written down.
 //! - [`perform`]: a request carried out, from lease to commit; `command` is how its process is put together, `watch` hears what
-//!   it says and how it ends, [`folder`] is where a program works, `outputs` checks what it made, `earlier` finds what it may go on from.
+//!   it says and how it ends, [`folder`] is where a program works, `outputs` checks what it made and `metrics` reads its figures, `earlier` finds what it may go on from.
 //! - `executor`: the seam to where requests are carried out, and the loop over it; `local` is this machine.
 //! - [`runner`]: a run; `state` is where each of its instances stands, and what starts next.
 //! - [`deliver`]: results under names of the user's own.
@@ -12,6 +12,7 @@
 //! - [`debug`](mod@debug): a stage at the terminal.
 //! - [`check`]: stages run again beside their stored results; [`compare`] and `arrays` say how outputs differ.
 //! - [`record`]: what is written down of actions and runs, and how it is read again.
+//! - [`plots`]: files of a stage as charts and pictures.
 //! - [`plugin`]: finding plugins.
 //! - [`process`]: a stage's process, from its start until nothing of it is left.
 //! - [`surroundings`]: what a program runs in beside its inputs.
@@ -31,8 +32,10 @@ pub mod folder;
 pub mod fuzz;
 mod local;
 pub mod machine;
+mod metrics;
 mod outputs;
 pub mod perform;
+pub mod plots;
 pub mod plugin;
 mod points;
 pub mod process;

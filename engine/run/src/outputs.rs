@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use flow_cache::DraftOutput;
 use flow_plan::plan::Output;
 use flow_stage::ArtifactType;
@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 
 use super::folder::{self, Known};
 use super::request::{Request, Task};
+use crate::metrics;
+use crate::plots;
 use crate::record::event::Event;
 use crate::record::figures;
 
@@ -25,15 +27,24 @@ pub(super) fn collect(
     mut known: Known,
     tell: &impl Fn(Event),
 ) -> Result<(BTreeMap<String, DraftOutput>, Map<String, Value>)> {
+    let faults = match &request.task {
+        Task::Command(program) => {
+            plots::ended::faults(&program.plots, &request.outputs, at, &known)
+        }
+        Task::Kind { .. } => Vec::new(),
+    };
     let mut kept = BTreeMap::new();
-    let mut metrics = Map::new();
+    let mut found = Map::new();
     let of_kind = matches!(request.task, Task::Kind { .. });
     for output in &request.outputs {
         let path = at.join(folder::output_place(output));
         check(output, &path, of_kind)?;
-        if output.artifact == ArtifactType::Metrics {
-            let (figures, others) = figures::read(json(&output.role, &path)?);
-            metrics.extend(figures);
+        if output.has_figures() {
+            let (figures, mut others) = metrics::read(output, &path)?;
+            let mut twice = Vec::new();
+            figures::merge(&mut found, figures, &mut twice);
+            let twice = twice.iter();
+            others.extend(twice.map(|path| format!("{path} (a second time)")));
             // Kinds know what they write; who writes a program counts on all of it.
             if !others.is_empty() && !of_kind {
                 let message = no_figures(&output.role, &others);
@@ -80,7 +91,11 @@ pub(super) fn collect(
             });
         }
     }
-    Ok((kept, metrics))
+    for message in faults {
+        let label = Some(request.label.clone());
+        tell(Event::Warning { label, message });
+    }
+    Ok((kept, found))
 }
 
 fn check(output: &Output, path: &Path, of_kind: bool) -> Result<()> {
@@ -160,23 +175,6 @@ fn no_figures(role: &str, others: &[String]) -> String {
          finite",
         named.join(", ")
     )
-}
-
-/// The object that a metrics file holds.
-fn json(role: &str, path: &Path) -> Result<Map<String, Value>> {
-    let text = fs::read(path).with_context(|| format!("its output `{role}` can't be read"))?;
-    serde_json::from_slice(&text).with_context(|| {
-        let odd = ["NaN", "Infinity"].iter().any(|word| {
-            let mut places = text.windows(word.len());
-            places.any(|bytes| bytes == word.as_bytes())
-        });
-        let hint = if odd {
-            " (JSON has no NaN and no Infinity: write null)"
-        } else {
-            ""
-        };
-        format!("its output `{role}` is not a JSON object{hint}")
-    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser};
 use flow_cache::{Key, Lookup, Store};
 use flow_plan::plan::{self, plain_text};
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::arguments::StoreArguments;
 use crate::arguments::{OverrideArguments, WorkflowArguments};
+use crate::commands::report;
 use crate::failure::{Failure, wrong};
 use crate::session::{Session, no_run};
 use crate::suggestion;
@@ -39,6 +41,10 @@ pub struct CompareArguments {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
+    /// Write a page with what differs, and with the charts of both sides laid over each other; a report that is there is
+    /// replaced
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    report: Option<PathBuf>,
 }
 
 /// A workflow file with options of its own, which are written behind it as for a shell.
@@ -66,11 +72,10 @@ struct Written<'a> {
 /// `flow compare`.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
     let [a, b] = [&arguments.a, &arguments.b].map(|text| written(text, arguments));
-    let (a, b) = (a?, b?);
+    let written = [a?, b?];
+    let [a, b] = &written;
     // A run lies in the store of the workflow that it is compared with.
-    let mut files = [&a, &b]
-        .into_iter()
-        .filter(|side| !past::is_run(&side.what));
+    let mut files = [a, b].into_iter().filter(|side| !past::is_run(&side.what));
     let store = StoreArguments {
         workflow: files.next().map(|side| PathBuf::from(&side.what)),
         store: arguments.store.clone(),
@@ -82,8 +87,27 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
             workflow_side(arguments, written)
         }
     };
-    let (a, b) = (side(&a)?, side(&b)?);
+    let (a, b) = (side(a)?, side(b)?);
     let contrast = Contrast::of(&a, &b)?;
+    if let Some(path) = &arguments.report {
+        report::refuse_other(path)?;
+        let sides = [
+            page_of(arguments, &written[0], &a)?,
+            page_of(arguments, &written[1], &b)?,
+        ];
+        let [page_a, page_b] = sides;
+        let title = format!("A {}, B {}", a.name, b.name);
+        let page = flow_report::both(title, page_a, page_b, view::contrast::tables(&contrast));
+        let page = flow_report::page::file(&page);
+        report::write(path, page.as_bytes())?;
+        let size = ByteSize(page.len() as u64);
+        view::print(&format!(
+            "wrote {}, {}",
+            path.display(),
+            size.display().si()
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.json {
         for line in view::contrast::json(&a, &b, &contrast) {
             view::print(&line.to_string())?;
@@ -92,6 +116,29 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
         view::print(&view::contrast::text(&a, &b, &contrast))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the page shows of a side.
+fn page_of(
+    arguments: &CompareArguments,
+    written: &Written<'_>,
+    side: &Side,
+) -> Result<flow_report::Side, Failure> {
+    let (document, store) = if past::is_run(&written.what) {
+        if let Some(point) = &written.point {
+            return Err(wrong(format!(
+                "a page shows a run as a whole: leave `[{}]` out, or name the workflow file",
+                view::plain(point)
+            )));
+        }
+        (
+            report::of_run(&side.store, &written.what)?,
+            side.store.clone(),
+        )
+    } else {
+        report::of_workflow(&written.workflow(arguments))?
+    };
+    Ok(flow_report::Side { document, store })
 }
 
 fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t>, Failure> {
@@ -171,6 +218,17 @@ fn both(common: &OverrideArguments, own: OverrideArguments) -> OverrideArguments
 }
 
 impl Written<'_> {
+    /// The workflow file with all that is laid over it.
+    fn workflow(&self, arguments: &CompareArguments) -> WorkflowArguments {
+        let mut overrides = self.overrides.clone();
+        overrides.point.extend(self.point.clone());
+        WorkflowArguments {
+            workflow: PathBuf::from(&self.what),
+            overrides,
+            store: arguments.store.clone(),
+        }
+    }
+
     /// The name of an instance without the coordinates that the point fixes, so that it is that of its counterpart; none
     /// where it does not belong to the point.
     fn name(&self, stage: &str, coordinates: &BTreeMap<String, Value>) -> Option<String> {
@@ -275,13 +333,7 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
 
 /// What of a workflow, or of a point of its sweep, is in the store now.
 fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<Side, Failure> {
-    let mut overrides = written.overrides.clone();
-    overrides.point.extend(written.point.clone());
-    let workflow = WorkflowArguments {
-        workflow: PathBuf::from(&written.what),
-        overrides,
-        store: arguments.store.clone(),
-    };
+    let workflow = written.workflow(arguments);
     let mut session = Session::open(&workflow)?;
     let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
     let externals = session.externals(&all)?;

@@ -150,13 +150,15 @@ fn keep_only(document: &mut Document, only: &[String]) -> Result<(), Failure> {
         }
     }
     let named = |at: usize| only.iter().any(|name| is_called(at, name));
-    document.published.retain(|(at, _, _)| named(*at));
+    document
+        .published
+        .retain(|published| named(published.stage));
     document.figures.clear();
     Ok(())
 }
 
 /// A file that is there and no report may be somebody's work.
-fn refuse_other(path: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_other(path: &Path) -> Result<(), Failure> {
     let mut beginning = vec![0; page::BEGINNING.len()];
     match fs::File::open(path).and_then(|mut file| file.read_exact(&mut beginning)) {
         Ok(()) if beginning == page::BEGINNING.as_bytes() => Ok(()),
@@ -169,7 +171,7 @@ fn refuse_other(path: &Path) -> Result<(), Failure> {
 }
 
 /// Under another name until it is whole.
-fn write(path: &Path, page: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, page: &[u8]) -> Result<()> {
     let cannot = || format!("{} can't be written", path.display());
     let absolute = std::path::absolute(path).with_context(cannot)?;
     let folder = absolute.parent().unwrap_or(Path::new("/"));

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use flow_cache::{Acquired, Digest, Draft, DraftOutput, Lookup, Record, Store};
+use flow_cache::{Acquired, Digest, Draft, DraftOutput, Lookup, Output, Record, Store};
+use flow_report::document::Form;
 use flow_report::{Document, page};
 use flow_run::record::journal;
 use flow_run::record::key::{FORMAT, Manifest};
@@ -77,20 +78,39 @@ fn keep(store: &Store, manifest: &Manifest, mut draft: Draft, made: &[u8]) -> Re
 /// What decides a page: what makes it, what it says, and the content of what stages publish.
 fn manifest(document: &Document) -> Manifest {
     let facts = Digest::of_bytes(page::escaped(document).as_bytes());
-    let inputs = document.published.iter();
+    let mut parameters = Map::from_iter([("facts".to_string(), json!(facts))]);
+    let plots: Vec<_> = document
+        .published
+        .iter()
+        .filter_map(|published| match &published.form {
+            Form::View => None,
+            Form::Plots(plots, dvclive) => Some(json!([published.stage, plots, dvclive])),
+        })
+        .collect();
+    if !plots.is_empty() {
+        parameters.insert("plots".into(), plots.into());
+    }
     Manifest {
         format: FORMAT,
         kind: KIND.into(),
         version: page::version().to_string(),
-        parameters: Map::from_iter([("facts".to_string(), json!(facts))]),
+        parameters,
         seed: None,
-        inputs: inputs
-            .map(|(stage, role, output)| (name(document, *stage, role), output.digest))
+        inputs: read(document)
+            .map(|(stage, role, output)| (name(document, stage, role), output.digest))
             .collect(),
         env: BTreeMap::new(),
         outputs: BTreeMap::from([(ROLE.into(), "report.html".into())]),
         surroundings: BTreeMap::new(),
     }
+}
+
+/// The outputs that the page is made of, with their stages and roles.
+fn read(document: &Document) -> impl Iterator<Item = (usize, &String, &Output)> {
+    document.published.iter().flat_map(|published| {
+        let outputs = published.outputs.iter();
+        outputs.map(|(role, _, output)| (published.stage, role, output))
+    })
 }
 
 fn name(document: &Document, stage: usize, role: &str) -> String {
@@ -99,10 +119,10 @@ fn name(document: &Document, stage: usize, role: &str) -> String {
 
 /// As in the records of stages, so that `flow show report.html` leads on to what the page shows.
 fn provenance(document: &Document) -> Value {
-    let inputs = document.published.iter().map(|(stage, role, output)| {
-        let made = &document.stages[*stage];
+    let inputs = read(document).map(|(stage, role, output)| {
+        let made = &document.stages[stage];
         let from = json!([{"stage": made.label, "output": role, "key": made.key, "digest": output.digest}]);
-        (name(document, *stage, role), from)
+        (name(document, stage, role), from)
     });
     let label = match &document.run {
         Some(run) => format!("report of run {}", run.id),

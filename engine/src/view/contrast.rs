@@ -7,6 +7,7 @@ use flow_results::contrast::{
 };
 use flow_results::words::{pair, plain, short};
 use flow_run::record::difference::{Difference, How};
+use flow_stage::view::Table;
 use serde_json::{Value, json};
 
 use super::check::{NAMED, elements, made};
@@ -241,4 +242,43 @@ pub fn json(a: &Side, b: &Side, contrast: &Contrast) -> Vec<Value> {
         "differs": contrast.stages.len(),
     }));
     lines
+}
+/// What differs, as tables of a page.
+pub fn tables(contrast: &Contrast) -> Vec<Table> {
+    let shown = |value: &Option<Value>| match value {
+        Some(Value::String(text)) => json!(text),
+        Some(Value::Number(number)) => json!(number),
+        Some(other) => json!(other.to_string()),
+        None => Value::Null,
+    };
+    let table = |title: &str, first: &str, rows: Vec<Vec<Value>>| Table {
+        title: title.into(),
+        columns: [first, "A", "B"].map(String::from).into(),
+        rows,
+    };
+    let row =
+        |name: String, changed: &Changed| vec![json!(name), shown(&changed.a), shown(&changed.b)];
+    let params = contrast.params.iter();
+    let params = params
+        .map(|changed| row(changed.name.clone(), changed))
+        .collect();
+    let of_stages = |of: fn(&StageDiffers) -> &[Changed]| {
+        let rows = contrast.stages.iter().flat_map(|stage| {
+            let changed = of(stage).iter();
+            changed.map(|changed| row(format!("{}.{}", stage.stage, changed.name), changed))
+        });
+        rows.collect()
+    };
+    let all = [
+        table("Params", "param", params),
+        table("Figures", "figure", of_stages(|stage| &stage.metrics)),
+        table(
+            "What decides results",
+            "of the key",
+            of_stages(|stage| &stage.parts),
+        ),
+    ];
+    all.into_iter()
+        .filter(|table| !table.rows.is_empty())
+        .collect()
 }

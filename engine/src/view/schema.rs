@@ -230,7 +230,29 @@ fn program_keys() -> Value {
             ],
             "description": "Programs whose file, or what a command of theirs prints, is part of the key."
         },
-        "environment": { "type": "string", "description": "One of [environments]." }
+        "environment": { "type": "string", "description": "One of [environments]." },
+        "plots": {
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_-]*$" },
+            "description": "Which of its files are shown as charts and pictures.",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": false,
+                "oneOf": [{ "required": ["file"] }, { "required": ["files"] }],
+                "properties": {
+                    "file": { "type": "string", "pattern": INSIDE, "description": "A file among its outputs: .json, .csv, .tsv, or a picture." },
+                    "files": { "type": "string", "pattern": INSIDE, "description": "Several, by a glob." },
+                    "x": { "type": "string", "description": "The column of the first axis, or of the true classes." },
+                    "y": {
+                        "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+                        "description": "The columns of the second axis, or the one of the predicted classes."
+                    },
+                    "kind": { "enum": ["line", "confusion"], "description": "What is drawn of rows." }
+                },
+                "if": { "properties": { "kind": { "const": "confusion" } }, "required": ["kind"] },
+                "then": { "properties": { "y": { "type": "string" } } }
+            }
+        }
     })
 }
 

@@ -111,7 +111,7 @@ impl<'a> Expander<'a> {
                     }),
                 None => self.names.command(stage, &row.coordinates, self.problems),
             };
-            let Some(task) = task else {
+            let Some(mut task) = task else {
                 // What is wrong at one point of a matrix is most often wrong at all of them.
                 return;
             };
@@ -124,6 +124,14 @@ impl<'a> Expander<'a> {
             let Some(outputs) = outputs else {
                 return;
             };
+            if let Task::Command(program) = &mut task {
+                let names = &mut self.names;
+                let plots = names.plots(stage, &outputs, &row.coordinates, self.problems);
+                let Some(plots) = plots else {
+                    return;
+                };
+                program.plots = plots;
+            }
             let env = self.names.variables(stage, &row.coordinates, self.problems);
             let Some(env) = env else {
                 return;

@@ -5,6 +5,7 @@
 //! - `coordinates`: which instances a stage has, given those it reads from.
 //! - [`sweep`]: the union of the plans of a sweep's points.
 //! - `program`: what a `run` stage does; `written`: the texts of its `files`; [`words`]: its command, rendered.
+//! - [`shown`]: which outputs of a program have figures, and what its plots are; `plots` resolves them.
 //! - [`layout`]: where everything lies in the folder of a `run` stage.
 //! - `parameters`: defaults, types and ranges by the schema that the plugin publishes; `types` puts these into words.
 //! - [`kinds`]: the stage kinds, as plugins describe them.
@@ -17,7 +18,9 @@ pub mod kinds;
 pub mod layout;
 mod names;
 mod parameters;
+mod plots;
 mod program;
+pub mod shown;
 pub mod sweep;
 mod types;
 mod unused;
@@ -188,6 +191,9 @@ pub struct Program {
     pub tools: BTreeMap<String, Option<String>>,
     /// What it runs in, if not in the surroundings of flow.
     pub environment: Option<Environment>,
+    /// Which of its files are shown as charts and pictures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plots: Vec<shown::Plot>,
 }
 
 /// The command of a `run` stage, unrendered.

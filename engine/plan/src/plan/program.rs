@@ -81,6 +81,8 @@ impl Names<'_> {
             isolation: own.isolation.unwrap_or(self.workflow.isolation),
             tools: own.tools.clone(),
             environment: environment?,
+            // Once its outputs are known.
+            plots: Vec::new(),
         })))
     }
 

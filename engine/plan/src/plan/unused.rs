@@ -1,10 +1,11 @@
-//! Params, environments and stages that nothing comes of.
+//! Params, environments, stages and files of figures that nothing comes of.
 
 use std::collections::BTreeSet;
 
 use flow_stage::ArtifactType;
 
 use super::kinds::Kind;
+use super::shown::METRICS;
 use super::wiring::Wiring;
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::{Stage, Workflow};
@@ -37,6 +38,14 @@ pub(super) fn warn(
             let name_text = name.value.clone();
             let problem = Problem::UnusedEnvironment { name: name_text };
             problems.add(problem, name.span);
+        }
+    }
+    for (stage, outputs) in workflow.stages.iter().zip(&wiring.outputs) {
+        for ((role, file), output) in stage.outputs.iter().zip(outputs) {
+            if role.value == METRICS && output.artifact == ArtifactType::File {
+                let file_text = file.value.text.clone();
+                problems.add(Problem::NoFigures { file: file_text }, file.span);
+            }
         }
     }
     let stages = || workflow.stages.iter().zip(&wiring.kinds);

@@ -8,6 +8,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::kinds::{Catalogue, Kind};
+use super::shown::{Form, METRICS};
 use super::{Output, is_glob};
 use crate::workflow::problem::{Problem, Problems};
 use crate::workflow::template::Piece;
@@ -120,8 +121,8 @@ fn outputs(stage: &Stage, kind: Option<&Kind>) -> Vec<Output> {
     }
 }
 
-/// What a program's output is. What a glob matches is a folder. One that is called `metrics` and is JSON has the stage's figures; a folder that is called
-/// `view` is what it shows.
+/// What a program's output is. What a glob matches is a folder. A file that is called `metrics` has the stage's figures; a
+/// folder that is called `view` is what it shows.
 fn artifact(role: &str, file: &Template) -> ArtifactType {
     let has_glob = |piece: &Piece| matches!(piece, Piece::Text(text) if is_glob(text));
     let is_glob = file.pieces.iter().any(has_glob);
@@ -132,7 +133,7 @@ fn artifact(role: &str, file: &Template) -> ArtifactType {
         ArtifactType::View
     } else if file.ends_with('/') {
         ArtifactType::Folder
-    } else if role == "metrics" && file.ends_with(".json") {
+    } else if role == METRICS && Form::of(file).is_some() {
         ArtifactType::Metrics
     } else {
         ArtifactType::File

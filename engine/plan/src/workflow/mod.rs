@@ -15,13 +15,16 @@
 //! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
 //! - `reference`: how inputs name stages; `input`: all that an input may say.
 //! - [`program`]: what a `run` stage says of its program: its folder, its environment; `environments`.
+//! - `plots`: which of its files are charts and pictures.
 //! - [`places`]: what is in whose way in a stage's folder.
 //! - `deliver`: results under names of the user's own.
+//! - `data`: YAML that programs write, which is no part of a workflow.
 //! - `root`: the folder that paths start from; [`search`]: the workflow of a folder.
 
 mod assign;
 mod choices;
 mod compose;
+mod data;
 mod deliver;
 mod environments;
 mod input;
@@ -32,6 +35,7 @@ mod overlay;
 mod params;
 mod parse;
 pub mod places;
+mod plots;
 pub mod problem;
 pub mod program;
 mod reader;
@@ -55,10 +59,12 @@ use std::time::Duration;
 use layers::{Ground, Layers};
 
 pub use choices::{By, Choice};
+pub use data::yaml_data;
 pub use deliver::Delivery;
 pub(crate) use input::{check_place, is_inside};
 pub use laid::Laid;
 pub use node::{Located, Node, NodeValue};
+pub use plots::{Plot, PlotKind};
 pub use problem::{Problem, Problems};
 pub use program::{Environment, Folder, Isolation, Program, Variables};
 pub use reference::{Reference, selectors};

@@ -50,6 +50,12 @@ pub enum Problem {
     },
     #[error("the command is empty")]
     EmptyCommand,
+    #[error("the plot `{name}` has no `file`")]
+    PlotWithoutFile { name: String },
+    #[error("a plot has one of `file` and `files`")]
+    TwoPlotFiles,
+    #[error("`{file}` is no output of the stage, nor in one")]
+    PlotOfNothing { file: String, known: Vec<String> },
     #[error("a `run` stage needs `outputs`")]
     NoOutputs { stage: String },
     #[error("this `${{` is never closed")]
@@ -347,6 +353,8 @@ pub enum Problem {
     UnusedParam { name: String },
     #[error("nothing reads stage `{stage}`, and `{kind}` has no figures to show")]
     UnusedStage { stage: String, kind: String },
+    #[error("`{file}` is no file of figures by its ending")]
+    NoFigures { file: String },
     #[error("the environment `{name}` is never used")]
     UnusedEnvironment { name: String },
 }
@@ -361,6 +369,7 @@ impl Problem {
                 | Problem::UnusedParam { .. }
                 | Problem::UnusedStage { .. }
                 | Problem::UnusedEnvironment { .. }
+                | Problem::NoFigures { .. }
         )
     }
 
@@ -492,6 +501,10 @@ impl Problem {
             Problem::UnusedStage { stage, .. } => Some(format!(
                 "delete it, or let a stage read it; where its result is all you want, `--until {stage}` makes no more"
             )),
+            Problem::PlotWithoutFile { .. } => Some("name one of the stage's outputs, or a file in a folder of them: file = \"roc.json\"".into()),
+            Problem::TwoPlotFiles => Some("name one file, or several by a glob".into()),
+            Problem::PlotOfNothing { file, known } => Some(format!("a plot is made of what is kept: declare it, outputs = {{ … = \"{file}\" }}; the outputs are {}", known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", "))),
+            Problem::NoFigures { .. } => Some("an output `metrics` is .json, .yaml or .toml, so that tables show its numbers; give any other file another role".into()),
             Problem::UnusedEnvironment { name } => Some(format!("delete it, or name it in a stage: environment = \"{name}\"")),
             Problem::UnknownEnvironment { name, known } => Some(suggest(name, known)),
             Problem::UnknownWord { word, known, .. } => Some(suggest(word, known)),

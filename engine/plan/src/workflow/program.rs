@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::input::is_inside;
 use super::node::{Located, Node, NodeValue};
+use super::plots::Plot;
 use super::problem::Problem;
 use super::reader::Reader;
 use super::source::Span;
 use super::{Action, Template};
 
 /// The keys that only `run` stages have, but for `outputs`.
-pub(super) const KEYS: [&str; 7] = [
+pub(super) const KEYS: [&str; 8] = [
     "shell",
     "files",
     "checkpoints",
@@ -21,6 +22,7 @@ pub(super) const KEYS: [&str; 7] = [
     "isolation",
     "tools",
     "environment",
+    "plots",
 ];
 
 /// What a stage says of its program. Unresolved.
@@ -42,6 +44,8 @@ pub struct Program {
     pub tools_span: Option<Span>,
     /// One of `[environments]`.
     pub environment: Option<Located<String>>,
+    /// Which of its files are charts and pictures.
+    pub plots: Vec<Plot>,
 }
 
 /// What a stage says of its environment. Unresolved.
@@ -122,6 +126,7 @@ impl Reader<'_> {
                 program.tools_span = Some(node.span);
                 program.tools = self.tools(node);
             }
+            "plots" => program.plots = self.plots(node),
             _ => {
                 program.environment = self.string("`environment`", node);
                 if let Some(name) = &program.environment {

@@ -13,12 +13,16 @@ function sectionsOf(report) {
       build: () => (page.dag = dagSection(report, page.chosen)).element,
     },
   ];
+  if (report.differs.length > 0) {
+    const shown = ({ title, columns, rows }) => table(title, columns.map((name) => ({ name })), rows);
+    sections.unshift({ key: "differs", title: "What differs", from: report.differs, build: () => make("div", {}, report.differs.map(shown)) });
+  }
   const results = report.table;
   if (results && results.metrics.length > 0 && results.rows.length > 0) {
     sections.push({ key: "results", title: "Results", from: results, build: () => strategiesTable(results) });
   }
   if (results && (results.axes.length > 0 || report.figures.length > 0)) {
-    const build = () => make("div", {}, pointsTable(results), sweepFigures(report));
+    const build = () => make("div", {}, sweepFigures(report), pointsTable(results));
     sections.push({ key: "sweep", title: "Sweep", from: [results, report.figures], build });
   }
   if (report.compared.length > 0) {

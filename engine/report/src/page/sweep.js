@@ -18,6 +18,22 @@ function isWhole(cells) {
   return cells.every((cell) => !cell || cell.values.every(({ value }) => value === null || Number.isInteger(value)));
 }
 
+/** Rows of a table that are shown at once. */
+const PAGE = 50;
+
+/** The places of the points, the best first where there is a goal; what has no mean comes last. */
+function ranked(results) {
+  const places = results.rows.map((_, at) => at);
+  if (!results.goal) return places;
+  const mean = (at) => results.rows[at].cells[results.goal.metric]?.mean ?? null;
+  const sign = results.goal.maximise ? -1 : 1;
+  return places.sort((a, b) => {
+    const [x, y] = [mean(a), mean(b)];
+    if (x === null || y === null) return Number(x === null) - Number(y === null) || a - b;
+    return sign * (x - y) || a - b;
+  });
+}
+
 /** The points of a sweep: axes and figures as columns. */
 function pointsTable(results) {
   const same = results.metrics.filter((name) => isSame(results, name));
@@ -29,7 +45,9 @@ function pointsTable(results) {
     { name: "standing" },
   ];
   const whole = new Map(figures.map((name) => [name, isWhole(results.rows.map((row) => row.cells[name]))]));
-  const rows = results.rows.map((row, at) => {
+  const places = ranked(results);
+  const rows = places.map((at) => {
+    const row = results.rows[at];
     const marks = [row.best ? "best" : "", row.base ? "base" : ""].filter(Boolean).join(", ");
     return [
       { value: at + 1, text: `${at + 1}${marks ? ` (${marks})` : ""}` },
@@ -42,7 +60,7 @@ function pointsTable(results) {
   return make(
     "div",
     {},
-    table("The points of the sweep", columns, rows, { rowClass: (row) => (results.rows[row].best ? "best" : null) }),
+    table("The points of the sweep", columns, rows, { rowClass: (row) => (results.rows[places[row]].best ? "best" : null), page: PAGE }),
     make("p", { class: "soft" }, interval(results), isolated(goal), " ", significance(results)),
     lacking(results),
     same.length > 0 ? sameEverywhere(results, same) : null,
@@ -54,7 +72,7 @@ function lacking(results) {
   const rows = results.rows.map((row, at) => [at + 1, row.status, row.reason ?? ""]).filter(([, status]) => status !== "complete");
   if (rows.length === 0) return null;
   const columns = [{ name: "point" }, { name: "standing" }, { name: "why" }];
-  return make("details", {}, make("summary", {}, rows.length === 1 ? "1 point is not complete" : `${rows.length} points are not complete`), table(null, columns, rows));
+  return make("details", {}, make("summary", {}, rows.length === 1 ? "1 point is not complete" : `${rows.length} points are not complete`), table(null, columns, rows, { page: PAGE }));
 }
 
 /** The figures that the sweep does not change, for who looks for them. */

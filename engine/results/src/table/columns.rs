@@ -51,7 +51,7 @@ pub enum Wrong {
     /// No stage of the workflow has figures.
     #[error(
         "no stage of this workflow has figures; a program gives its own with an output `metrics`: outputs = {{ metrics = \
-         \"metrics.json\" }}, a JSON object of numbers"
+         \"metrics.json\" }}, an object of numbers in JSON, YAML or TOML"
     )]
     NoFigures,
     /// The text is not of that form.
@@ -86,8 +86,8 @@ pub enum Wrong {
     },
     /// The results are there, and hold no figure.
     #[error(
-        "`{written}`: the results of `{stage}` have no figures: its `metrics` has to be a JSON object of numbers, which may lie \
-         in objects"
+        "`{written}`: the results of `{stage}` have no figures: its `metrics` has to be an object of numbers (JSON, YAML, \
+         TOML), which may lie in objects"
     )]
     Empty {
         /// As written.

@@ -229,7 +229,7 @@ impl Drop for StageFolder {
 }
 
 pub use confine::is_wanted as wants_isolation;
-pub(super) use outputs::{Known, place as output_place};
+pub(super) use outputs::{Known, fixed_part, place as output_place};
 
 /// The places of everything.
 fn lay(

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use flow_cache::Record;
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::plan::{Instance, Plan, Task};
-use flow_stage::ArtifactType;
+use flow_plan::plan::{Instance, Output, Plan, Task};
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 
@@ -18,6 +17,29 @@ pub fn read(metrics: Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
     let mut others = Vec::new();
     let figures = kept(metrics, "", &mut others);
     (figures, others)
+}
+
+/// Adds figures of another file. Of those of one name the first counts; the others are named in `twice`.
+pub fn merge(figures: &mut Map<String, Value>, more: Map<String, Value>, twice: &mut Vec<String>) {
+    merge_within(figures, more, "", twice);
+}
+
+fn merge_within(
+    figures: &mut Map<String, Value>,
+    more: Map<String, Value>,
+    path: &str,
+    twice: &mut Vec<String>,
+) {
+    for (name, value) in more {
+        let path = format!("{path}{name}");
+        match (figures.get_mut(&name), value) {
+            (Some(Value::Object(inside)), Value::Object(more)) => {
+                merge_within(inside, more, &format!("{path}."), twice);
+            }
+            (Some(_), _) => twice.push(path),
+            (None, value) => drop(figures.insert(name, value)),
+        }
+    }
 }
 
 fn kept(object: Map<String, Value>, path: &str, others: &mut Vec<String>) -> Map<String, Value> {
@@ -80,8 +102,7 @@ pub fn shown(
 
 /// Whether an instance writes metrics.
 pub fn has_figures(instance: &Instance) -> bool {
-    let mut written = instance.outputs.iter();
-    written.any(|output| output.artifact == ArtifactType::Metrics)
+    instance.outputs.iter().any(Output::has_figures)
 }
 
 /// The names of the figures that people want to see first: what a kind calls its headline; where it calls none, and of a
@@ -233,6 +254,20 @@ mod tests {
                 "v1.5 dogs.accuracy"
             ]
         );
+    }
+
+    #[test]
+    fn figures_of_several_files_are_put_together() {
+        let object = |value: Value| value.as_object().unwrap().clone();
+        let mut figures = object(json!({"a": {"x": 1}, "b": 2}));
+        let mut twice = Vec::new();
+        let more = json!({"a": {"x": 3, "y": 4}, "b": {"z": 5}, "c": 6});
+        merge(&mut figures, object(more), &mut twice);
+        assert_eq!(
+            figures,
+            object(json!({"a": {"x": 1, "y": 4}, "b": 2, "c": 6}))
+        );
+        assert_eq!(twice, ["a.x", "b"]);
     }
 
     #[test]

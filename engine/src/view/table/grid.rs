@@ -205,7 +205,7 @@ fn notes(table: &Table, constant: &[&String]) -> Vec<String> {
         let complete = table.rows.iter().any(|row| row.status == Status::Complete);
         notes.push(match complete {
             true => {
-                "No stage has written a figure: a metrics file is a JSON object of numbers.".into()
+                "No stage has written a figure: a metrics file is an object of numbers (JSON, YAML, TOML).".into()
             }
             false => "Which figures there are is known once the stages have run.".into(),
         });

@@ -4,7 +4,6 @@
 //! [`View`] and [`Item`] are types only, which the engine reads too. [`Writer`] writes a view; [`sheet()`] draws many small
 //! images into one file; [`chart`] makes specs of charts that several kinds show.
 
-#[cfg(feature = "kit")]
 pub mod chart;
 mod check;
 mod sample;
