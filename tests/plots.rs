@@ -374,7 +374,7 @@ fn what_is_wrong_with_a_plot_in_the_workflow_is_shown_at_its_place() {
     for (plot, says, place) in [
         (
             "plots.p = { file = 'evil/roc.json' }",
-            "`evil/roc.json` is no output of the stage, nor in one",
+            "`evil/roc.json` is no file among the stage's outputs",
             "4:20",
         ),
         ("plots.p = { x = 'a' }", "the plot `p` has no `file`", "4:7"),

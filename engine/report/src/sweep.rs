@@ -449,20 +449,21 @@ mod tests {
         assert_eq!(
             titles,
             [
+                "s.accuracy by keep and reduction",
                 "s.accuracy against keep",
                 "s.accuracy against reduction",
                 "All axes and s.accuracy",
                 "s.accuracy by seed"
             ]
         );
-        let Item::VegaLite(chart) = &figures[0].chart else {
+        let Item::VegaLite(chart) = &figures[1].chart else {
             panic!("a chart")
         };
         assert_eq!(
             chart.spec["data"]["values"][0],
             json!({"value": 0.8, "name": "0.8", "mean": 0.9, "low": 0.85, "high": 0.9500000000000001, "n": 2, "others": "reduction=pca"})
         );
-        let Item::VegaLite(strip) = &figures[3].chart else {
+        let Item::VegaLite(strip) = &figures[4].chart else {
             panic!("a chart")
         };
         assert_eq!(

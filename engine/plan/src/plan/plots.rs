@@ -75,7 +75,7 @@ fn may_hold(output: &Output, files: &str) -> bool {
             }
             // Only a folder, or what a glob matches, has something in it.
             (None, Some(_)) => output.artifact.is_folder(),
-            (None, None) => true,
+            (None, None) => !output.artifact.is_folder() || is_glob(&output.file),
             _ => false,
         };
     }

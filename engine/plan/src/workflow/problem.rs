@@ -54,7 +54,7 @@ pub enum Problem {
     PlotWithoutFile { name: String },
     #[error("a plot has one of `file` and `files`")]
     TwoPlotFiles,
-    #[error("`{file}` is no output of the stage, nor in one")]
+    #[error("`{file}` is no file among the stage's outputs")]
     PlotOfNothing { file: String, known: Vec<String> },
     #[error("a `run` stage needs `outputs`")]
     NoOutputs { stage: String },

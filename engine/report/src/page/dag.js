@@ -82,7 +82,7 @@ function dagSection(report, chosen) {
       canvas.append(button);
     }
     parts.push(make("div", { class: "drawing", tabindex: "0", role: "group", "aria-label": "The DAG of the stages; each is a button" }, canvas));
-  } else if (report.stages.length > 0) {
+  } else if (report.stages.length > 0 && report.differs.length === 0) {
     parts.push(make("p", { class: "soft" }, "The workflow has too many stages for a drawing; the list below has all of them."));
   }
 
