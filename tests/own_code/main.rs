@@ -60,6 +60,7 @@ in_all_ways! {
     what_it_wrote_instead_is_said,
     arguments_of_any_kind_arrive,
     the_project_s_folder_is_the_way_out,
+    a_project_has_one_stage_at_a_time_in_a_run,
     a_project_has_one_stage_at_a_time_whatever_the_store,
     checkpoints_survive_and_outputs_do_not,
     two_checkouts_share_a_store,

@@ -140,6 +140,23 @@ outputs = { old = "old.txt" }
     assert!(failure.contains("did not make it"), "{failure}");
 }
 
+/// None of a run waits for another of it, for the machine is given to one at a time.
+pub fn a_project_has_one_stage_at_a_time_in_a_run() {
+    let stage = |name: &str| {
+        format!(
+            "[stages.{name}]\nrun = \"mkdir busy; sleep 0.1; rmdir busy; echo > {name}\"\nfolder = \"project\"\noutputs = {{ o = \"{name}\" }}\n"
+        )
+    };
+    let test = new()
+        .workflow(&["a", "b", "c"].map(stage).concat())
+        .flow("run flow.toml --jobs 3")
+        .anyhow()
+        .check();
+    let ended = test.last();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("waiting"), "{}", ended.stderr);
+}
+
 pub fn a_project_has_one_stage_at_a_time_whatever_the_store() {
     let test = new().workflow(
         r#"

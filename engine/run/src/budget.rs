@@ -32,6 +32,7 @@ pub struct Share {
     /// process is.
     pub lock: Weak<File>,
     memory: u64,
+    project: bool,
     /// Where runs inside the stage meet.
     room: Option<PathBuf>,
 }
@@ -44,6 +45,8 @@ pub struct Budget {
     threads: u32,
     memory: u64,
     free_gpus: Vec<String>,
+    /// Whether a stage works in the project's folder.
+    project: bool,
     holders: usize,
 }
 
@@ -143,6 +146,7 @@ impl Budget {
             jobs,
             threads: 0,
             memory: 0,
+            project: false,
             holders: 0,
         }
     }
@@ -166,7 +170,9 @@ impl Budget {
     ) -> bool {
         let (mut threads, mut gpus, mut memory) = self.machine.share(asked);
         let mut holders = self.holders;
+        let mut project = self.project;
         for other in before {
+            project |= other.project;
             let share = self.machine.share(other);
             threads = threads.saturating_add(share.0);
             gpus += share.1;
@@ -175,7 +181,8 @@ impl Budget {
         }
         let enough = self.threads.saturating_add(threads) <= self.jobs
             && gpus <= self.free_gpus.len()
-            && self.memory.saturating_add(memory) <= self.machine.memory;
+            && self.memory.saturating_add(memory) <= self.machine.memory
+            && !(asked.project && project);
         enough || holders == 0
     }
 
@@ -188,8 +195,10 @@ impl Budget {
         self.holders += 1;
         self.threads += threads;
         self.memory = self.memory.saturating_add(memory);
+        self.project |= asked.project;
         Some(Share {
             threads,
+            project: asked.project,
             gpus: self.free_gpus.drain(..gpus).collect(),
             lock: Weak::new(),
             memory,
@@ -201,6 +210,7 @@ impl Budget {
     pub fn give_back(&mut self, share: Share) {
         self.holders -= 1;
         self.threads -= share.threads;
+        self.project &= !share.project;
         self.memory = self.memory.saturating_sub(share.memory);
         self.free_gpus.extend(share.gpus);
         self.free_gpus.sort();
@@ -218,6 +228,7 @@ mod tests {
             gpus,
             gpus_needed: true,
             memory,
+            project: false,
         }
     }
 
@@ -270,6 +281,23 @@ mod tests {
         assert!(!budget.fits([&half], &asked(1, 0, 60)));
         assert!(budget.fits([], &asked(0, 0, 1000)));
         assert!(!budget.fits([&asked(1, 0, 0)], &asked(0, 0, 1000)));
+    }
+
+    #[test]
+    fn one_works_in_the_project_at_a_time() {
+        let mut budget = budget(4);
+        let here = Resources {
+            project: true,
+            ..asked(1, 0, 0)
+        };
+        assert!(!budget.fits([&here], &here));
+        let first = budget.take(&here).unwrap();
+        assert!(budget.take(&here).is_none());
+        let other = budget.take(&asked(1, 0, 0)).unwrap();
+        budget.give_back(other);
+        assert!(budget.take(&here).is_none(), "the first still works there");
+        budget.give_back(first);
+        assert!(budget.take(&here).is_some());
     }
 
     #[test]

@@ -156,6 +156,9 @@ impl Site<'_> {
             Ok(Some(draft)) => {
                 // Another attempt would need it again.
                 if request.retries == 0 {
+                    if let Some(worked) = &mut worked {
+                        worked.folder.leave_project();
+                    }
                     tell(Told::Freed);
                 }
                 match lease.commit(draft) {

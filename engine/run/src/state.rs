@@ -50,6 +50,7 @@ const LEAST: Resources = Resources {
     gpus: 0,
     gpus_needed: false,
     memory: 0,
+    project: false,
 };
 /// From this many stages on, their keys are made by several threads: fewer take less time than threads take to start.
 const MANY: usize = 64;

@@ -69,6 +69,7 @@ fn resources(stage: &Stage, kind: Option<&Kind>, task: &Task) -> Resources {
         gpus: asked.gpus.unwrap_or(usual.gpus),
         gpus_needed: asked.gpus.is_some(),
         memory: asked.memory.unwrap_or(0),
+        project: matches!(task, Task::Command(program) if program.folder == Folder::Project),
     }
 }
 

@@ -153,6 +153,8 @@ pub struct Resources {
     pub gpus_needed: bool,
     /// Memory in bytes; 0 where nothing is said of it.
     pub memory: u64,
+    /// Whether it works in the project's folder, in which one works at a time.
+    pub project: bool,
 }
 
 /// What an instance does.

@@ -166,6 +166,11 @@ pub(super) fn prepare(
 }
 
 impl StageFolder {
+    /// Lets others work in the project, if it works there. Its outputs have been taken.
+    pub fn leave_project(&mut self) {
+        self.project.iter_mut().for_each(Project::leave);
+    }
+
     /// Brings together what the program made. Gives the folder in which each output lies at the place that [`output_place`]
     /// gives it, and the inputs that belong to outputs.
     ///

@@ -22,8 +22,7 @@ type State = (u64, u64, i64, i64);
 
 /// The right to work in the project's folder, and what lay there at outputs' paths.
 pub struct Project {
-    _claim: Claim,
-    _lock: File,
+    held: Option<(Claim, File)>,
     before: BTreeMap<PathBuf, State>,
 }
 
@@ -68,10 +67,14 @@ impl Project {
             }
         }
         Ok(Some(Project {
-            _claim: claim,
-            _lock: lock,
+            held: Some((claim, lock)),
             before,
         }))
+    }
+
+    /// Lets others work there. What the program made has been taken.
+    pub fn leave(&mut self) {
+        self.held = None;
     }
 
     /// Whether the program wrote to any of these paths.
