@@ -21,6 +21,7 @@ use commands::compare::CompareArguments;
 use commands::export::ExportArguments;
 use commands::get;
 use commands::new::Template;
+use commands::plugin::PluginCommand;
 use commands::report::ReportArguments;
 use commands::show::ShowArguments;
 use commands::table::TableArguments;
@@ -209,6 +210,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         workflow: Option<PathBuf>,
     },
+    /// Tries plugins out.
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
     /// Prints a JSON Schema of workflow files, for editors.
     #[command(
         after_help = "Example:\n  flow schema > schema.json\n\nA first line `#:schema schema.json` in a workflow file makes \
@@ -371,6 +377,7 @@ fn do_command(command: Command) -> Result<ExitCode, Failure> {
         Command::Report(arguments) => commands::report::report(&arguments),
         Command::Ui(arguments) => commands::ui::ui(&arguments),
         Command::Cache { command } => commands::cache::cache(&command),
+        Command::Plugin { command } => commands::plugin::plugin(&command),
         Command::Stages { kind, workflow } => {
             commands::stages::stages(kind.as_deref(), workflow.as_deref())
         }

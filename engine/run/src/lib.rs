@@ -14,6 +14,7 @@
 //! - [`record`]: what is written down of actions and runs, and how it is read again.
 //! - [`plots`]: files of a stage as charts and pictures.
 //! - [`plugin`]: finding plugins.
+//! - [`trial`]: a plugin tried out, rule by rule of the protocol.
 //! - [`process`]: a stage's process, from its start until nothing of it is left.
 //! - [`surroundings`]: what a program runs in beside its inputs.
 
@@ -45,6 +46,7 @@ pub mod runner;
 mod site;
 mod state;
 pub mod surroundings;
+pub mod trial;
 mod watch;
 
 pub use runner::{Runner, Summary};

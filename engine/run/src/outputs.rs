@@ -98,7 +98,11 @@ pub(super) fn collect(
     Ok((kept, found))
 }
 
-fn check(output: &Output, path: &Path, of_kind: bool) -> Result<()> {
+/// Whether an output is there, and of the declared sort.
+///
+/// # Errors
+/// Where it is not.
+pub(super) fn check(output: &Output, path: &Path, of_kind: bool) -> Result<()> {
     let role = &output.role;
     let Ok(metadata) = path.symlink_metadata() else {
         bail!(

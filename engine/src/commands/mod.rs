@@ -14,6 +14,7 @@ pub mod get;
 pub mod graph;
 pub mod man;
 pub mod new;
+pub mod plugin;
 pub mod report;
 pub mod report_cache;
 pub mod run;

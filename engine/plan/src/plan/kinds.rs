@@ -9,6 +9,7 @@ use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::parameters::complete;
 use crate::workflow::Problem;
 
 /// The stage kinds at hand, by name.
@@ -208,6 +209,16 @@ impl Kind {
             .validators
             .get_or_init(|| Validators::of(&self.description));
         validators.as_ref().map_err(String::as_str)
+    }
+
+    /// These parameters with what the schema has defaults for, as a stage gets them.
+    pub fn with_defaults(&self, parameters: Map<String, Value>) -> Map<String, Value> {
+        let mut value = Value::Object(parameters);
+        complete(&self.description.parameters, &mut value);
+        match value {
+            Value::Object(parameters) => parameters,
+            _ => unreachable!("an object stays one"),
+        }
     }
 
     /// The schema of one parameter.

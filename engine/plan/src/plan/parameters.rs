@@ -160,7 +160,7 @@ fn key_place(given: &[(Located<String>, Node)], pointer: &str, key: &str) -> Opt
 
 /// Fills in what the schema has a default for, at every depth, and makes whole numbers floats where the schema asks
 /// for a number: `1` and `1.0` are one value, and have to give one key.
-fn complete(schema: &Value, value: &mut Value) {
+pub(super) fn complete(schema: &Value, value: &mut Value) {
     if schema.get("type").is_some_and(|t| mentions(t, "number"))
         && let Some(whole) = value.as_i64()
     {

@@ -268,7 +268,10 @@ fn memo_folder() -> Option<PathBuf> {
 }
 
 /// Asks a plugin what it offers.
-fn describe(program: &Path) -> Result<Description> {
+///
+/// # Errors
+/// Where it gives no description of this flow's protocol.
+pub fn describe(program: &Path) -> Result<Description> {
     let mut launch = Launch::new(program);
     launch.arguments.push("describe".into());
     launch.environment = environment(For::Plugin, &Variables::default(), 1, &[]);

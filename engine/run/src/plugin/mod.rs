@@ -10,5 +10,6 @@ mod script;
 
 pub(crate) use python::check;
 
+pub(crate) use find::describe;
 pub use find::{find, identity};
 pub use flow_plan::plan::kinds::{Catalogue, Kind};
