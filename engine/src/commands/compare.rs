@@ -8,6 +8,7 @@ use clap::{Args, Parser};
 use flow_cache::{Key, Lookup, Store};
 use flow_plan::plan::{self, plain_text};
 use flow_plan::workflow::{node, selectors};
+use flow_results::code::Code;
 use flow_results::contrast::{Contrast, Side, Stage};
 use flow_results::{Standing, Stands};
 use flow_run::record::past::{self, PastRun};
@@ -17,15 +18,17 @@ use serde_json::{Map, Value};
 
 use crate::arguments::StoreArguments;
 use crate::arguments::{OverrideArguments, WorkflowArguments};
+use crate::commands::revision::{CheckedOut, Revision};
 use crate::failure::{Failure, wrong};
-use crate::session::{Session, no_run};
+use crate::runs::{self, no_run};
+use crate::session::Session;
 use crate::suggestion;
 use crate::view;
 
 /// What is compared.
 #[derive(Args)]
 pub struct CompareArguments {
-    /// A run, or a workflow file as it stands now; with a point of its sweep in brackets, or with options of its own, in quotes
+    /// A run, a workflow file as it stands now, or REV:FILE of a git revision; with a point of its sweep in brackets, or with options of its own, in quotes
     #[arg(value_name = "RUN|WORKFLOW[[AXIS=VALUE,…]]")]
     a: String,
     /// Another one.
@@ -53,8 +56,12 @@ struct OptionsOfASide {
 /// One side, as it is written.
 struct Written<'a> {
     text: &'a str,
-    /// A run's name, or a file's.
+    /// A run's id, or a file's name.
     what: String,
+    /// The run that it is, if it is one.
+    run: Option<(Store, PastRun)>,
+    /// The revision of the file, if it is not that of now.
+    revision: Option<Revision>,
     /// What is laid over the file, for both sides and for this one.
     overrides: OverrideArguments,
     /// Between the brackets; nothing without.
@@ -65,24 +72,20 @@ struct Written<'a> {
 
 /// `flow compare`.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
-    let [a, b] = [&arguments.a, &arguments.b].map(|text| written(text, arguments));
-    let (a, b) = (a?, b?);
     // A run lies in the store of the workflow that it is compared with.
-    let mut files = [&a, &b]
-        .into_iter()
-        .filter(|side| !past::is_run(&side.what));
-    let store = StoreArguments {
-        workflow: files.next().map(|side| PathBuf::from(&side.what)),
-        store: arguments.store.clone(),
+    let (a, b) = (&arguments.a, &arguments.b);
+    let [beside_a, beside_b] = [b, a].map(|other| workflow_of_side(other));
+    let a = written(a, beside_a.as_deref(), arguments)?;
+    let b = written(b, beside_b.as_deref(), arguments)?;
+    // Until they are compared.
+    let revisions = [&a, &b].map(|side| side.revision.as_ref().map(Revision::check_out));
+    let [at_a, at_b] = revisions.map(Option::transpose);
+    let (at_a, at_b) = (at_a?, at_b?);
+    let side = |written: &Written<'_>, at: Option<&CheckedOut>| match &written.run {
+        Some((store, run)) => run_side(store, run, written),
+        None => workflow_side(arguments, written, at),
     };
-    let side = |written: &Written<'_>| {
-        if past::is_run(&written.what) {
-            run_side(&store.open()?, written)
-        } else {
-            workflow_side(arguments, written)
-        }
-    };
-    let (a, b) = (side(&a)?, side(&b)?);
+    let (a, b) = (side(&a, at_a.as_ref())?, side(&b, at_b.as_ref())?);
     let contrast = Contrast::of(&a, &b)?;
     if arguments.json {
         for line in view::contrast::json(&a, &b, &contrast) {
@@ -94,8 +97,40 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t>, Failure> {
-    let is_one = |what: &str| past::is_run(what) || Path::new(what).exists();
+/// The workflow file of a side, where it is one.
+fn workflow_of_side(text: &str) -> Option<PathBuf> {
+    let words = shlex::split(text).unwrap_or_default();
+    let first = words.first().map_or(text, String::as_str);
+    let mut ends = first.match_indices('[').map(|(at, _)| &first[..at]);
+    let mut all = [text, first].into_iter().chain(ends.by_ref());
+    all.find(|what| Path::new(what).is_file())
+        .map(PathBuf::from)
+}
+
+/// Reads a side; a run is looked for in the store of the workflow file that it stands `beside`.
+fn written<'t>(
+    text: &'t str,
+    beside: Option<&Path>,
+    arguments: &CompareArguments,
+) -> Result<Written<'t>, Failure> {
+    let place = StoreArguments {
+        workflow: beside.map(Path::to_path_buf),
+        store: arguments.store.clone(),
+    };
+    let store = place.open();
+    let run = |what: &str| -> Result<Option<PastRun>, Failure> {
+        match (&store, Path::new(what).exists()) {
+            (Ok(store), false) => runs::find(store, what, None),
+            _ => Ok(None),
+        }
+    };
+    let known = |what: &str| run(what).is_ok_and(|run| run.is_some());
+    let is_one = |what: &str| {
+        past::is_run(what)
+            || Path::new(what).exists()
+            || known(what)
+            || Revision::read(what).is_some()
+    };
     let options = match shlex::split(text) {
         Some(words) if !is_one(text) && words.iter().any(|word| word.starts_with("--")) => {
             Some(options_of(text, &words)?)
@@ -130,15 +165,24 @@ fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t
             ))
         })?,
     };
-    if past::is_run(what) && whole != text {
-        return Err(wrong(format!(
-            "`{}`: a run is as it was; options are for workflow files",
-            view::plain(text)
-        )));
-    }
+    let run = match (run(what)?, past::is_run(what)) {
+        (Some(run), _) => Some(run),
+        (None, true) => return Err(no_run(&store?, what)),
+        (None, false) => None,
+    };
+    let run = match run {
+        Some(_) if whole != text => return Err(runs::changed(text)),
+        Some(run) => Some((store?, run)),
+        None => None,
+    };
     Ok(Written {
         text,
+        revision: match run {
+            Some(_) => None,
+            None => Revision::read(what),
+        },
         what: what.into(),
+        run,
         overrides,
         point: point.map(String::from),
         selectors,
@@ -202,8 +246,7 @@ impl Written<'_> {
 }
 
 /// What an earlier run came to.
-fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
-    let run = PastRun::open(store, &written.what)?.ok_or_else(|| no_run(store, &written.what))?;
+fn run_side(store: &Store, run: &PastRun, written: &Written<'_>) -> Result<Side, Failure> {
     let mut stages = Vec::new();
     // Stages end in an order that differs from run to run: here they stand after all that they read from, then by name.
     let mut depths: HashMap<Key, usize> = HashMap::new();
@@ -269,20 +312,37 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
         ),
         params,
         stages,
+        code: Code::of_run(run, store),
         store: store.clone(),
     })
 }
 
 /// What of a workflow, or of a point of its sweep, is in the store now.
-fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<Side, Failure> {
+fn workflow_side(
+    arguments: &CompareArguments,
+    written: &Written<'_>,
+    at: Option<&CheckedOut>,
+) -> Result<Side, Failure> {
     let mut overrides = written.overrides.clone();
     overrides.point.extend(written.point.clone());
     let workflow = WorkflowArguments {
-        workflow: PathBuf::from(&written.what),
+        workflow: at.map_or(PathBuf::from(&written.what), |at| at.workflow.clone()),
         overrides,
-        store: arguments.store.clone(),
+        store: match at {
+            // The results lie where those of now do.
+            Some(at) if arguments.store.is_none() => Some(at.now.with_file_name(".flow")),
+            _ => arguments.store.clone(),
+        },
+        run: None,
     };
-    let mut session = Session::open(&workflow)?;
+    let mut session = match at {
+        None => Session::open(&workflow)?,
+        Some(at) => {
+            let session = Session::open_with_frozen_of_file(&workflow, &at.now)?;
+            at.link_the_rest(&session)?;
+            session
+        }
+    };
     let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
     let externals = session.externals(&all)?;
     let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
@@ -329,6 +389,12 @@ fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<
         name: written.text.into(),
         params,
         stages,
+        code: Code::of_files(
+            &session.workflow.path,
+            &session.sources,
+            &externals,
+            &session.store,
+        ),
         store: session.store,
     })
 }
