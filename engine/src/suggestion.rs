@@ -33,6 +33,18 @@ pub fn run(root: &Path, id: &str) -> String {
     command(&words(&["show", id], not_here(root), &[]))
 }
 
+/// The command that makes a run of a store again.
+pub fn whole_again(store: Option<&Path>, id: &str, more: &[&str]) -> String {
+    let names = [&["run", "--again", id][..], more].concat();
+    command(&words(&names, store.and_then(not_here), &[]))
+}
+
+/// The command that makes an instance as a run did.
+pub fn again_run(store: &Store, id: &str, label: &str) -> Vec<String> {
+    let names = ["run", "--again", id, "--until", label];
+    words(&names, not_here(store.root()), &[])
+}
+
 /// The store's folder, where it is not the one that is meant without a word.
 fn not_here(root: &Path) -> Option<&Path> {
     let meant = std::env::var_os("FLOW_STORE").unwrap_or(".flow".into());

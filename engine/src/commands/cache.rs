@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use clap::Subcommand;
 use flow_cache::{Budget, Key, Lookup, Store};
-use flow_run::record::{PastRun, retire};
+use flow_run::record::retire;
 use petgraph::graph::NodeIndex;
 use serde_json::json;
 
 use crate::arguments::{StoreArguments, WorkflowArguments};
 use crate::failure::{FAILED, Failure, wrong};
-use crate::session::{Session, no_run};
+use crate::runs;
+use crate::session::Session;
 use crate::view;
 
 /// What can be asked of a store.
@@ -88,7 +89,7 @@ fn size(text: &str) -> Result<u64, String> {
     text.parse::<ByteSize>().map(|size| size.as_u64())
 }
 
-fn age(text: &str) -> Result<Duration, String> {
+pub(super) fn age(text: &str) -> Result<Duration, String> {
     let span: jiff::Span = text.parse().map_err(|e| format!("{e}"))?;
     let days = jiff::SpanRelativeTo::days_are_24_hours();
     span.to_duration(days)
@@ -258,7 +259,8 @@ fn store_of(arguments: &WorkflowArguments) -> Result<Store, Failure> {
 }
 
 fn pin_run(store: &Store, name: &str, id: &str) -> Result<ExitCode, Failure> {
-    let run = PastRun::open(store, id)?.ok_or_else(|| no_run(store, id))?;
+    let run = runs::open(store, id, None)?;
+    let id = &run.id;
     let keys: Vec<Key> = run.stages()?.iter().filter_map(|stage| stage.key).collect();
     let mut there = Vec::new();
     for key in &keys {

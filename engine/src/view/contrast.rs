@@ -22,6 +22,9 @@ pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
             contrast.params.iter().map(|c| changed("", c)),
         ));
     }
+    for changed in &contrast.code {
+        blocks.push(code(changed));
+    }
     let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
     for differs in &contrast.stages {
         match (a.stage(&differs.stage), b.stage(&differs.stage)) {
@@ -60,6 +63,23 @@ pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
         )
     });
     blocks.join("\n\n")
+}
+
+/// A file that differs: a unified diff, or why there is none.
+fn code(changed: &flow_results::code::Changed) -> String {
+    match (&changed.diff, changed.why) {
+        (Some(diff), _) => {
+            // Tabs are part of code.
+            let line = |line: &str| line.split('\t').map(plain).collect::<Vec<_>>().join("\t");
+            let lines: Vec<String> = diff.lines().map(line).collect();
+            lines.join("\n")
+        }
+        (None, why) => layout::sentence(format!(
+            "{} differs: {}",
+            plain(&changed.path),
+            why.unwrap_or("not text")
+        )),
+    }
 }
 
 fn block(title: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
@@ -224,6 +244,16 @@ pub fn json(a: &Side, b: &Side, contrast: &Contrast) -> Vec<Value> {
         "b": side(b),
         "params": contrast.params,
     })];
+    for changed in &contrast.code {
+        lines.push(json!({
+            "event": "code",
+            "path": changed.path,
+            "a": changed.a,
+            "b": changed.b,
+            "diff": changed.diff,
+            "why": changed.why,
+        }));
+    }
     for differs in &contrast.stages {
         lines.push(json!({
             "event": "difference",

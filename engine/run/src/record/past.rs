@@ -17,9 +17,9 @@ use super::follow;
 use super::head::Head;
 
 /// One run, as its folder tells.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PastRun {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// Its folder.
     pub folder: PathBuf,
@@ -53,7 +53,7 @@ impl State {
     }
 }
 
-/// Whether a text has the form of a run's name: `20261124-093000-1f3a`.
+/// Whether a text has the form of a run's id: `20261124-093000-1f3a`.
 pub fn is_run(text: &str) -> bool {
     let digits =
         |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
@@ -80,14 +80,22 @@ impl PastRun {
         for entry in entries {
             names.extend(entry.with_context(cannot)?.file_name().into_string());
         }
-        // A name begins with the time.
-        names.sort_unstable_by(|a, b| b.cmp(a));
         let runs = names.iter().filter(|name| is_run(name));
-        runs.filter_map(|name| PastRun::open(store, name).transpose())
-            .collect()
+        let runs = runs.filter_map(|name| PastRun::open(store, name).transpose());
+        let mut runs: Vec<PastRun> = runs.collect::<Result<_>>()?;
+        runs.sort_by_cached_key(|run| Reverse(run.began()));
+        Ok(runs)
     }
 
-    /// The run of this name; none where there is none.
+    /// When it began, for comparing: the second by its id, what part of it had passed by its head, which may be torn.
+    pub fn began(&self) -> (String, i32, String) {
+        let second = self.id[.."20261124-093000".len()].to_string();
+        let started = self.head.started.parse::<jiff::Timestamp>();
+        let passed = started.map_or(0, jiff::Timestamp::subsec_nanosecond);
+        (second, passed, self.id.clone())
+    }
+
+    /// The run of this id; none where there is none.
     ///
     /// # Errors
     /// Where its folder can't be read.
@@ -156,9 +164,7 @@ pub fn failures(store: &Store, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Sta
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut runs = PastRun::all(store)?;
-    // Names have whole seconds, and say nothing of two runs within one.
-    runs.sort_by_key(|run| Reverse(run.head.started.parse::<jiff::Timestamp>().ok()));
+    let runs = PastRun::all(store)?;
     // A run that has no end may have failures all the same.
     let may_have = |run: &PastRun| run.end.as_ref().is_none_or(|end| end.failed > 0);
     for (age, run) in runs.iter().enumerate().filter(|(_, run)| may_have(run)) {

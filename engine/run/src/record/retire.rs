@@ -28,7 +28,7 @@ pub struct Retired {
 
 /// Removes the runs that are of no more use, once gc has taken the records in `evicted`; a dry run only names them.
 ///
-/// A run stays while it goes on, while a result that it made or that was frozen in it is in the store, and while all its results are pinned. One that
+/// A run that has a name stays. So does one while it goes on, while a result that it made or that was frozen in it is in the store, and while all its results are pinned. One that
 /// made none of what is there goes after `max_age`; one of which nothing is left goes at once if it ended well, else after a
 /// week or `max_age`, whichever is less.
 ///
@@ -45,7 +45,7 @@ pub fn retire(
     let mut retired = Retired::default();
     for run in PastRun::all(store)? {
         let age = age(&run.folder);
-        if run.state == State::Running || age < FRESH {
+        if run.state == State::Running || age < FRESH || run.head.name.is_some() {
             continue;
         }
         let lines = run.stages()?;
