@@ -62,7 +62,7 @@ pub fn instead_of_workflow(
     let text = path.to_string_lossy();
     let is_id = past::is_run(&text);
     let is_workflow = path.is_file() || path.is_dir() && search::of_folder(path).is_ok();
-    if is_workflow && !is_id || !is_id && names::check(&text).is_err() {
+    if !is_id && (is_workflow || names::check(&text).is_err()) {
         return Ok(None);
     }
     let place = StoreArguments {

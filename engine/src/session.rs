@@ -43,11 +43,11 @@ pub struct Session {
 /// Whose last results stand where a stage is frozen.
 enum Last<'a> {
     /// Those of the workflow file.
-    OfItself,
+    Itself,
     /// Those of another one.
-    OfFile(&'a Path),
+    File(&'a Path),
     /// Those of one run.
-    OfRun(&'a PastRun),
+    Run(&'a PastRun),
 }
 
 /// The store that the arguments name, else the one beside the workflow.
@@ -68,7 +68,7 @@ impl Session {
             let run = runs::open(&store, id, None)?;
             return Session::of_run(store, run);
         }
-        Session::load(arguments, Last::OfItself)
+        Session::load(arguments, Last::Itself)
     }
 
     /// A workflow as it is now, in which the results of frozen stages are those of an earlier run.
@@ -76,7 +76,7 @@ impl Session {
         arguments: &WorkflowArguments,
         run: &PastRun,
     ) -> Result<Session, Failure> {
-        Session::load(arguments, Last::OfRun(run))
+        Session::load(arguments, Last::Run(run))
     }
 
     /// A workflow in which the results of frozen stages are those of another file: of which it is an earlier text.
@@ -84,7 +84,7 @@ impl Session {
         arguments: &WorkflowArguments,
         file: &Path,
     ) -> Result<Session, Failure> {
-        Session::load(arguments, Last::OfFile(file))
+        Session::load(arguments, Last::File(file))
     }
 
     fn load(arguments: &WorkflowArguments, last: Last<'_>) -> Result<Session, Failure> {
@@ -101,9 +101,9 @@ impl Session {
         let store = open_store(arguments, workflow.folder())?;
         let mut problems = Problems::default();
         let frozen = match last {
-            Last::OfItself => frozen::find(&plan, &workflow.path, &store, &mut problems)?,
-            Last::OfFile(path) => frozen::find(&plan, path, &store, &mut problems)?,
-            Last::OfRun(run) => frozen::of_run(&plan, run, &store, &mut problems)?,
+            Last::Itself => frozen::find(&plan, &workflow.path, &store, &mut problems)?,
+            Last::File(path) => frozen::find(&plan, path, &store, &mut problems)?,
+            Last::Run(run) => frozen::of_run(&plan, run, &store, &mut problems)?,
         };
         let sources = settle(sources, problems, &catalogue)?;
         check_deliveries(&plan, &workflow, &sources, &store)?;
