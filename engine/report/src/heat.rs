@@ -9,7 +9,7 @@ use super::sweep::{Table, text};
 
 /// An axis of numbers with more values is parted into bins.
 const VALUES: usize = 30;
-/// As many.
+/// How many bins such an axis has.
 const BINS: usize = 12;
 /// More other values than this can't be read beside each other.
 const MOST: usize = 100;
@@ -36,8 +36,8 @@ pub(super) fn values<'a>(table: &Table<'a>, metric: &str, axis: &str) -> Vec<&'a
 /// The places along one side of the map.
 struct Side {
     names: Vec<String>,
-    /// The name of a value, by its JSON.
-    of: BTreeMap<String, String>,
+    /// The place of a value, by its JSON.
+    of: BTreeMap<String, usize>,
 }
 
 impl Side {
@@ -50,19 +50,20 @@ impl Side {
                 let (first, last) = (*numbers.first()?, *numbers.last()?);
                 let width = (last - first) / BINS as f64;
                 let edge = |bin: usize| first + width * bin as f64;
-                for bin in 0..BINS {
-                    names.push(format!("{} – {}", short(edge(bin)), short(edge(bin + 1))));
+                let edges = apart((0..=BINS).map(edge).collect());
+                for bin in edges.windows(2) {
+                    names.push(format!("{} – {}", bin[0], bin[1]));
                 }
                 for (value, number) in values.iter().zip(numbers) {
-                    let bin = (((number - first) / width) as usize).min(BINS - 1);
-                    of.insert(value.to_string(), names[bin].clone());
+                    let bin = ((number - first) / width) as usize;
+                    of.insert(value.to_string(), bin.min(BINS - 1));
                 }
             }
             _ if values.len() > MOST => return None,
             _ => {
-                for value in values {
+                for (place, value) in values.iter().enumerate() {
                     names.push(text(value));
-                    of.insert(value.to_string(), text(value));
+                    of.insert(value.to_string(), place);
                 }
             }
         }
@@ -70,10 +71,15 @@ impl Side {
     }
 }
 
-/// Three significant digits.
-fn short(number: f64) -> String {
-    let rounded: f64 = format!("{number:.2e}").parse().unwrap_or(number);
-    rounded.to_string()
+/// Growing numbers as text: with three significant digits, or as many as tell them apart.
+fn apart(numbers: Vec<f64>) -> Vec<String> {
+    let with = |digits: usize| -> Vec<String> {
+        let short = |number: &f64| format!("{number:.digits$e}").parse().unwrap_or(*number);
+        let rounded = numbers.iter().map(short);
+        rounded.map(|number| number.to_string()).collect()
+    };
+    let tells = |texts: &Vec<String>| texts.windows(2).all(|pair| pair[0] != pair[1]);
+    (2..16).map(with).find(tells).unwrap_or_else(|| with(16))
 }
 
 /// The map: the mean of a figure over all points of a cell. None where an axis has too many values to be read.
@@ -85,31 +91,25 @@ pub(super) fn map(
 ) -> Option<Chart> {
     let side = |axis| Side::new(&values(table, metric, axis));
     let (columns, lines) = (side(x)?, side(y)?);
-    let mut cells: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    let mut cells: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     for row in table.rows() {
         let place =
-            |side: &'_ Side, axis: &str| side.of.get(&row["point"].get(axis)?.to_string()).cloned();
-        let (Some(mean), Some(column), Some(line)) = (
+            |side: &Side, axis: &str| side.of.get(&row["point"].get(axis)?.to_string()).copied();
+        if let (Some(mean), Some(column), Some(line)) = (
             row["cells"][metric]["mean"].as_f64(),
             place(&columns, x),
             place(&lines, y),
-        ) else {
-            continue;
-        };
-        let name =
-            |side: &'_ Side, name: &String| side.names.iter().position(|other| other == name);
-        let key = (
-            columns.names[name(&columns, &column)?].as_str(),
-            lines.names[name(&lines, &line)?].as_str(),
-        );
-        cells.entry(key).or_default().push(mean);
+        ) {
+            cells.entry((column, line)).or_default().push(mean);
+        }
     }
     let several = cells.values().any(|means| means.len() > 1);
     let values: Vec<Value> = cells
         .iter()
         .map(|((column, line), means)| {
             let mean = means.iter().sum::<f64>() / means.len() as f64;
-            json!({"x": column, "y": line, "mean": mean, "points": means.len()})
+            let (x, y) = (&columns.names[*column], &lines.names[*line]);
+            json!({"x": x, "y": y, "mean": mean, "points": means.len()})
         })
         .collect();
     let which = match several {
@@ -184,6 +184,21 @@ mod tests {
                 {"x": "0.1", "y": "b<i>", "mean": 0.25, "points": 1},
                 {"x": "0.2", "y": "a", "mean": 0.5, "points": 1},
             ])
+        );
+    }
+
+    #[test]
+    fn bins_of_numbers_that_are_near_each_other_have_names_of_their_own() {
+        let table = table((0..40).map(|i| (1000.0 + f64::from(i) / 1e4, "a", f64::from(i))));
+        let values = values(&Table { json: &table }, "s.acc", "lr");
+        let side = Side::new(&values).unwrap();
+        assert_eq!(side.names.len(), BINS);
+        let distinct: std::collections::BTreeSet<&String> = side.names.iter().collect();
+        assert_eq!(distinct.len(), BINS, "{:?}", side.names);
+        assert!(
+            side.names[0].starts_with("1000 – 1000.0003"),
+            "{:?}",
+            side.names
         );
     }
 

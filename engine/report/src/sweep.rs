@@ -66,7 +66,7 @@ fn pairs<'a>(table: &Table<'_>, metric: &str, axes: &[&'a str]) -> Vec<(&'a str,
 
 /// The table, read by its public form.
 pub(super) struct Table<'a> {
-    json: &'a Value,
+    pub(super) json: &'a Value,
 }
 
 impl<'a> Table<'a> {
@@ -169,7 +169,7 @@ fn against(table: &Table<'_>, metric: &str, axis: &str, axes: &[&str]) -> Option
     if order.len() < 2 {
         return None;
     }
-    // So many lines are a thicket.
+    // More lines than that are a thicket.
     if others.len() > POINTS {
         values = folded(table, metric, &values, &order);
         others = ["best", "mean"].map(String::from).into();

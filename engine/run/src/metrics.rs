@@ -9,6 +9,7 @@ use flow_plan::plan::{Output, is_glob};
 use flow_plan::workflow::yaml_data;
 use flow_stage::ArtifactType;
 use serde_json::{Map, Value};
+use walkdir::WalkDir;
 
 use crate::record::figures;
 
@@ -25,14 +26,11 @@ pub(super) fn read(output: &Output, path: &Path) -> Result<(Map<String, Value>, 
     if output.artifact == ArtifactType::Metrics {
         return Ok(figures::read(table(output, path, None)?));
     }
-    let mut files = Vec::new();
-    if output.role == DVCLIVE {
+    let files = match output.role == DVCLIVE {
         // A run that logged no figure has none.
-        files.extend(path.join(OF_DVCLIVE).is_file().then(|| OF_DVCLIVE.into()));
-    } else {
-        walk(path, Path::new(""), &mut files)?;
-        files.sort();
-    }
+        true => Vec::from_iter(path.join(OF_DVCLIVE).is_file().then(|| OF_DVCLIVE.into())),
+        false => files(path)?,
+    };
     for file in files {
         let name = file.to_string_lossy();
         if Form::of(&name).is_none() {
@@ -70,21 +68,16 @@ fn parts(name: &str) -> Vec<String> {
     parts
 }
 
-/// The files below a folder, by their paths there.
-pub(crate) fn walk(folder: &Path, inside: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let at = folder.join(inside);
-    let failed = || format!("{} can't be read", at.display());
-    for entry in fs::read_dir(&at).with_context(failed)? {
-        let entry = entry.with_context(failed)?;
-        let path = inside.join(entry.file_name());
-        let kind = entry.file_type().with_context(failed)?;
-        if kind.is_dir() {
-            walk(folder, &path, files)?;
-        } else if kind.is_file() {
-            files.push(path);
+/// The files below a folder, by their paths there, sorted.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("{} can't be read", folder.display()))?;
+        if entry.file_type().is_file() {
+            found.push(entry.path().strip_prefix(folder)?.into());
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What a file of figures holds; `name` is its own where an output has several.

@@ -153,14 +153,10 @@ impl Chosen {
                 )));
             }
         }
-        let named: BTreeSet<NodeIndex> = from
-            .iter()
-            .copied()
-            .chain(match every.is_empty() {
-                true => forced.clone(),
-                false => BTreeSet::new(),
-            })
-            .collect();
+        let mut named = from.clone();
+        if every.is_empty() {
+            named.extend(&forced);
+        }
         forced.extend(session.plan.with_descendants(&from));
         let (wanted, looked_up) = if !only.is_empty() {
             let targets: Vec<_> = only.iter().copied().collect();

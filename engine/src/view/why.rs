@@ -64,11 +64,8 @@ pub fn key(plan: &Plan, survey: &Survey, history: &History, node: NodeIndex) -> 
                 }
             }
         }
-        Some(Standing::Forced) => {
-            text += "will run\n";
-            text += &reason(plan, survey, history, node);
-        }
-        Some(Standing::MayRun) | None => {
+        // Nothing is forced where one asks why.
+        Some(Standing::Forced | Standing::MayRun) | None => {
             text += "may run, unless what it reads from gives the same bytes as before";
             explainer.pending(node, 1, &mut BTreeSet::new(), &mut text);
         }

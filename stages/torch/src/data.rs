@@ -312,6 +312,26 @@ pub fn batches(rows: &[usize], size: usize) -> Vec<&[usize]> {
     batches
 }
 
+/// How many of `rows` have each label, of labels i64 `[n]`.
+///
+/// # Errors
+/// Where a row has none of `0..classes`.
+pub fn counts(labels: &Tensor, classes: usize, rows: &[usize]) -> Result<Vec<usize>> {
+    let labels = Vec::<i64>::try_from(labels)?;
+    let mut counts = vec![0; classes];
+    for &row in rows {
+        let count = usize::try_from(labels[row]).ok();
+        let count = count.and_then(|label| counts.get_mut(label));
+        *count.with_context(|| {
+            format!(
+                "the label of row {row} is {}, and there are {classes} classes: labels are 0, 1, 2, …",
+                labels[row],
+            )
+        })? += 1;
+    }
+    Ok(counts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
-use tch::{Device, Kind, Tensor, no_grad};
+use anyhow::{Result, bail, ensure};
+use tch::{Kind, Tensor, no_grad};
+
+use crate::data::counts;
 
 /// The weights of the groups as a file names them.
 const WEIGHTS: &str = "weights";
@@ -17,7 +19,6 @@ pub struct Groups {
     step: f64,
     /// What is added to the loss of each group, f64 `[groups]`: the adjustment over the root of its size.
     margin: Tensor,
-    device: Device,
 }
 
 impl Groups {
@@ -32,19 +33,7 @@ impl Groups {
         step: f64,
         adjustment: f64,
     ) -> Result<Groups> {
-        let all = Vec::<i64>::try_from(&labels)?;
-        let mut sizes = vec![0usize; count];
-        for &row in rows {
-            let group = usize::try_from(all[row])
-                .ok()
-                .filter(|&group| group < count);
-            ensure!(
-                group.is_some(),
-                "the label of row {row} is {}, and there are {count} groups: labels are 0, 1, 2, …",
-                all[row]
-            );
-            sizes[group.unwrap_or_default()] += 1;
-        }
+        let sizes = counts(&labels, count, rows)?;
         let empty = sizes.iter().position(|&size| size == 0);
         ensure!(
             empty.is_none(),
@@ -52,19 +41,22 @@ impl Groups {
             empty.unwrap_or_default()
         );
         let margin = sizes.iter().map(|&size| adjustment / (size as f64).sqrt());
-        let device = labels.device();
+        let margin = Tensor::from_slice(&margin.collect::<Vec<f64>>());
         Ok(Groups {
+            margin: margin.to_device(labels.device()),
             labels,
             step,
-            margin: Tensor::from_slice(&margin.collect::<Vec<f64>>()).to_device(device),
-            device,
         })
     }
 
     /// The weights before the first batch: all the same.
     pub fn weights(&self) -> BTreeMap<String, Tensor> {
         let count = self.margin.numel() as i64;
-        let even = Tensor::full([count], 1.0 / count as f64, (Kind::Double, self.device));
+        let even = Tensor::full(
+            [count],
+            1.0 / count as f64,
+            (Kind::Double, self.labels.device()),
+        );
         BTreeMap::from([(WEIGHTS.to_string(), even)])
     }
 
@@ -83,12 +75,12 @@ impl Groups {
         let count = self.margin.numel() as i64;
         let old = weights.get(WEIGHTS).filter(|old| old.size() == [count]);
         let Some(old) = old else {
-            anyhow::bail!("the state holds no weights of {count} groups");
+            bail!("the state holds no weights of {count} groups");
         };
         let groups = self.labels.index_select(0, index);
         let of_group = groups
             .unsqueeze(1)
-            .eq_tensor(&Tensor::arange(count, (Kind::Int64, self.device)))
+            .eq_tensor(&Tensor::arange(count, (Kind::Int64, self.labels.device())))
             .to_kind(losses.kind());
         let sums = (&of_group * losses.unsqueeze(1)).sum_dim_intlist(0i64, false, losses.kind());
         let rows = of_group.sum_dim_intlist(0i64, false, losses.kind());

@@ -1,8 +1,9 @@
 //! What a training learns from which rows, checked before the first epoch.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use tch::Tensor;
 
+use crate::data;
 use crate::groups::Groups;
 use crate::recipe::{Balanced, ClassWeights, Recipe};
 
@@ -31,20 +32,7 @@ pub struct Goal {
 impl Task {
     /// How many of the training rows each class of a goal has.
     fn counts(&self, goal: &Goal) -> Result<Vec<usize>> {
-        let labels = Vec::<i64>::try_from(&goal.labels)?;
-        let mut counts = vec![0; goal.classes.len()];
-        for &row in &self.train {
-            let count = usize::try_from(labels[row]).ok();
-            let count = count.and_then(|label| counts.get_mut(label));
-            *count.with_context(|| {
-                format!(
-                    "the label of row {row} is {}, and there are {} classes: labels are 0, 1, 2, …",
-                    labels[row],
-                    goal.classes.len()
-                )
-            })? += 1;
-        }
-        Ok(counts)
+        data::counts(&goal.labels, goal.classes.len(), &self.train)
     }
 
     /// Makes sure that there is something to learn from, for every class.

@@ -10,7 +10,7 @@ use flow_stage::ArtifactType;
 
 use super::{Files, draw, inside_of, is_of};
 use crate::folder::{self, Known};
-use crate::metrics::walk;
+use crate::metrics;
 
 /// A sentence for each plot that can't be shown, of outputs that lie below `at`. Inputs that belong to outputs do not lie
 /// there, so plots of them are looked at where they are shown.
@@ -26,9 +26,8 @@ pub(crate) fn faults(plots: &[Plot], outputs: &[Output], at: &Path, known: &Know
     for output in outputs {
         let path = at.join(folder::output_place(output));
         if path.is_dir() {
-            let mut found = Vec::new();
             // What can't be listed can't be stored either, which is said.
-            let _ = walk(&path, Path::new(""), &mut found);
+            let found = metrics::files(&path).unwrap_or_default();
             let named = found.into_iter().filter_map(|inside| {
                 Some((
                     inside_of(&output.file, inside.to_str()?),

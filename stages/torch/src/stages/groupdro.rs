@@ -11,7 +11,7 @@ use tch::Device;
 use super::training::{self, Uncertain};
 use crate::data::Data;
 use crate::groups::Groups;
-use crate::model::{Labels, Meta, Model};
+use crate::model::{Labels, Meta};
 use crate::net::{Choice, Head};
 use crate::recipe::Recipe;
 use crate::runtime::{self, Machine};
@@ -120,11 +120,7 @@ impl Groupdro {
             mean: data.meta.mean.clone(),
             std: data.meta.std.clone(),
         };
-        let mut model = Model::new(meta, context.seed(), device);
-        model.net.set_precision(self.machine.precision);
-        if let Some(checkpoint) = &self.choice.weights {
-            context.log(model.net.begin_with(checkpoint)?);
-        }
+        let mut model = training::begin(context, meta, &self.choice, &self.machine, device)?;
         let history = train(context, self, &self.recipe, &mut model.net, &data, &task)?;
         training::finish(context, &model, &data, &history)
     }

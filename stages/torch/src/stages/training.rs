@@ -6,13 +6,15 @@ use flow_stage::{ArtifactType, Context, Port, array};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tch::Device;
 
 use crate::data::{Data, Fine};
 use crate::history::History;
 use crate::measure;
-use crate::model::Model;
+use crate::model::{Meta, Model};
 use crate::nearest;
-use crate::runtime;
+use crate::net::Choice;
+use crate::runtime::{self, Machine};
 use crate::tensorboard::{self, Step};
 use crate::views;
 
@@ -90,6 +92,25 @@ pub fn fine_names(fine: &Fine, data: &Data) -> Vec<String> {
         let labels = 0..fine.to_coarse.len();
         labels.map(|label| format!("label {label}")).collect()
     }
+}
+
+/// A new network, with the weights that it begins with.
+///
+/// # Errors
+/// Where the weights can't be read, or don't fit.
+pub fn begin(
+    context: &Context,
+    meta: Meta,
+    choice: &Choice,
+    machine: &Machine,
+    device: Device,
+) -> Result<Model> {
+    let mut model = Model::new(meta, context.seed(), device);
+    model.net.set_precision(machine.precision);
+    if let Some(checkpoint) = &choice.weights {
+        context.log(model.net.begin_with(checkpoint)?);
+    }
+    Ok(model)
 }
 
 /// The outputs of every training.

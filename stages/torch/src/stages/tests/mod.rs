@@ -246,7 +246,14 @@ fn unknown_parameters_are_refused_by_the_schema() {
             .into_iter()
             .flatten()
         {
-            assert!(parameter.get("default").is_some(), "{}: {name}", kind.name);
+            // It came later. With a default in the schema it would be in every key, and all features would be made again.
+            let is_new = (kind.name.as_str(), name.as_str()) == ("features", "rows");
+            assert_ne!(
+                parameter.get("default").is_some(),
+                is_new,
+                "{}: {name}",
+                kind.name
+            );
             assert!(
                 parameter.get("description").is_some(),
                 "{}: {name}",
