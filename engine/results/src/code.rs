@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use flow_cache::{Digest, Output, Own, Store};
-use flow_plan::workflow::Sources;
+use flow_plan::workflow::source::plain;
+use flow_plan::workflow::{Sources, Workflow};
 use flow_run::record::external::{Reader, leave_out};
 use flow_run::record::inputs::{self, Given};
 use flow_run::record::{Externals, PastRun};
@@ -16,10 +17,10 @@ use similar::TextDiff;
 /// A larger file is not compared line by line, in bytes: nobody reads that, and it may take long.
 const LARGE: u64 = 256 << 10;
 
-/// The files of one side, by their paths from the workflow's root; the workflow file itself by its name.
+/// The files of one side, by their paths from the workflow's root.
 #[derive(Debug, Default)]
 pub struct Code {
-    /// The name of the workflow file.
+    /// The workflow file's.
     pub workflow: String,
     files: BTreeMap<String, File>,
 }
@@ -61,55 +62,49 @@ pub struct Changed {
 impl Code {
     /// What a run read, as far as it noted that.
     pub fn of_run(run: &PastRun, store: &Store) -> Code {
-        let path = &run.head.path;
-        let mut code = Code::of_workflow(path);
-        if let Ok(text) = fs::read_to_string(run.folder.join("workflow.toml")) {
-            code.text(path, text);
+        let root = run.head.root();
+        let mut code = Code::of_workflow(&run.head.path, root);
+        for (path, text) in run.texts().unwrap_or_default() {
+            code.text(&path, root, text);
         }
-        let folder = run.head.folder.clone().unwrap_or_default();
-        for (name, text) in &run.head.files {
-            code.text(&folder.join(name), text.clone());
-        }
-        let root = run.head.root.as_deref().or(path.parent());
         for given in inputs::of(run).unwrap_or_default() {
-            code.given(&given, root.unwrap_or(Path::new("/")), store, false);
+            code.given(&given, root, store, false);
         }
         code
     }
 
     /// What a workflow reads now.
     pub fn of_files(
-        workflow: &Path,
+        workflow: &Workflow,
         sources: &Sources,
         externals: &Externals,
         store: &Store,
     ) -> Code {
-        let mut code = Code::of_workflow(workflow);
-        for (path, text) in sources.files() {
-            code.text(path, text.into());
+        let root = externals.root();
+        let mut code = Code::of_workflow(&workflow.path, root);
+        for (path, text) in inputs::texts(workflow, sources) {
+            code.text(&plain(&path), root, text.into());
         }
         for given in externals.given(store) {
-            code.given(&given, externals.root(), store, true);
+            code.given(&given, root, store, true);
         }
         code
     }
 
-    fn of_workflow(path: &Path) -> Code {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    fn of_workflow(path: &Path, root: &Path) -> Code {
         Code {
-            workflow: name.into_owned(),
+            workflow: inputs::from_root(path, root),
             files: BTreeMap::new(),
         }
     }
 
-    fn text(&mut self, path: &Path, text: String) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    fn text(&mut self, path: &Path, root: &Path, text: String) {
         let file = File {
             digest: Digest::of_bytes(text.as_bytes()),
             size: text.len() as u64,
             at: At::Text(text),
         };
-        self.files.insert(name.into_owned(), file);
+        self.files.insert(inputs::from_root(path, root), file);
     }
 
     /// The files of a program; of kinds they are data.

@@ -386,9 +386,11 @@ fn run_side(store: &Store, run: &PastRun, written: &Written<'_>) -> Result<Side,
         .point
         .as_ref()
         .map_or(String::new(), |point| format!(" at {point}"));
+    let name = run.head.name.as_ref();
+    let name = name.map_or(String::new(), |name| format!(" ({name})"));
     Ok(Side {
         name: format!(
-            "run {} of {}{point}: {}",
+            "run {}{name} of {}{point}: {}",
             run.id,
             run.head.workflow,
             run.state.word()
@@ -454,7 +456,7 @@ fn workflow_side(
         params,
         stages,
         code: Code::of_files(
-            &session.workflow.path,
+            &session.workflow,
             &session.sources,
             &externals,
             &session.store,

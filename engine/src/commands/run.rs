@@ -280,8 +280,14 @@ fn bring_up_to_date(
     let end = &mut summary.end;
     // What could not be delivered is no run that went well.
     let delivered = match &summary.broken {
-        // The files of then would take the place of those of now.
-        _ if bound.about.again.is_some() && arguments.folder.is_none() => Ok((Places::Right, 0)),
+        _ if bound.about.again.is_some() && arguments.folder.is_none() => {
+            if !arguments.json && !session.plan.deliveries.is_empty() {
+                view::tell(
+                    "note: nothing is delivered: the files of then would take the place of those of now",
+                );
+            }
+            Ok((Places::Right, 0))
+        }
         None => deliver::deliver(arguments, session, &summary.records, &stop),
         Some(_) => Ok((Places::Right, 0)),
     };

@@ -44,14 +44,12 @@ fn in_place(
     run: PastRun,
     started: Instant,
 ) -> Result<ExitCode, Failure> {
-    let root = run.head.root.clone();
+    let root = run.head.root().to_path_buf();
     let overrides = run.head.overrides();
     let mut session = Session::of_run(store, run)?;
     let Some((run, _)) = session.past.take() else {
         return Err(wrong("the run is gone"));
     };
-    let beside = session.workflow.folder();
-    let root = root.unwrap_or_else(|| beside.to_path_buf());
     let mut problems = Problems::default();
     session.frozen = frozen::of_run(&session.plan, &run, &session.store, &mut problems)?;
     let chosen = chosen(&session, arguments, &run)?;
@@ -109,15 +107,6 @@ fn laid_out(
     let session = Session::of_run(store.clone(), run.clone())?;
     let out = lay_out(run, &session.workflow, &session.plan, &store, &target)?;
     let out = out.map_err(|why| lost(run, &why))?;
-    if !arguments.json {
-        view::tell(&format!(
-            "laid out run {} in {}: {} copied, {} linked to where they are",
-            run.id,
-            folder.display(),
-            out.copied,
-            out.linked
-        ));
-    }
     let overrides = Overrides {
         params: out.params,
         ..run.head.overrides()
@@ -138,6 +127,16 @@ fn laid_out(
         },
         ..arguments
     };
+    if !arguments.json {
+        view::tell(&format!(
+            "laid out run {} in {}: {} copied, {} linked to where they are; from then on: {}",
+            run.id,
+            folder.display(),
+            out.copied,
+            out.linked,
+            suggestion::suggest("run", &arguments.workflow, &[])
+        ));
+    }
     let mut session = Session::open_with_frozen_of(&arguments.workflow, run)?;
     let chosen = chosen(&session, &arguments, run)?;
     let externals = session.externals(&chosen.involved())?;

@@ -1,6 +1,7 @@
 //! How two runs, or two points of a sweep, differ: in words, and as JSON.
 
 use bytesize::ByteSize;
+use flow_cache::Digest;
 use flow_results::Stands;
 use flow_results::contrast::{
     Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers,
@@ -273,6 +274,7 @@ pub fn json(a: &Side, b: &Side, contrast: &Contrast) -> Vec<Value> {
     }));
     lines
 }
+
 /// What differs, as tables of a page.
 pub fn tables(contrast: &Contrast) -> Vec<Table> {
     let shown = |value: &Option<Value>| match value {
@@ -292,6 +294,14 @@ pub fn tables(contrast: &Contrast) -> Vec<Table> {
     let params = params
         .map(|changed| row(changed.name.clone(), changed))
         .collect();
+    let digest = |digest: &Option<Digest>| {
+        let shown = digest.map(|digest| short(&digest.to_string()));
+        json!(shown)
+    };
+    let code = contrast.code.iter();
+    let code = code
+        .map(|changed| vec![json!(changed.path), digest(&changed.a), digest(&changed.b)])
+        .collect();
     let of_stages = |of: fn(&StageDiffers) -> &[Changed]| {
         let rows = contrast.stages.iter().flat_map(|stage| {
             let changed = of(stage).iter();
@@ -301,6 +311,7 @@ pub fn tables(contrast: &Contrast) -> Vec<Table> {
     };
     let all = [
         table("Params", "param", params),
+        table("Code", "file", code),
         table("Figures", "figure", of_stages(|stage| &stage.metrics)),
         table(
             "What decides results",

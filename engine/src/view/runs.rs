@@ -1,6 +1,9 @@
 //! The list of runs: what each was, what differs from the one before it, its headline figures.
 
-use flow_results::words::{command, duration, plain, short};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use flow_results::words::{command, duration, plain};
 use flow_run::record::PastRun;
 use flow_run::record::changes::{Changes, words};
 use flow_run::record::event::RunEnd;
@@ -19,6 +22,8 @@ pub struct Listed<'a> {
 
 /// As many figures have columns of their own.
 const FIGURES: usize = 6;
+/// As many digits of a commit are enough to find it.
+const DIGITS: usize = 12;
 /// As much of what differs, or of a note, is shown in a line.
 const LONGEST: usize = 60;
 
@@ -31,11 +36,22 @@ pub fn table(runs: &[Listed<'_>]) -> String {
     let has = |of: fn(&PastRun) -> bool| runs.iter().any(|listed| of(listed.run));
     let named = has(|run| run.head.name.is_some());
     let frozen = has(|run| run.end.as_ref().is_some_and(|end| end.frozen > 0));
+    let again = has(|run| run.head.again.is_some());
     let commits = has(|run| run.head.commit.is_some());
     let notes = has(|run| run.head.note.is_some());
-    let several = runs
-        .iter()
-        .any(|listed| listed.run.head.path != runs[0].run.head.path);
+    let paths: BTreeSet<&Path> = runs.iter().map(|l| l.run.head.path.as_path()).collect();
+    let names: BTreeSet<&str> = runs.iter().map(|l| l.run.head.workflow.as_str()).collect();
+    let several = paths.len() > 1;
+    let here = std::env::current_dir().unwrap_or_default();
+    let workflow = |run: &PastRun| {
+        let (name, path) = (&run.head.workflow, &run.head.path);
+        // A name that two files have tells nothing.
+        if names.len() == paths.len() {
+            return plain(name);
+        }
+        let path = path.strip_prefix(&here).unwrap_or(path);
+        plain(&path.display().to_string())
+    };
     let optional = |shown: bool, name: &str| shown.then(|| name.to_string());
     let shown_figures = &figures[..figures.len().min(FIGURES)];
     let mut head: Vec<String> = vec!["run".into()];
@@ -48,6 +64,7 @@ pub fn table(runs: &[Listed<'_>]) -> String {
     head.extend(shown_figures.iter().cloned());
     head.push("changed".into());
     head.push("overrides".into());
+    head.extend(optional(again, "again"));
     head.extend(optional(commits, "commit"));
     head.extend(optional(notes, "note"));
     let mut rows = vec![head];
@@ -61,7 +78,7 @@ pub fn table(runs: &[Listed<'_>]) -> String {
         let mut row = vec![run.id.clone()];
         row.extend(optional(named, of_head(&run.head.name)));
         row.push(local_time(&run.head.started));
-        row.extend(optional(several, plain(&run.head.workflow)));
+        row.extend(optional(several, workflow(run)));
         row.push(run.state.word().into());
         row.extend([count(|end| end.ran), count(|end| end.cached)]);
         row.extend(optional(frozen, count(|end| end.frozen)));
@@ -74,9 +91,11 @@ pub fn table(runs: &[Listed<'_>]) -> String {
         }));
         row.push(cut(&changes.as_ref().map_or(String::new(), changed)));
         row.push(plain(&command(&run.overrides())));
+        row.extend(optional(again, of_head(&run.head.again)));
         let commit = run.head.commit.as_ref().map(|commit| {
+            let id: String = commit.id.chars().take(DIGITS).collect();
             let changed = if commit.clean { "" } else { "+" };
-            format!("{}{changed}", short(&commit.id))
+            format!("{}{changed}", plain(&id))
         });
         row.extend(optional(commits, commit.unwrap_or_default()));
         row.extend(optional(notes, cut(&of_head(&run.head.note))));

@@ -100,7 +100,7 @@ impl Sources {
 }
 
 /// A path without `..`, by its text alone: the folders of kept texts may be gone.
-fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Output, Store};
 use flow_plan::plan::{Environment, Files, Origin, Plan, Task, is_glob};
 use flow_plan::workflow::Workflow;
 use flow_plan::workflow::problem::Problems;
+use flow_plan::workflow::source::plain;
 use petgraph::graph::NodeIndex;
 
 use super::external::{self, External, Externals, Reader};
@@ -78,9 +79,10 @@ impl Externals {
             let external = External {
                 digest: given.digest,
                 paths,
-                contents: match reader {
-                    Reader::Program => contents.collect(),
-                    Reader::Kind => Vec::new(),
+                contents: if still {
+                    Vec::new()
+                } else {
+                    contents.collect()
                 },
             };
             found.insert(((*files).clone(), *reader), external);
@@ -183,7 +185,7 @@ pub fn lay_out(
         return Ok(Err(Lost::NoList));
     };
     let root = workflow.root();
-    let texts = texts(run)?;
+    let texts = run.texts()?;
     let given_params = run.head.params_file.as_deref().map(plain);
     // What lies around the workflow: all that is named by a path from there.
     let mut around: Vec<PathBuf> = vec![root.into(), workflow.folder().into()];
@@ -271,17 +273,6 @@ pub fn lay_out(
     })
 }
 
-/// The texts of a run's workflow, by where they were.
-fn texts(run: &PastRun) -> Result<std::collections::BTreeMap<PathBuf, String>> {
-    let copy = run.folder.join("workflow.toml");
-    let text =
-        fs::read_to_string(&copy).with_context(|| format!("{} can't be read", copy.display()))?;
-    let folder = run.head.folder.clone().unwrap_or_default();
-    let files = run.head.files.iter();
-    let files = files.map(|(path, text)| (plain(&folder.join(path)), text.clone()));
-    Ok(files.chain([(plain(&run.head.path), text)]).collect())
-}
-
 /// What programs run in, where that may lie beside the workflow: environments, lock files, images.
 pub fn surroundings(plan: &Plan, root: &Path) -> Vec<PathBuf> {
     let mut named: Vec<&str> = Vec::new();
@@ -324,17 +315,4 @@ fn common(paths: &[PathBuf]) -> PathBuf {
     let mut all = first.ancestors();
     let holds = |folder: &&Path| paths.iter().all(|path| plain(path).starts_with(folder));
     all.find(holds).unwrap_or(Path::new("/")).to_path_buf()
-}
-
-/// A path without `..`, by its text alone.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
 }

@@ -93,14 +93,9 @@ fn flatten(prefix: &str, object: &Map<String, Value>, values: &mut BTreeMap<Stri
 /// Paths and what tells contents apart. What an earlier version of flow did not note is not there.
 fn files(run: &PastRun) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
-    let workflow = run.head.path.file_name().map(|name| name.to_string_lossy());
-    if let (Some(name), Ok(text)) = (
-        workflow,
-        std::fs::read_to_string(run.folder.join("workflow.toml")),
-    ) {
-        files.insert(name.into_owned(), text);
+    for (path, text) in run.texts().unwrap_or_default() {
+        files.insert(inputs::from_root(&path, run.head.root()), text);
     }
-    files.extend(run.head.files.clone());
     for given in inputs::of(run).unwrap_or_default() {
         let single = given.found.len() == 1;
         for place in given.found {

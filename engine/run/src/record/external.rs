@@ -68,7 +68,7 @@ pub struct External {
     pub digest: Digest,
     /// Absolute paths: one, or what lists and globs name, in order.
     pub paths: Vec<PathBuf>,
-    /// What is at each of these paths, for a program.
+    /// What is at each of these paths, for a program; for a kind only where these are copies of what an earlier run read.
     pub contents: Vec<flow_cache::Output>,
 }
 

@@ -1,13 +1,16 @@
 //! What `run.json` holds: what a run is of, what was wanted of it, and the process that it ran in. `docs/cache.md` documents it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flow_plan::workflow::Overrides;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::commit::Commit;
+
+/// The file in a run's folder.
+pub const FILE: &str = "run.json";
 
 /// What a run is of. A head that an earlier version wrote lacks some of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -89,6 +92,12 @@ pub struct UsedKind {
 }
 
 impl Head {
+    /// Where paths in the workflow begin.
+    pub fn root(&self) -> &Path {
+        let beside = self.path.parent().unwrap_or(Path::new("/"));
+        self.root.as_deref().unwrap_or(beside)
+    }
+
     /// What was laid over the workflow.
     pub fn overrides(&self) -> Overrides {
         Overrides {

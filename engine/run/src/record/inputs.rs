@@ -2,11 +2,12 @@
 //! the run's snapshot.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Digest, Output, Own, Snapshot, Store};
 use flow_plan::plan::Files;
+use flow_plan::workflow::{Sources, Workflow};
 use serde::{Deserialize, Serialize};
 
 use super::PastRun;
@@ -104,6 +105,39 @@ fn small_file(path: &Path, root: &Path, store: &Store) -> Option<Output> {
     };
     let content = store.digest_own(path, &own).ok()?;
     External::is_small(&content).then_some(content)
+}
+
+/// The files that a workflow was read from, and their texts: by where they are from the workflow file itself, also where it was
+/// called by a link.
+pub fn texts<'s>(
+    workflow: &Workflow,
+    sources: &'s Sources,
+) -> impl Iterator<Item = (PathBuf, &'s str)> {
+    let files = sources.files();
+    files.map(|(path, text)| (place(path, workflow, sources), text))
+}
+
+/// Where a file is from the workflow file itself.
+pub fn place(path: &Path, workflow: &Workflow, sources: &Sources) -> PathBuf {
+    let called = sources.files().next().map(|(called, _)| called);
+    if called == Some(path) {
+        return workflow.path.clone();
+    }
+    let folder = called.and_then(Path::parent);
+    match folder.and_then(|folder| path.strip_prefix(folder).ok()) {
+        Some(below) => workflow.folder().join(below),
+        None => path.into(),
+    }
+}
+
+/// How a file is called from a root, also where it lies elsewhere.
+pub fn from_root(path: &Path, root: &Path) -> String {
+    let mut above = root.ancestors().enumerate();
+    let found = above.find_map(|(up, folder)| {
+        let below = path.strip_prefix(folder).ok()?;
+        Some(format!("{}{}", "../".repeat(up), below.display()))
+    });
+    found.unwrap_or_else(|| name(path))
 }
 
 /// A path as lists and snapshots name it.

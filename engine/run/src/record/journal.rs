@@ -15,7 +15,7 @@ use petgraph::graph::NodeIndex;
 
 use super::commit::Commit;
 use super::event::{self, Event, Status};
-use super::head::{Head, UsedKind};
+use super::head::{self, Head, UsedKind};
 use super::inputs;
 use super::settled::Settled;
 
@@ -92,7 +92,7 @@ impl Journal {
     ) -> Result<Option<(Journal, String)>> {
         let left = |name| String::from_utf8(store.sealed_file(&earlier.run, name)?).ok();
         let (Some(head), Some(text), Some(events)) = (
-            left("run.json"),
+            left(head::FILE),
             left("workflow.toml"),
             left("events.jsonl"),
         ) else {
@@ -166,7 +166,7 @@ impl Journal {
             ..head
         };
         let text = serde_json::to_string_pretty(&head)?;
-        write(&folder.join("run.json"), &format!("{text}\n"))?;
+        write(&folder.join(head::FILE), &format!("{text}\n"))?;
         write(&folder.join("workflow.toml"), workflow)?;
         Ok(Journal {
             id,
@@ -241,6 +241,7 @@ impl Subject<'_> {
     fn head(&self) -> Head {
         let Subject {
             workflow,
+            sources,
             overrides,
             plan,
             about,
@@ -248,12 +249,8 @@ impl Subject<'_> {
         } = *self;
         let params = overrides.params.as_ref();
         // Includes and the file of params: without them the workflow file is not whole.
-        let files = self
-            .sources
-            .texts()
-            .skip(1)
-            .filter(|(name, _)| !name.starts_with("--"))
-            .map(|(name, text)| (name.to_string(), text.to_string()));
+        let files = inputs::texts(workflow, sources).skip(1);
+        let files = files.map(|(path, text)| (path.display().to_string(), text.to_string()));
         let wanted = plan.order.iter().filter(|node| self.wanted.contains(node));
         let wanted: Vec<String> = wanted.map(|&node| plan.graph[node].label.clone()).collect();
         Head {
@@ -271,8 +268,10 @@ impl Subject<'_> {
             sweep: overrides.sweep.clone(),
             seeds: overrides.seeds.clone(),
             point: overrides.point.clone(),
-            params_file: params
-                .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
+            params_file: params.map(|file| {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                inputs::place(&file, workflow, sources)
+            }),
             wanted: (wanted.len() < plan.order.len()).then_some(wanted),
             files: files.collect(),
             kinds: self.kinds().collect(),

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Key, Store};
+use flow_plan::workflow::source::plain;
 
 use super::event::{Ending, Event, RunEnd, STAGE_LINE, StageEnd};
 use super::follow;
-use super::head::Head;
+use super::head::{self, Head};
 
 /// One run, as its folder tells.
 #[derive(Debug, Clone)]
@@ -105,7 +106,7 @@ impl PastRun {
             return Ok(None);
         }
         // A head that is torn or of another form tells nothing, and hides no run.
-        let head = fs::read(folder.join("run.json"))
+        let head = fs::read(folder.join(head::FILE))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
@@ -147,6 +148,21 @@ impl PastRun {
             }
         })?;
         Ok(stages)
+    }
+
+    /// The texts that its workflow was read from, by where they were, absolute and without `..`: its file, what that includes, the
+    /// file of params.
+    ///
+    /// # Errors
+    /// Where its folder has no copy of the file.
+    pub fn texts(&self) -> Result<BTreeMap<PathBuf, String>> {
+        let copy = self.folder.join("workflow.toml");
+        let text = fs::read_to_string(&copy)
+            .with_context(|| format!("{} can't be read", copy.display()))?;
+        let folder = self.head.folder.clone().unwrap_or_default();
+        let files = self.head.files.iter();
+        let files = files.map(|(path, text)| (plain(&folder.join(path)), text.clone()));
+        Ok(files.chain([(plain(&self.head.path), text)]).collect())
     }
 
     /// What was laid over the workflow, as options of `flow run`.

@@ -1,8 +1,5 @@
 //! The plan of an earlier run, made again from the texts that its folder keeps.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use flow_plan::plan::kinds::Catalogue;
 use flow_plan::plan::{self, Plan};
 use flow_plan::workflow::problem::{Problem, Problems};
@@ -30,22 +27,14 @@ pub struct Replanned {
 /// What is wrong where its texts, or kinds that it used, are gone.
 pub fn replan(run: &PastRun) -> Result<Replanned, Report> {
     let head = &run.head;
-    let folder = head.folder.clone().unwrap_or_default();
-    let mut kept: BTreeMap<PathBuf, String> = head
-        .files
-        .iter()
-        .map(|(name, text)| (folder.join(name), text.clone()))
-        .collect();
-    let copy = run.folder.join("workflow.toml");
-    let text = std::fs::read_to_string(&copy).map_err(|cause| {
+    let kept = run.texts().map_err(|cause| {
         let mut problems = Problems::default();
         problems.add_without_place(Problem::Unreadable {
-            path: copy.display().to_string(),
-            cause: cause.to_string(),
+            path: run.folder.join("workflow.toml").display().to_string(),
+            cause: cause.root_cause().to_string(),
         });
         Report::new(Sources::default(), problems)
     })?;
-    kept.insert(head.path.clone(), text);
     let loaded = workflow::load_kept(&head.path, &head.overrides(), kept)?;
     let mut problems: Problems = loaded.problems;
     let catalogue = plugin::find(Some(&loaded.workflow), &mut problems);
