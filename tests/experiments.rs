@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails is to stop")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flow_tests::{Test, skip, store};
+use flow_tests::{Signal, Test, skip, store};
 use serde_json::{Value, json};
 
 /// A model of a param, by code of the user's; and its figures.
@@ -49,6 +49,16 @@ fn runs(test: Test, arguments: &str) -> (Test, Vec<Value>) {
     (test, runs)
 }
 
+/// The folder of the run with a name.
+fn folder(test: &Test, name: &str) -> PathBuf {
+    let mut runs = store::runs(&test.path(".flow")).into_iter();
+    let named = |run: &PathBuf| {
+        let head = fs::read_to_string(run.join("run.json")).unwrap();
+        head.contains(&format!("\"name\": \"{name}\""))
+    };
+    runs.find(named).unwrap()
+}
+
 fn git(folder: &Path, arguments: &str) -> bool {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder);
@@ -58,7 +68,7 @@ fn git(folder: &Path, arguments: &str) -> bool {
 }
 
 #[test]
-fn a_run_has_a_name_and_a_note() {
+fn named_experiments_and_their_notes() {
     let test = model()
         .run("--name baseline --note")
         .arg("as in the paper")
@@ -137,10 +147,7 @@ fn the_model_of_last_weeks_run() {
         .check();
     // The project has moved on, and its file is broken.
     let test = test.workflow("[stages.train]\nrun = 1\n");
-    let id = store::runs(&test.path(".flow"))[0]
-        .file_name()
-        .unwrap()
-        .to_owned();
+    let id = folder(&test, "first").file_name().unwrap().to_owned();
     let test = test
         .flow("get first train.model -o one.txt")
         .stdout("one.txt\n")
@@ -201,6 +208,7 @@ fn its_code_and_what_differed_in_code() {
         .check();
     let test = test
         .flow("compare first second")
+        .stdout_has("A  run RUN (first) of flow: ok\nB  run RUN (second) of flow: ok\n")
         .stdout_has("--- A/src/train.sh\n+++ B/src/train.sh\n@@ -1,2 +1,2 @@\n-echo first $1\n+echo second $1\n cat $2\n")
         .check();
     // As it is now, which no run has seen.
@@ -229,6 +237,11 @@ fn its_code_and_what_differed_in_code() {
         .run("--name large")
         .ran("train")
         .check();
+    let test = test
+        .flow("compare first second --report both.html")
+        .stdout_has("wrote both.html")
+        .check();
+    assert!(test.read("both.html").contains(r#""title":"Code""#));
     test.flow("compare second binary")
         .stdout_has("data.txt differs: not text")
         .check()
@@ -334,6 +347,9 @@ fn named_experiments_note_the_commit() {
     assert_eq!(found[0]["commit"], json!({"id": commit, "clean": false}));
     test.flow("show changed")
         .stdout_has(&format!("commit      {commit}, with files changed since"))
+        .check()
+        .flow("runs")
+        .stdout_has(&format!("{}+", &commit[..12]))
         .check();
 }
 
@@ -453,5 +469,206 @@ fn a_folder_that_is_named_for_a_file_is_refused_clearly() {
         .flow("get flow.toml train.model -o new/")
         .status(2)
         .stderr_has("that names a folder, and `train.model` is a file: name the file, as new/model")
+        .check();
+}
+
+#[test]
+fn a_name_stands_wherever_a_run_does() {
+    let test = model()
+        .run("--name first")
+        .ran("train")
+        .check()
+        .run("--name second --set lr=2")
+        .ran("train")
+        .check()
+        .flow("cache pin flow.toml kept --run first")
+        .stdout("pinned 1 of 1 result(s) of run RUN as `kept`")
+        .check()
+        .flow("show first")
+        .stdout_has("name        first")
+        .check()
+        .flow("show first train")
+        .stdout_has("--until train")
+        .check()
+        .flow("report flow.toml first -o first.html")
+        .stdout_has("wrote first.html")
+        .check()
+        .flow("export first --ro-crate crate")
+        .stdout_has("wrote crate")
+        .check();
+    // Their ids begin with one second, most likely, and end as chance will have it.
+    let (first, second) = (folder(&test, "first"), folder(&test, "second"));
+    let id = |folder: &Path| folder.file_name().unwrap().to_str().unwrap().to_string();
+    let (first, second) = (id(&first), id(&second));
+    for (arguments, shown) in [
+        ("ui first", &first),
+        ("ui flow.toml first", &first),
+        ("ui flow.toml", &second),
+    ] {
+        let mut page = test
+            .beside()
+            .flow(arguments)
+            .stdout_has("(run RUN)")
+            .start();
+        let printed = page.wait_for_stdout("Ctrl-C");
+        assert!(printed.contains(shown), "{arguments}: {printed}");
+        page.signal(Signal::INT);
+        page.finish();
+    }
+    // Where a run can't stand, that is said.
+    for (arguments, why) in [
+        ("run first", "`flow run --again first` makes it again"),
+        (
+            "status first",
+            "`first` is a run, and a workflow file is wanted; `flow show first` shows it",
+        ),
+        (
+            "why first train",
+            "`first` is a run, and a workflow file is wanted",
+        ),
+        (
+            "runs first",
+            "`first` is a run, and a workflow file is wanted; `flow show first` shows it",
+        ),
+    ] {
+        test.beside()
+            .flow(arguments)
+            .status(2)
+            .stderr_has(why)
+            .check();
+    }
+    test.flow("ui third")
+        .status(2)
+        .stderr_has("third")
+        .check()
+        .flow("cache pin flow.toml kept --run third")
+        .status(2)
+        .stderr_has("there is no run `third`")
+        .check();
+}
+
+#[test]
+fn gc_leaves_what_a_run_with_a_name_made_and_used() {
+    let two = format!(
+        "{MODEL}\n[stages.more]\nrun = 'echo ${{lr}} > ${{outputs.o}}'\noutputs = {{ o = 'o' }}\n"
+    );
+    let test = model()
+        .workflow(&two)
+        .run("--until train")
+        .ran("train")
+        .check()
+        // It used one result and made another.
+        .run("--name kept")
+        .stages("cached", "train")
+        .ran("more")
+        .check()
+        .run("--name failed --set lr=2")
+        .ran("train more")
+        .check()
+        .run("--set lr=3")
+        .ran("train more")
+        .check();
+    let gc = "cache gc flow.toml --max-size 0B";
+    for dry in ["--dry-run", ""] {
+        let test = test.beside().flow(gc).flow(dry);
+        test.stdout_has(": 2 result(s) that took")
+            .stdout_has("with 0 result(s) pinned, 4 of named runs and 0 in use")
+            .stdout_has(
+                "results of named runs stay: failed, kept; `flow runs --unname NAME` lets them go",
+            )
+            .check();
+    }
+    let test = test
+        .flow("get kept train -o -")
+        .stdout("first 1\ndata\n")
+        .check()
+        .flow("run --again kept --json")
+        .cached("train more")
+        .check()
+        .flow("cache verify flow.toml")
+        .stdout_has("0 damaged")
+        .check();
+    // Who gives the name away, or removes the run, lets them go.
+    let test = test
+        .flow("runs flow.toml --unname kept")
+        .stdout("run RUN is no longer called `kept`; gc may take its results")
+        .check()
+        .flow("cache verify flow.toml")
+        .stdout_has("0 damaged")
+        .check()
+        .flow("runs --unname kept")
+        .status(2)
+        .stderr_has("there is no run `kept`")
+        .check();
+    let (test, found) = runs(test, "--name *");
+    assert_eq!(found.len(), 1);
+    let test = test
+        .flow(gc)
+        .stdout_has(": 2 result(s) that took")
+        .stdout_has("2 of named runs")
+        .check();
+    fs::remove_dir_all(folder(&test, "failed")).unwrap();
+    test.flow(gc)
+        .stdout_has(": 2 result(s) that took")
+        .stdout_has("0 of named runs")
+        .check()
+        .flow("get kept train")
+        .status(2)
+        .stderr_has("kept")
+        .check();
+}
+
+#[test]
+fn a_name_that_was_given_up_keeps_nothing() {
+    let test = model()
+        .edit("bash src/train.sh", "exit 3; bash src/train.sh")
+        .run("--name a")
+        .status(1)
+        .stages("failed", "train")
+        .check()
+        .edit("exit 3; bash", "bash")
+        .run("--name a --set lr=2")
+        .ran("train")
+        .check();
+    // Both were called so: the name means the newest, and taking it away leaves none of them.
+    let test = test
+        .flow("runs --unname a")
+        .stdout_has("no longer called `a`")
+        .check();
+    let (test, found) = runs(test, "");
+    assert!(found.iter().all(|run| run["name"].is_null()));
+    test.run("--name a")
+        .ran("train")
+        .check()
+        .flow("cache gc flow.toml --max-size 0B")
+        .stdout_has("1 of named runs")
+        .check();
+}
+
+#[test]
+fn a_frozen_stage_is_in_the_list_and_in_the_run() {
+    let test = model()
+        .run("")
+        .ran("train")
+        .check()
+        .edit("[stages.train]\n", "[stages.train]\nfrozen = true\n")
+        .run("--name stands --set lr=2")
+        .stages("frozen", "train")
+        .check();
+    let (test, found) = runs(test, "");
+    let counts = |run: &Value| [&run["ran"], &run["cached"], &run["frozen"]].map(Value::clone);
+    assert_eq!(counts(&found[0]), [json!(0), json!(0), json!(1)]);
+    assert_eq!(counts(&found[1]), [json!(1), json!(0), json!(0)]);
+    // The figures are those of what stands.
+    assert_eq!(found[0]["figures"], json!({"train.loss": 1}));
+    let test = test.flow("runs").stdout_has("frozen").check();
+    test.flow("show stands")
+        .stdout_has("frozen")
+        .check()
+        .flow("show stands train")
+        .stdout_has("train")
+        .check()
+        .flow("get stands train -o -")
+        .stdout("first 1\ndata\n")
         .check();
 }

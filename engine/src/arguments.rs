@@ -71,11 +71,15 @@ pub fn workflow_of(path: &Path) -> Result<PathBuf, Failure> {
 impl WorkflowArguments {
     /// Puts the workflow file in the place of its folder.
     pub fn find(&mut self) -> Result<(), Failure> {
-        let text = self.workflow.to_string_lossy().into_owned();
-        if past::is_run(&text) && !self.workflow.exists() {
+        let store = self.store.as_deref();
+        let text = self.workflow.to_string_lossy();
+        if !self.workflow.exists()
+            && (past::is_run(&text) || runs::instead_of_workflow(&self.workflow, store)?.is_some())
+        {
             return Err(wrong(format!(
-                "`{text}` is a run, and a workflow file is wanted; `{}` makes it again",
-                suggestion::whole_again(self.store.as_deref(), &text, &[])
+                "`{text}` is a run, and a workflow file is wanted; `{}` shows it, and `{}` makes it again",
+                suggestion::on(store, &["show", &text]),
+                suggestion::whole_again(store, &text, &[])
             )));
         }
         self.workflow = workflow_of(&self.workflow)?;

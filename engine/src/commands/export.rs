@@ -118,7 +118,7 @@ fn write(
                 "error: the results of {} are no longer in the store; run the workflow again as that run did \
                  (`{}`), and export the new run",
                 gone.join(", "),
-                suggestion::run(store.root(), &run.id)
+                suggestion::on(Some(store.root()), &["show", &run.id])
             ),
             status: FAILED,
         });

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use flow_cache::Store;
 use flow_run::record::changes::Changes;
 use flow_run::record::past::State;
-use flow_run::record::{Ending, PastRun};
+use flow_run::record::{Ending, PastRun, names};
 use glob::Pattern;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
@@ -14,6 +15,8 @@ use jiff::{Timestamp, civil};
 use crate::arguments::{StoreArguments, workflow_of};
 use crate::commands::cache::age;
 use crate::failure::{Failure, wrong};
+use crate::runs;
+use crate::suggestion;
 use crate::view;
 use crate::view::runs::Listed;
 
@@ -34,6 +37,9 @@ pub struct RunsArguments {
     /// The newest N alone.
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
+    /// Take the name from a run: others may be called so then, and gc may take its results
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "status", "since", "limit", "json"])]
+    unname: Option<String>,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -78,15 +84,43 @@ fn since(text: &str) -> Result<Timestamp, String> {
         .map_err(|e| e.to_string())
 }
 
+/// Takes its name from a run.
+fn unname(store: &Store, run: PastRun) -> Result<ExitCode, Failure> {
+    let Some(name) = &run.head.name else {
+        return Err(wrong(format!("run {} has no name", run.id)));
+    };
+    names::forget(store, &run)?;
+    view::print(&format!(
+        "run {} is no longer called `{}`; gc may take its results",
+        run.id,
+        view::plain(name)
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `flow runs`.
 pub fn runs(arguments: &RunsArguments) -> Result<ExitCode, Failure> {
-    let workflow = arguments.store.workflow.as_deref().map(workflow_of);
+    let workflow = arguments.store.workflow.as_deref();
+    if let Some(what) = workflow.filter(|what| !what.exists())
+        && let Some((store, _)) = runs::instead_of_workflow(what, arguments.store.store.as_deref())?
+    {
+        let text = what.to_string_lossy();
+        return Err(wrong(format!(
+            "`{text}` is a run, and a workflow file is wanted; `{}` shows it",
+            suggestion::on(Some(store.root()), &["show", &text])
+        )));
+    }
+    let workflow = workflow.map(workflow_of);
     let workflow = workflow.transpose()?;
     let place = StoreArguments {
         workflow: workflow.clone(),
         store: arguments.store.store.clone(),
     };
-    let mut runs = PastRun::all(&place.open()?)?;
+    let store = place.open()?;
+    if let Some(run) = &arguments.unname {
+        return unname(&store, runs::open(&store, run, workflow.as_deref())?);
+    }
+    let mut runs = PastRun::all(&store)?;
     if let Some(workflow) = &workflow {
         let path = workflow
             .canonicalize()

@@ -1,11 +1,16 @@
 //! What people call runs: a name stands wherever a run's id does.
 
+use std::collections::HashSet;
+use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
-use flow_cache::Store;
+use anyhow::{Context, Result};
+use flow_cache::{Key, Store};
+use serde_json::{Map, Value};
 
 use super::Ending;
+use super::event::StageEnd;
+use super::head;
 use super::past::{PastRun, State, is_run};
 
 /// A name may have as many characters.
@@ -77,16 +82,55 @@ pub fn find(store: &Store, text: &str, workflow: Option<&Path>) -> Result<Vec<Pa
     if check(text).is_err() {
         return Ok(Vec::new());
     }
-    let mut found: Vec<PastRun> = Vec::new();
-    for run in PastRun::all(store)? {
-        if run.head.name.as_deref() == Some(text)
-            && workflow.is_none_or(|path| run.head.path == path)
-            && found.iter().all(|newer| newer.head.path != run.head.path)
-        {
-            found.push(run);
-        }
+    let called = holders(PastRun::all(store)?).into_iter().filter(|run| {
+        run.head.name.as_deref() == Some(text) && workflow.is_none_or(|path| run.head.path == path)
+    });
+    Ok(called.collect())
+}
+
+/// Of `runs`, newest first, those that a name means: of each name and workflow file the newest.
+pub fn holders(runs: Vec<PastRun>) -> Vec<PastRun> {
+    let mut seen = HashSet::new();
+    let is_meant = |run: &PastRun| {
+        let name = run.head.name.clone();
+        name.is_some_and(|name| seen.insert((name, run.head.path.clone())))
+    };
+    runs.into_iter().filter(is_meant).collect()
+}
+
+/// The results that runs with names made and used, which gc leaves.
+///
+/// # Errors
+/// Where a journal can't be read.
+pub fn results(holders: &[PastRun]) -> Result<HashSet<Key>> {
+    let mut keys = HashSet::new();
+    for run in holders {
+        let stages = run.stages().with_context(|| {
+            format!("the results of run {} that gc leaves are not known", run.id)
+        })?;
+        keys.extend(stages.iter().filter_map(StageEnd::result));
     }
-    Ok(found)
+    Ok(keys)
+}
+
+/// Takes its name from a run, and from all runs of the same workflow file that gave it up before.
+///
+/// # Errors
+/// Where a run's folder can't be written.
+pub fn forget(store: &Store, run: &PastRun) -> Result<()> {
+    let has =
+        |other: &PastRun| other.head.name == run.head.name && other.head.path == run.head.path;
+    for other in PastRun::all(store)?.into_iter().filter(has) {
+        // Not by its type: what a later version of flow wrote stays.
+        let path = other.folder.join(head::FILE);
+        let cannot = || format!("{} can't be read", path.display());
+        let text = fs::read(&path).with_context(cannot)?;
+        let mut head: Map<String, Value> = serde_json::from_slice(&text).with_context(cannot)?;
+        head.remove("name");
+        let text = serde_json::to_string_pretty(&head)?;
+        store.replace_in_run(&other.id, head::FILE, format!("{text}\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
