@@ -530,6 +530,10 @@ fn a_name_stands_wherever_a_run_does() {
             "runs first",
             "`first` is a run, and a workflow file is wanted; `flow show first` shows it",
         ),
+        (
+            "get flow.toml first",
+            "`first` is a run: name what to copy of it: flow get first STAGE",
+        ),
     ] {
         test.beside()
             .flow(arguments)
@@ -671,4 +675,26 @@ fn a_frozen_stage_is_in_the_list_and_in_the_run() {
         .flow("get stands train -o -")
         .stdout("first 1\ndata\n")
         .check();
+}
+
+#[test]
+fn a_standard_output_that_is_none_is_an_error() {
+    let test = model().run("--name first").ran("train").check();
+    for (to, why) in [
+        (">&-", "standard output is closed"),
+        ("1< data.txt", "standard output can't be written"),
+        ("> /dev/full", "standard output can't be written"),
+    ] {
+        let script = format!("exec \"$0\" get first train -o - {to}");
+        let call = Command::new("bash")
+            .args(["-c", &script])
+            .arg(flow_tests::binaries::find("flow"))
+            .current_dir(test.path(""))
+            .env_remove("FLOW_STORE")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&call.stderr);
+        assert_eq!(call.status.code(), Some(1), "{to}: {said}");
+        assert!(said.contains(why), "{to}: {said}");
+    }
 }

@@ -8,6 +8,7 @@ mod commands;
 mod failure;
 mod runs;
 mod session;
+mod stdout;
 mod suggestion;
 mod view;
 

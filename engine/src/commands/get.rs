@@ -1,7 +1,9 @@
 //! `flow get`: outputs copied out of the store, or linked to it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ use crate::arguments::WorkflowArguments;
 use crate::failure::{FAILED, Failure, wrong};
 use crate::runs;
 use crate::session::Session;
+use crate::stdout;
+use crate::suggestion;
 use crate::view;
 
 /// What is handed out, and how.
@@ -90,7 +94,16 @@ fn of_plan(
     let wanted = match artifact {
         Some(artifact) => {
             let reference: Reference = artifact.parse().map_err(wrong)?;
-            let (node, role) = session.artifact(&reference, artifact)?;
+            let (node, role) = session.artifact(&reference, artifact).map_err(|failure| {
+                let store = arguments.store.as_deref();
+                match runs::instead_of_workflow(Path::new(artifact), store) {
+                    Ok(Some(_)) => wrong(format!(
+                        "`{artifact}` is a run: name what to copy of it: {}",
+                        suggestion::on(store, &["get", artifact, "STAGE"])
+                    )),
+                    _ => failure,
+                }
+            })?;
             vec![(node, role, form.output.clone())]
         }
         None if form.all => delivered(&session, form)?,
@@ -284,6 +297,24 @@ fn delivered(
     Ok(wanted.collect())
 }
 
+/// Writes to standard output, also where Rust's own takes an error for none. A reader that has gone away (`| head`) is no error.
+fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |why: String| Failure {
+        text: format!("error: -o -: {why}"),
+        status: FAILED,
+    };
+    if stdout::was_closed() {
+        return Err(failed("standard output is closed".into()));
+    }
+    let out = io::stdout().as_fd().try_clone_to_owned();
+    match out.and_then(|out| File::from(out).write_all(bytes)) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(failed(format!("standard output can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn hand_out(place: &Place, form: &Form, found: &Found) -> Result<(), Failure> {
     let Found {
         label,
@@ -302,12 +333,7 @@ fn hand_out(place: &Place, form: &Form, found: &Found) -> Result<(), Failure> {
                 "`{label}.{role}` is a folder: name one with -o"
             )));
         }
-        let mut out = io::stdout().lock();
-        let written = out.write_all(&place.store.read(stored)?);
-        return match written.and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
-        };
+        return write_out(&place.store.read(stored)?);
     }
     let path = found.path.clone().unwrap_or_else(|| {
         let mut name = format!("{label}.{role}").replace('/', "_");
