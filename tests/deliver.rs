@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use flow_tests::{Test, torture};
+use flow_tests::{Test, binaries, torture};
 
 /// A stage that writes its param, and a folder with a file of that name.
 const ONE: &str = "\
@@ -182,6 +183,66 @@ outputs = { o = 'o.txt' }
         .stderr_has("warning: results/x/x.txt was not removed: it was there before flow delivered it, or was changed since")
         .check();
     assert_eq!(test.read("results/x/x.txt"), "better");
+}
+
+/// Runs a command at a terminal of its own, and types an answer when it is asked `[y/N]`.
+const ANSWER: &str = r#"
+import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+def said():
+    try:
+        return os.read(terminal, 1024)
+    except OSError:
+        return b""
+seen = b""
+while b"[y/N]" not in seen and (piece := said()):
+    seen += piece
+os.write(terminal, os.fsencode(sys.argv[1]))
+while piece := said():
+    seen += piece
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
+#[test]
+fn at_a_terminal_it_is_asked_and_ctrl_c_is_an_answer_too() {
+    let test = Test::new().workflow(ONE).run("").anyhow().check();
+    let test = test.edit("'results/number.txt' = 'a'\n", "");
+    let asked = |answer: &str| {
+        let call = Command::new("python3")
+            .args(["-c", ANSWER, answer])
+            .arg(binaries::find("flow"))
+            .args(["run", "flow.toml"])
+            .env("FLOW_MACHINE", test.path("../machine"))
+            .env("COLUMNS", "200")
+            .current_dir(test.path(""))
+            .output()
+            .unwrap();
+        let seen = String::from_utf8_lossy(&call.stdout).replace('\r', "");
+        let ask = "no longer under [deliver]: results/number.txt; remove? [y/N]";
+        assert!(seen.contains(ask), "{seen}");
+        (call.status.code(), seen)
+    };
+    let newest = |status: &str| {
+        let list = test.beside().flow("runs --limit 1 --json");
+        list.stdout_has(&format!("\"status\":\"{status}\"")).check();
+    };
+    let (status, seen) = asked("\u{3}");
+    assert_eq!(status, Some(130), "{seen}");
+    assert!(seen.contains("--prune removes it"), "{seen}");
+    newest("cancelled");
+    assert!(test.has("results/number.txt"));
+    // No answer but yes is a yes.
+    let (status, seen) = asked("\n");
+    assert_eq!(status, Some(0), "{seen}");
+    newest("ok");
+    assert!(test.has("results/number.txt"));
+    let (status, seen) = asked("y\n");
+    assert_eq!(status, Some(0), "{seen}");
+    assert!(seen.contains("removed results/number.txt"), "{seen}");
+    assert!(!test.has("results/number.txt"));
 }
 
 #[test]

@@ -384,7 +384,10 @@ fn what_a_workflow_includes_is_kept_with_the_run() {
         serde_json::from_str(&std::fs::read_to_string(folder.join("run.json")).unwrap()).unwrap();
     assert_eq!(
         head["files"],
-        json!({"common.toml": "[params]\nword = 'x'\n", "more.toml": "word = 'y'\n"})
+        json!({
+            test.path("common.toml").to_str().unwrap(): "[params]\nword = 'x'\n",
+            test.path("more.toml").to_str().unwrap(): "word = 'y'\n",
+        })
     );
     assert_eq!(head["params"], json!({"word": "y"}));
     for fact in ["host", "platform", "cores", "command", "flow", "kinds"] {

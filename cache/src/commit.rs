@@ -252,7 +252,7 @@ impl Store {
             return Err(Error::Io {
                 doing: "storing",
                 path: path.to_owned(),
-                source: io::Error::new(ErrorKind::ResourceBusy, "something still writes to it"),
+                cause: io::Error::new(ErrorKind::ResourceBusy, "something still writes to it"),
             });
         }
         Ok((

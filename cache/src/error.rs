@@ -35,24 +35,24 @@ pub enum Error {
         path: PathBuf,
     },
     /// The store, or one of its folders, can't be written.
-    #[error("no permission for {doing} {} ({source})", path.display())]
+    #[error("no permission for {doing} {} ({cause})", path.display())]
     ReadOnly {
         /// What was being done.
         doing: &'static str,
         /// To which path.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Any other failure of the file system.
-    #[error("{doing} {} failed: {source}", path.display())]
+    #[error("{doing} {} failed: {cause}", path.display())]
     Io {
         /// What was being done.
         doing: &'static str,
         /// To which path.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// An output that can't be stored: a link, a special file, outside the work folder, not there.
     #[error("output `{role}` can't be stored: {why}")]
@@ -109,7 +109,7 @@ pub(crate) trait At<T> {
 
 impl<T> At<T> for io::Result<T> {
     fn at(self, doing: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| Error::io(doing, path, source))
+        self.map_err(|cause| Error::io(doing, path, cause))
     }
 }
 
@@ -120,21 +120,13 @@ impl<T> At<T> for rustix::io::Result<T> {
 }
 
 impl Error {
-    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Error {
+    pub(crate) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Error {
         use io::ErrorKind::*;
         let path = path.to_owned();
-        match source.kind() {
+        match cause.kind() {
             StorageFull | QuotaExceeded => Error::Full { doing, path },
-            ReadOnlyFilesystem | PermissionDenied => Error::ReadOnly {
-                doing,
-                path,
-                source,
-            },
-            _ => Error::Io {
-                doing,
-                path,
-                source,
-            },
+            ReadOnlyFilesystem | PermissionDenied => Error::ReadOnly { doing, path, cause },
+            _ => Error::Io { doing, path, cause },
         }
     }
 }

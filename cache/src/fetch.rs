@@ -100,7 +100,7 @@ impl Store {
             return Err(Error::Io {
                 doing: "reading",
                 path: self.blob_path(&output.digest),
-                source: std::io::Error::new(ErrorKind::IsADirectory, "the output is a folder"),
+                cause: std::io::Error::new(ErrorKind::IsADirectory, "the output is a folder"),
             });
         }
         let blob = self.sealed(&output.digest, Use::ReadFile)?;

@@ -1,6 +1,7 @@
 //! Making room: which records to evict under a budget, and removing what no record names.
 //!
-//! Nothing pinned goes, nothing that is being computed, and nothing that a live process can be using (`live`).
+//! Nothing pinned goes, nothing that the caller wants kept, nothing that is being computed, and nothing that a live process can
+//! be using (`live`).
 //! A record goes before its blobs do, so whatever interrupts a gc leaves a store without dangling records.
 
 use std::cmp::Ordering;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub kept: u64,
     /// Records that stay because of a pin.
     pub pinned: usize,
+    /// Records that stay because the caller wants them kept, and for no other reason.
+    pub wanted: usize,
     /// Records that stay because a live process can be using them.
     pub in_use: usize,
     /// Live processes.
@@ -74,8 +77,16 @@ struct Candidate {
     blobs: Vec<Digest>,
     /// The size of its outputs in bytes.
     bytes: u64,
-    /// Neither pinned nor in use.
-    free: bool,
+    /// Why it stays whatever the budget is; none where it may go.
+    stays: Option<Stays>,
+}
+
+/// Why a record stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    InUse,
+    Pinned,
+    Wanted,
 }
 
 /// Sizes of blobs, and how many records that stay name each.
@@ -127,7 +138,7 @@ impl Ledger {
     fn fit(&mut self, max: u64, candidates: Vec<Candidate>) -> Vec<Candidate> {
         let mut taken = Vec::new();
         for candidate in candidates {
-            if candidate.free && self.total > max {
+            if candidate.stays.is_none() && self.total > max {
                 self.remove(&candidate);
                 taken.push(candidate);
             }
@@ -155,9 +166,18 @@ impl Store {
     /// First goes what was not of use for `max_age`. Then, while the blobs are larger than `max_bytes`, what took the fewest
     /// seconds a byte to compute. Runs may go on beside it; another gc waits.
     ///
+    /// What `wanted` names stays beside what is pinned. It is asked when no process can begin unseen any more: what one that has
+    /// ended before wants kept is known by then, and one that begins later touches all that it uses.
+    ///
     /// # Errors
-    /// [`Error::Damaged`] where a pin can't be read: then nothing is removed. Otherwise where the file system fails.
-    pub fn gc(&self, budget: &Budget, dry_run: bool) -> Result<Plan, Error> {
+    /// [`Error::Damaged`] where a pin can't be read, and what `wanted` fails with: then nothing is removed. Otherwise where the file
+    /// system fails.
+    pub fn gc<E: From<Error>>(
+        &self,
+        budget: &Budget,
+        dry_run: bool,
+        wanted: impl FnOnce() -> Result<HashSet<Key>, E>,
+    ) -> Result<Plan, E> {
         if !self.root().join("format").exists() {
             return Ok(Plan::default());
         }
@@ -169,13 +189,14 @@ impl Store {
         };
         let (live, used_since) = self.inner.live.count()?;
         let used_since = used_since.map_or(now, |since| since.min(now));
+        let wanted = wanted()?;
 
         let blobs = self.stat_blobs()?;
         let size = blobs
             .iter()
             .map(|(digest, _, stat)| (*digest, stat.len()))
             .collect();
-        let mut candidates = self.candidates(&size, used_since)?;
+        let mut candidates = self.candidates(&size, used_since, &wanted)?;
         candidates.sort_by(Candidate::cheapest_first);
         let mut ledger = Ledger {
             size,
@@ -188,15 +209,18 @@ impl Store {
         for blob in self.kept_by_runs()? {
             ledger.name(blob);
         }
-        let in_use = candidates
-            .iter()
-            .filter(|c| c.touched >= used_since)
-            .count();
-        let pinned = candidates.iter().filter(|c| !c.free).count() - in_use;
+        let staying = |why| candidates.iter().filter(|c| c.stays == Some(why)).count();
+        let mut plan = Plan {
+            pinned: staying(Stays::Pinned),
+            wanted: staying(Stays::Wanted),
+            in_use: staying(Stays::InUse),
+            live,
+            ..Plan::default()
+        };
 
         let too_old = |candidate: &Candidate| {
             let age = now.duration_since(candidate.touched).unwrap_or_default();
-            candidate.free && budget.max_age.is_some_and(|max| age > max)
+            candidate.stays.is_none() && budget.max_age.is_some_and(|max| age > max)
         };
         let (mut evict, keep): (Vec<_>, Vec<_>) = candidates.into_iter().partition(too_old);
         evict.iter().for_each(|candidate| ledger.remove(candidate));
@@ -205,12 +229,6 @@ impl Store {
         }
         evict.sort_by(Candidate::cheapest_first);
 
-        let mut plan = Plan {
-            pinned,
-            in_use,
-            live,
-            ..Plan::default()
-        };
         for candidate in evict {
             if !dry_run && !self.evict(&candidate)? {
                 plan.in_use += 1;
@@ -250,6 +268,7 @@ impl Store {
         &self,
         size: &HashMap<Digest, u64>,
         used_since: SystemTime,
+        wanted: &HashSet<Key>,
     ) -> Result<Vec<Candidate>, Error> {
         let pins: HashSet<Key> = self.pins()?.into_values().flatten().collect();
         let (briefs, _) = self.briefs()?;
@@ -267,7 +286,13 @@ impl Store {
                 seconds: brief.seconds,
                 bytes: blobs.iter().filter_map(|blob| size.get(blob)).sum(),
                 blobs,
-                free: touched < used_since && !pins.contains(&brief.key),
+                stays: if touched >= used_since {
+                    Some(Stays::InUse)
+                } else if pins.contains(&brief.key) {
+                    Some(Stays::Pinned)
+                } else {
+                    wanted.contains(&brief.key).then_some(Stays::Wanted)
+                },
             })
         });
         candidates.collect()

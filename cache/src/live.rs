@@ -151,6 +151,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::ops::ControlFlow;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
@@ -261,7 +262,9 @@ mod tests {
                     max_bytes: Some(0),
                     max_age: None,
                 };
-                let plan = process(root).gc(&budget, false).unwrap();
+                let plan = process(root)
+                    .gc(&budget, false, || Ok::<_, Error>(HashSet::new()))
+                    .unwrap();
                 evicted.fetch_add(plan.evicted.len(), Ordering::Relaxed);
             }
         });

@@ -59,6 +59,23 @@ impl Store {
         (digests.get(name) == Some(&Digest::of_bytes(&bytes))).then_some(bytes)
     }
 
+    /// Puts other content into a file of a run's folder. Where the run was sealed, that file is sealed anew.
+    ///
+    /// # Errors
+    /// Where the folder can't be written.
+    pub fn replace_in_run(&self, id: &str, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let folder = self.run_folder(id);
+        self.write_atomically(&folder.join(name), bytes)?;
+        let sealed = folder.join(DIGESTS);
+        if let Ok(found) = fs::read(&sealed)
+            && let Ok(mut digests) = unwrap_json::<Digests>(&found)
+        {
+            digests.insert(name.to_owned(), Digest::of_bytes(bytes));
+            write(&sealed, &digests)?;
+        }
+        Ok(())
+    }
+
     /// What changed in the folders of runs since those were sealed. With `fix` it is removed; digests that are damaged are taken again.
     pub(crate) fn verify_runs(&self, fix: bool) -> Result<Vec<Problem>, Error> {
         let mut problems = Vec::new();

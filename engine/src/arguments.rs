@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use flow_cache::Store;
 use flow_plan::workflow::{Overrides, search};
+use flow_run::record::past;
 
 use crate::failure::{Failure, wrong};
+use crate::runs;
+use crate::suggestion;
 use crate::view::json::Told;
 
 #[derive(Args)]
@@ -19,6 +22,9 @@ pub struct WorkflowArguments {
     /// The folder that holds all results; by default .flow beside the workflow file.
     #[arg(long, value_name = "DIR", env = "FLOW_STORE")]
     pub store: Option<PathBuf>,
+    /// The run that is meant in the place of a workflow file, by its id.
+    #[arg(skip)]
+    pub run: Option<String>,
 }
 
 /// What is laid over a workflow file.
@@ -65,8 +71,37 @@ pub fn workflow_of(path: &Path) -> Result<PathBuf, Failure> {
 impl WorkflowArguments {
     /// Puts the workflow file in the place of its folder.
     pub fn find(&mut self) -> Result<(), Failure> {
+        let store = self.store.as_deref();
+        let text = self.workflow.to_string_lossy();
+        if !self.workflow.exists()
+            && (past::is_run(&text) || runs::instead_of_workflow(&self.workflow, store)?.is_some())
+        {
+            return Err(wrong(format!(
+                "`{text}` is a run, and a workflow file is wanted; `{}` shows it, and `{}` makes it again",
+                suggestion::on(store, &["show", &text]),
+                suggestion::whole_again(store, &text, &[])
+            )));
+        }
         self.workflow = workflow_of(&self.workflow)?;
         Ok(())
+    }
+
+    /// The same, where a run may stand in the place of the file.
+    pub fn find_or_run(&mut self) -> Result<(), Failure> {
+        match runs::instead_of_workflow(&self.workflow, self.store.as_deref())? {
+            Some((_, run)) => self.run = Some(run.id),
+            None => self.find()?,
+        }
+        Ok(())
+    }
+
+    /// The store of a run that is meant in the place of a workflow file.
+    pub fn runs_store(&self) -> Result<Store, Failure> {
+        let place = StoreArguments {
+            workflow: None,
+            store: self.store.clone(),
+        };
+        place.open()
     }
 
     /// What is laid over the workflow file.
@@ -194,6 +229,23 @@ pub struct RunArguments {
         value_parser = clap::value_parser!(u32).range(1..=1024)
     )]
     pub threads: Vec<u32>,
+    /// Give the run a name, which stands wherever a run does; a name that another good run of this workflow has is refused.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["check", "dry_run"])]
+    pub name: Option<String>,
+    /// Make an earlier run again from what it kept: its workflow, what was laid over it, code and small inputs. WORKFLOW: whose
+    /// store is meant
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = ["set", "variant", "params", "sweep", "seeds", "point", "check", "prune", "deliver"]
+    )]
+    pub again: Option<String>,
+    /// With --again: lay it out in this new folder and run it there; large inputs are links
+    #[arg(long = "in", value_name = "DIR", requires = "again")]
+    pub folder: Option<PathBuf>,
+    /// Write a note beside the run, for `flow runs`
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["check", "dry_run"])]
+    pub note: Option<String>,
     /// Remove what was delivered and is under `[deliver]` no longer.
     #[arg(long, conflicts_with_all = ["check", "dry_run"])]
     pub prune: bool,

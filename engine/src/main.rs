@@ -6,7 +6,9 @@
 mod arguments;
 mod commands;
 mod failure;
+mod runs;
 mod session;
+mod stdout;
 mod suggestion;
 mod view;
 
@@ -15,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use arguments::{NO_FILE, RunArguments, StoreArguments, WorkflowArguments};
+use arguments::{NO_FILE, RunArguments, WorkflowArguments};
 use commands::cache::CacheCommand;
 use commands::compare::CompareArguments;
 use commands::export::ExportArguments;
@@ -23,6 +25,7 @@ use commands::get;
 use commands::new::Template;
 use commands::plugin::PluginCommand;
 use commands::report::ReportArguments;
+use commands::runs::RunsArguments;
 use commands::show::ShowArguments;
 use commands::table::TableArguments;
 use commands::ui::UiArguments;
@@ -161,17 +164,12 @@ enum Command {
         flow compare 'sweep.toml[keep=0.8,seed=42]' 'sweep.toml[keep=0.9,seed=42]'"
     )]
     Compare(CompareArguments),
-    /// Lists the runs, the newest first.
+    /// Lists the runs, the newest first: what each changed since the one before it, and its headline figures.
     #[command(
-        after_help = "Examples:\n  flow runs workflows/quickstart.toml\n  flow runs --store /data/flow --json"
+        after_help = "Examples:\n  flow runs workflows/quickstart.toml\n  flow runs --name 'lr-*' --status ok --since 7d\n  \
+        flow runs --store /data/flow --limit 20 --json"
     )]
-    Runs {
-        #[command(flatten)]
-        store: StoreArguments,
-        /// Print one JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
+    Runs(RunsArguments),
     /// Writes a run with its artifacts as a Workflow Run RO-Crate, for archives and other tools.
     #[command(
         allow_missing_positional = true,
@@ -263,7 +261,15 @@ fn main() -> ExitCode {
     let mut command = cli
         .unwrap_or_else(|error| error.format(&mut command()).exit())
         .command;
-    let found = command.workflow().map_or(Ok(()), WorkflowArguments::find);
+    let takes_run = matches!(command, Command::Table(_) | Command::Get { .. });
+    // Its workflow is that of the run.
+    let is_again = matches!(&command, Command::Run(arguments) if arguments.again.is_some());
+    let found = match command.workflow() {
+        Some(workflow) if is_again && workflow.workflow == Path::new(arguments::HERE) => Ok(()),
+        Some(workflow) if takes_run => workflow.find_or_run(),
+        Some(workflow) => workflow.find(),
+        None => Ok(()),
+    };
     let result = found.and_then(|()| do_command(command));
     match result {
         Ok(status) => status,
@@ -344,7 +350,7 @@ fn do_command(command: Command) -> Result<ExitCode, Failure> {
             commands::completions::completions(shell, &mut self::command())
         }
         Command::Man { folder } => commands::man::man(&self::command(), &folder),
-        Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Run(arguments) => commands::run::run(arguments),
         Command::Status {
             workflow,
             expand,
@@ -372,7 +378,7 @@ fn do_command(command: Command) -> Result<ExitCode, Failure> {
         Command::Table(arguments) => commands::table::table(&arguments),
         Command::Compare(arguments) => commands::compare::compare(&arguments),
         Command::Show(arguments) => commands::show::show(&arguments),
-        Command::Runs { store, json } => commands::runs::runs(&store, json),
+        Command::Runs(arguments) => commands::runs::runs(&arguments),
         Command::Export(arguments) => commands::export::export(&arguments),
         Command::Report(arguments) => commands::report::report(&arguments),
         Command::Ui(arguments) => commands::ui::ui(&arguments),

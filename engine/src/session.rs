@@ -13,24 +13,17 @@ use flow_plan::workflow::{self, Loaded, Reference, Report, Sources, Workflow};
 use flow_results::Survey;
 use flow_run::folder;
 use flow_run::plugin;
-use flow_run::record::{Externals, frozen};
+use flow_run::record::ends::Ends;
+use flow_run::record::replan::{Replanned, replan};
+use flow_run::record::{Externals, PastRun, frozen};
 use petgraph::graph::NodeIndex;
 
 use crate::arguments::WorkflowArguments;
-use crate::failure::{Failure, INTERRUPTED, WRONG, wrong};
-use crate::suggestion;
+use crate::failure::{FAILED, Failure, INTERRUPTED, WRONG, wrong};
+use crate::runs;
+use crate::suggestion::first;
 use crate::view;
 use crate::view::hearing::Hearing;
-
-/// That a store has no run of this name.
-pub fn no_run(store: &Store, id: &str) -> Failure {
-    wrong(format!(
-        "there is no run `{}` in {}; `{}` lists them",
-        view::plain(id),
-        store.root().display(),
-        suggestion::runs(Some(store.root()))
-    ))
-}
 
 /// A workflow that is known to be right, with all that commands ask of it.
 pub struct Session {
@@ -43,6 +36,18 @@ pub struct Session {
     pub frozen: HashMap<NodeIndex, Record>,
     /// Whether the workflow has warnings, which every run of it shows.
     pub warned: bool,
+    /// The run whose results count, and not what is up to date; these are its results.
+    pub past: Option<(PastRun, HashMap<NodeIndex, Record>)>,
+}
+
+/// Whose last results stand where a stage is frozen.
+enum Last<'a> {
+    /// Those of the workflow file.
+    Itself,
+    /// Those of another one.
+    File(&'a Path),
+    /// Those of one run.
+    Run(&'a PastRun),
 }
 
 /// The store that the arguments name, else the one beside the workflow.
@@ -55,7 +60,34 @@ pub fn open_store(arguments: &WorkflowArguments, folder: &Path) -> Result<Store,
 }
 
 impl Session {
+    /// A workflow as it is now; or a run as it was, where the arguments mean one.
     pub fn open(arguments: &WorkflowArguments) -> Result<Session, Failure> {
+        if let Some(id) = &arguments.run {
+            runs::as_it_was(id, &arguments.overrides().options())?;
+            let store = arguments.runs_store()?;
+            let run = runs::open(&store, id, None)?;
+            return Session::of_run(store, run);
+        }
+        Session::load(arguments, Last::Itself)
+    }
+
+    /// A workflow as it is now, in which the results of frozen stages are those of an earlier run.
+    pub fn open_with_frozen_of(
+        arguments: &WorkflowArguments,
+        run: &PastRun,
+    ) -> Result<Session, Failure> {
+        Session::load(arguments, Last::Run(run))
+    }
+
+    /// A workflow in which the results of frozen stages are those of another file: of which it is an earlier text.
+    pub fn open_with_frozen_of_file(
+        arguments: &WorkflowArguments,
+        file: &Path,
+    ) -> Result<Session, Failure> {
+        Session::load(arguments, Last::File(file))
+    }
+
+    fn load(arguments: &WorkflowArguments, last: Last<'_>) -> Result<Session, Failure> {
         let Loaded {
             workflow,
             sources,
@@ -68,7 +100,11 @@ impl Session {
         let sources = settle(sources, problems, &catalogue)?;
         let store = open_store(arguments, workflow.folder())?;
         let mut problems = Problems::default();
-        let frozen = frozen::find(&plan, &workflow.path, &store, &mut problems)?;
+        let frozen = match last {
+            Last::Itself => frozen::find(&plan, &workflow.path, &store, &mut problems)?,
+            Last::File(path) => frozen::find(&plan, path, &store, &mut problems)?,
+            Last::Run(run) => frozen::of_run(&plan, run, &store, &mut problems)?,
+        };
         let sources = settle(sources, problems, &catalogue)?;
         check_deliveries(&plan, &workflow, &sources, &store)?;
         Ok(Session {
@@ -79,7 +115,67 @@ impl Session {
             plan,
             store,
             sources,
+            past: None,
         })
+    }
+
+    /// A run as it was, planned again from the texts that it keeps.
+    ///
+    /// # Errors
+    /// Where they can't be planned any more: kinds are gone, or take other parameters.
+    pub fn of_run(store: Store, run: PastRun) -> Result<Session, Failure> {
+        let Replanned {
+            workflow,
+            plan,
+            catalogue,
+            sources,
+        } = replan(&run).map_err(|report| {
+            wrong(format!(
+                "the workflow of run {} can't be planned again with what is here now:\n{}",
+                run.id,
+                report.render(view::colour())
+            ))
+        })?;
+        let records = Ends::of(&run, &store)?.records(&plan).into_iter().collect();
+        Ok(Session {
+            frozen: HashMap::new(),
+            warned: false,
+            workflow,
+            catalogue,
+            plan,
+            store,
+            sources,
+            past: Some((run, records)),
+        })
+    }
+
+    /// How these instances, and what they read from, stand: now, or in the run that counts.
+    pub fn standing(&mut self, nodes: &[NodeIndex]) -> Result<Survey, Failure> {
+        if let Some((_, records)) = &self.past {
+            let records = records.iter().map(|(node, record)| (*node, record.clone()));
+            return Ok(Survey::of_records(&self.plan, records));
+        }
+        let involved = self.plan.with_ancestors(nodes);
+        let externals = self.externals(&involved)?;
+        self.survey(&involved, &BTreeSet::new(), &externals)
+    }
+
+    /// That an instance has no result; `what` can't be done with it.
+    pub fn no_result(&self, arguments: &WorkflowArguments, label: &str, what: &str) -> Failure {
+        let text = match &self.past {
+            Some((run, _)) => format!(
+                "error: run {} has no result of `{label}` that is still in the store, so there is nothing to {what}",
+                run.id
+            ),
+            None => format!(
+                "error: `{label}` is not up to date, so there is nothing to {what}; first: {}",
+                first(arguments, &[label])
+            ),
+        };
+        Failure {
+            text,
+            status: FAILED,
+        }
     }
 
     /// Finds and hashes the files that these instances read, but for frozen ones; what is wrong with them ends the command.

@@ -24,13 +24,23 @@ pub fn first<L: AsRef<str>>(arguments: &WorkflowArguments, labels: &[L]) -> Stri
 
 /// The command that lists the runs of a store, or of the one that is meant without a word.
 pub fn runs(store: Option<&Path>) -> String {
-    let store = store.and_then(not_here);
-    command(&words(&["runs"], store, &[]))
+    on(store, &["runs"])
 }
 
-/// The command that shows a run of a store.
-pub fn run(root: &Path, id: &str) -> String {
-    command(&words(&["show", id], not_here(root), &[]))
+/// A command with these names, as `["show", RUN]`, on a store or the one that is meant without a word.
+pub fn on(store: Option<&Path>, names: &[&str]) -> String {
+    command(&words(names, store.and_then(not_here), &[]))
+}
+
+/// The command that makes a run of a store again.
+pub fn whole_again(store: Option<&Path>, id: &str, more: &[&str]) -> String {
+    on(store, &[&["run", "--again", id][..], more].concat())
+}
+
+/// The command that makes an instance as a run did.
+pub fn again_run(store: &Store, id: &str, label: &str) -> Vec<String> {
+    let names = ["run", "--again", id, "--until", label];
+    words(&names, not_here(store.root()), &[])
 }
 
 /// The store's folder, where it is not the one that is meant without a word.

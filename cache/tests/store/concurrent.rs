@@ -143,8 +143,8 @@ fn many_threads_compute_each_key_once_beside_a_gc() {
         }
         let mut rounds = 0;
         while done.load(Ordering::Relaxed) < 8 {
-            let gc = open(bench.store.root());
-            gc.gc(
+            gc(
+                &open(bench.store.root()),
                 &Budget {
                     max_bytes: Some(0),
                     max_age: Some(Duration::ZERO),
@@ -261,15 +261,11 @@ fn killed_at_any_moment() {
         if done.len() == KEYS as usize {
             // Once more from the beginning; the temporary files and blobs of the dead are in the way of nothing.
             drop(store);
-            open(bench.store.root())
-                .gc(
-                    &Budget {
-                        max_bytes: Some(0),
-                        max_age: None,
-                    },
-                    false,
-                )
-                .unwrap();
+            let all = Budget {
+                max_bytes: Some(0),
+                max_age: None,
+            };
+            gc(&open(bench.store.root()), &all, false).unwrap();
             assert_eq!(open(bench.store.root()).stats().unwrap().bytes, 0);
         }
     }

@@ -111,7 +111,7 @@ fn child_full() {
         max_bytes: Some(0),
         max_age: None,
     };
-    assert_eq!(store.gc(&all, false).unwrap().evicted.len(), 2);
+    assert_eq!(gc(&store, &all, false).unwrap().evicted.len(), 2);
     put(&store, key(2), &[7; 100_000], 1.0);
     drop(filler);
 }
@@ -194,7 +194,9 @@ fn child_read_only() {
     let stats = store.stats().unwrap();
     assert_eq!(stats.records, 2);
     assert_eq!(
-        store.gc(&flow_cache::Budget::default(), true).unwrap().kept,
+        gc(&store, &flow_cache::Budget::default(), true)
+            .unwrap()
+            .kept,
         stats.bytes
     );
     let read_only = |result: Result<(), Error>| match result {
@@ -203,7 +205,7 @@ fn child_read_only() {
     };
     read_only(store.acquire(&key(2), false, &mut at_once).map(drop));
     read_only(store.pin("name", &[key(0)]));
-    read_only(store.gc(&flow_cache::Budget::default(), false).map(drop));
+    read_only(gc(&store, &flow_cache::Budget::default(), false).map(drop));
     let new = Store::open(&folder().join("new")).unwrap();
     read_only(new.acquire(&key(2), false, &mut at_once).map(drop));
 }

@@ -1,5 +1,6 @@
 //! Making room without taking what is wanted.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -58,9 +59,9 @@ fn collect_garbage(bench: &mut Bench, budget: &Budget) -> Plan {
     bench.reopen();
     wait_until_unused(&bench.store);
     let before = bench.files();
-    let dry = bench.store.gc(budget, true).unwrap();
+    let dry = gc(&bench.store, budget, true).unwrap();
     assert_eq!(bench.files(), before, "a dry run removes nothing");
-    let plan = bench.store.gc(budget, false).unwrap();
+    let plan = gc(&bench.store, budget, false).unwrap();
     assert_eq!(plan, dry);
     verifies_clean(&bench.store);
     assert_eq!(bench.store.stats().unwrap().bytes, plan.kept);
@@ -150,8 +151,8 @@ fn what_a_live_process_uses_stays() {
     let output = hit(&run, key(2)).outputs["out"].clone();
     let new = put(&run, key(5), b"new", 1.0);
 
-    let gc = open(&root);
-    let plan = gc.gc(&at_most(0), false).unwrap();
+    let other = open(&root);
+    let plan = gc(&other, &at_most(0), false).unwrap();
     assert_eq!((plan.live, plan.in_use), (1, 2));
     assert_eq!(plan.evicted.len(), 3);
     assert!(is_hit(&run, key(2)) && is_hit(&run, key(5)));
@@ -160,8 +161,8 @@ fn what_a_live_process_uses_stays() {
     assert_eq!(run.read(&new.outputs["out"]).unwrap(), b"new");
 
     drop(run);
-    wait_until_unused(&gc);
-    let plan = gc.gc(&at_most(0), false).unwrap();
+    wait_until_unused(&other);
+    let plan = gc(&other, &at_most(0), false).unwrap();
     assert_eq!((plan.live, plan.evicted.len(), plan.kept), (0, 2, 0));
 }
 
@@ -172,16 +173,16 @@ fn blobs_of_a_commit_under_way_stay() {
     let record = put(&bench.store, key(1), b"content", 1.0);
     let blob = bench.blob(&record.outputs["out"].digest);
     fs::remove_file(record_path(&bench, key(1))).unwrap();
-    let gc = open(bench.store.root());
-    let plan = gc.gc(&at_most(0), false).unwrap();
+    let other = open(bench.store.root());
+    let plan = gc(&other, &at_most(0), false).unwrap();
     assert_eq!(
         (plan.live, plan.kept, blob.exists()),
         (1, 7, true),
         "{plan:?}"
     );
     drop(bench.store);
-    wait_until_unused(&gc);
-    assert_eq!(gc.gc(&at_most(0), false).unwrap().garbage, 7);
+    wait_until_unused(&other);
+    assert_eq!(gc(&other, &at_most(0), false).unwrap().garbage, 7);
     assert!(!blob.exists());
 }
 
@@ -198,7 +199,7 @@ fn what_is_being_computed_stays() {
     fs::write(lease.work().join("out"), "half").unwrap();
     age(&bench, key(1), 30 * DAY);
     bench.reopen();
-    bench.store.gc(&older_than(DAY), false).unwrap();
+    gc(&bench.store, &older_than(DAY), false).unwrap();
     assert!(
         lease.work().join("out").exists(),
         "the work folder of a live lease"
@@ -260,6 +261,33 @@ fn leftovers_go_and_checkpoints_stay_a_week() {
 }
 
 #[test]
+fn what_the_caller_wants_stays_and_where_nobody_knows_nothing_goes() {
+    let bench = bench();
+    for n in 1..=3 {
+        put(&bench.store, key(n), &[n as u8; 10], 1.0);
+        age(&bench, key(n), DAY);
+    }
+    bench.store.pin("best", &[key(1)]).unwrap();
+    let Bench { folder, store } = bench;
+    let root = store.root().to_owned();
+    drop(store);
+    let store = open(&root);
+    wait_until_unused(&store);
+    let unknown = store.gc(&at_most(0), false, || {
+        Err(flow_cache::Error::BadName("x".into()))
+    });
+    assert!(unknown.is_err());
+    let wanted = || Ok::<_, flow_cache::Error>(HashSet::from([key(1), key(2), key(9)]));
+    for dry_run in [true, false] {
+        let plan = store.gc(&at_most(0), dry_run, wanted).unwrap();
+        assert_eq!(evicted(&plan), [key(3)]);
+        assert_eq!((plan.pinned, plan.wanted, plan.kept), (1, 1, 20));
+    }
+    verifies_clean(&store);
+    drop(folder);
+}
+
+#[test]
 fn a_damaged_pin_stops_it() {
     let mut bench = bench();
     put(&bench.store, key(1), b"content", 1.0);
@@ -267,7 +295,9 @@ fn a_damaged_pin_stops_it() {
     assert_eq!(bench.store.pins().unwrap()["best"], [key(1)]);
     fs::write(bench.store.root().join("pins/best.json"), "").unwrap();
     bench.reopen();
-    let why = bench.store.gc(&at_most(0), false).unwrap_err().to_string();
+    let why = gc(&bench.store, &at_most(0), false)
+        .unwrap_err()
+        .to_string();
     assert!(why.contains("pin `best` again"), "{why}");
     assert!(is_hit(&bench.store, key(1)));
     assert!(bench.store.unpin("best").unwrap());
@@ -280,7 +310,10 @@ fn a_damaged_pin_stops_it() {
 #[test]
 fn an_empty_or_absent_store_has_nothing_to_free() {
     let bench = bench();
-    assert_eq!(bench.store.gc(&at_most(0), false).unwrap(), Plan::default());
+    assert_eq!(
+        gc(&bench.store, &at_most(0), false).unwrap(),
+        Plan::default()
+    );
     assert_eq!(bench.store.verify(true).unwrap().blobs, 0);
     assert_eq!(bench.store.stats().unwrap().records, 0);
     assert!(!bench.store.root().exists());

@@ -274,7 +274,7 @@ fn what_a_run_took_in_stays_as_long_as_the_run() {
     let taken = bench.store.take_in(&[(&path, own(&root))], BOUND).unwrap();
     let output = taken[0].clone().unwrap();
     assert_eq!(output.digest, Digest::of_bytes(b"1"));
-    let gc = |store: &flow_cache::Store| store.gc(&Budget::default(), false).unwrap();
+    let gc = |store: &flow_cache::Store| gc(store, &Budget::default(), false).unwrap();
     gc(&bench.store);
     assert_eq!(bench.store.read(&output).unwrap(), b"1", "it is live");
     let snapshot = Snapshot::from([("code.py".to_owned(), output.clone())]);

@@ -12,6 +12,7 @@ use flow_run::record::{Manifest, figures};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::code::{self, Code};
 use super::{Stands, explain};
 
 /// One of two things that are compared.
@@ -22,6 +23,8 @@ pub struct Side {
     pub params: Map<String, Value>,
     /// Its stages, in order, by the names under which the two sides are compared.
     pub stages: Vec<(String, Stage)>,
+    /// Its workflow's texts, and its programs' files.
+    pub code: Code,
     /// Where its results are.
     pub store: Store,
 }
@@ -48,6 +51,8 @@ pub struct Stage {
 pub struct Contrast {
     /// Params and the seed.
     pub params: Vec<Changed>,
+    /// Texts of the workflow and files of programs.
+    pub code: Vec<code::Changed>,
     /// The stages that differ, in the order of the first side, then those that only the second has.
     pub stages: Vec<StageDiffers>,
     /// How many stages are the same.
@@ -150,6 +155,7 @@ impl Contrast {
                 a.params.iter().map(|(name, value)| (name.clone(), value)),
                 b.params.iter().map(|(name, value)| (name.clone(), value)),
             ),
+            code: Code::changed((&a.code, &a.store), (&b.code, &b.store))?,
             stages,
             same,
             without,
@@ -158,7 +164,7 @@ impl Contrast {
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.params.is_empty() && self.stages.is_empty()
+        self.params.is_empty() && self.stages.is_empty() && self.code.is_empty()
     }
 }
 

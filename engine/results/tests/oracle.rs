@@ -20,7 +20,7 @@ use flow_plan::plan::kinds::Catalogue;
 use flow_plan::workflow::{self, Overrides};
 use flow_results::{Standing, Survey};
 use flow_run::budget::Machine;
-use flow_run::record::journal::{Journal, Process, Subject};
+use flow_run::record::journal::{About, Journal, Process, Subject};
 use flow_run::record::settled::Settled;
 use flow_run::record::{Event, Externals, Status};
 use flow_run::{Options, Runner};
@@ -345,6 +345,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         plan: &plan,
         catalogue: &catalogue,
         wanted: &options.wanted,
+        about: &About::default(),
     };
     let process = Process {
         started: runner.started,
@@ -364,6 +365,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
             }
         })
         .unwrap();
+    journal.keep(&Event::Run(summary.end.clone()));
     journal.end(&store);
     store.save_memo().unwrap();
     let idle = summary.end.cached == plan.order.len();
@@ -376,7 +378,7 @@ fn run(folder: &Path) -> (BTreeMap<String, Vec<Status>>, Vec<String>) {
         let records = &summary.records;
         let sources = &loaded.sources;
         let seen = Settled::of(
-            &end.run,
+            end,
             &workflow,
             sources,
             &plan,

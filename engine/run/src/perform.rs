@@ -340,14 +340,20 @@ impl Site<'_> {
                     ..
                 } => {
                     let folder = &self.request.folder;
+                    let mut found = paths.iter().zip(contents);
+                    let is_still = |path: &Path, content| {
+                        external::is_still(files, path, content, folder, self.inputs)
+                    };
                     let same = match &self.request.task {
                         // What was small it read from a copy.
                         Task::Command(program) if program.folder == Folder::Own => {
-                            let mut found = paths.iter().zip(contents);
                             found.all(|(path, content)| {
-                                External::is_small(content)
-                                    || external::is_still(files, path, content, folder, self.inputs)
+                                External::is_small(content) || is_still(path, content)
                             })
+                        }
+                        // What is named may be another file by now.
+                        Task::Kind { .. } if !contents.is_empty() => {
+                            found.all(|(path, content)| is_still(path, content))
                         }
                         task => {
                             let reader = match task {

@@ -114,7 +114,7 @@ pub enum Source {
         parameter: Option<String>,
         /// The files that were found there, absolute.
         paths: Vec<PathBuf>,
-        /// What each of them is, for a program.
+        /// What each of them is, for a program; for a kind only where they are copies of what an earlier run read.
         contents: Vec<flow_cache::Output>,
         /// The digest of what was found.
         digest: Digest,

@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::Result;
-use flow_cache::{Record, Store};
+use flow_cache::{Error, Record, Store};
 use flow_plan::plan::Plan;
 use flow_plan::plan::kinds::Catalogue;
 use flow_plan::workflow::Workflow;
 use petgraph::graph::NodeIndex;
+use serde_json::{Map, Value};
 
 use super::budget::Budget;
 use super::local::drive_here;
@@ -17,6 +18,7 @@ use super::request::Requests;
 use super::state::{Options, State};
 use crate::record::event::{Event, RunEnd};
 use crate::record::external::Externals;
+use crate::record::figures;
 use crate::record::journal::Journal;
 
 /// What a run came to.
@@ -26,6 +28,8 @@ pub struct Summary {
     pub end: RunEnd,
     /// The results that are there.
     pub records: HashMap<NodeIndex, Record>,
+    /// Why the store could not be read or written, which ended the run.
+    pub broken: Option<Error>,
 }
 
 /// Everything that a run needs.
@@ -47,10 +51,10 @@ pub struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Brings the plan up to date. `tell` hears every event, on this thread.
+    /// Brings the plan up to date. `tell` hears every event, on this thread, but for the last, which is the caller's to tell.
     ///
     /// # Errors
-    /// Where the store can't be read or written; a stage that fails is no error here.
+    /// Where what the run reads can't be written down; a stage that fails is no error here.
     pub fn run(
         &self,
         options: &Options,
@@ -58,6 +62,7 @@ impl Runner<'_> {
         tell: &mut dyn FnMut(&Event),
     ) -> Result<Summary> {
         let id = journal.id().to_string();
+        self.externals.note(self.store, &id)?;
         let requests = Requests {
             plan: self.plan,
             catalogue: self.catalogue,
@@ -75,14 +80,40 @@ impl Runner<'_> {
         let workflow = &self.workflow.name;
         drive_here(&mut state, self.store, workflow, budget, self.stop);
         state.leave_out_the_rest();
-        let end = state.summary(self.started.elapsed().as_secs_f64());
-        state.event(Event::Run(end.clone()));
-        match state.broken {
-            Some(error) => Err(error.into()),
-            None => Ok(Summary {
-                end,
-                records: state.records,
-            }),
+        let mut end = state.summary(self.started.elapsed().as_secs_f64());
+        end.figures = figures(self.plan, self.catalogue, &state.records);
+        Ok(Summary {
+            end,
+            records: state.records,
+            broken: state.broken,
+        })
+    }
+}
+
+/// The figures that people want to see first. A sweep has its table, and so has what has more than a list of runs can show.
+fn figures(
+    plan: &Plan,
+    catalogue: &Catalogue,
+    records: &HashMap<NodeIndex, Record>,
+) -> Map<String, Value> {
+    const MOST: usize = 100;
+    let mut found = Map::new();
+    if plan.sweep.is_some() {
+        return found;
+    }
+    let shown = figures::shown(plan, catalogue, |node| records.contains_key(&node));
+    for node in plan.order.iter().filter(|node| shown.contains(node)) {
+        let (instance, Some(record)) = (&plan.graph[*node], records.get(node)) else {
+            continue;
+        };
+        for name in figures::headline(instance, catalogue, &record.metrics) {
+            if let Some(value) = figures::find(&record.metrics, &name) {
+                found.insert(format!("{}.{name}", instance.label), value.clone());
+            }
         }
     }
+    if found.len() > MOST {
+        found.clear();
+    }
+    found
 }

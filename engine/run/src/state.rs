@@ -10,6 +10,7 @@ use flow_cache::{Error, Key, Lookup, Record, Store};
 use flow_plan::plan::{Plan, Resources};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
+use serde_json::Map;
 
 use super::budget::Machine;
 use super::executor::{Executor, Job, Message, Work};
@@ -495,6 +496,8 @@ impl<'a, 'b> State<'a, 'b> {
             failed: count(Status::Failed),
             skipped: count(Status::Skipped),
             cancelled: count(Status::Cancelled),
+            undelivered: 0,
+            figures: Map::new(),
             checkpoints: self.checkpoints.clone(),
             seconds,
         }

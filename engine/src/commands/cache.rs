@@ -8,13 +8,15 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use clap::Subcommand;
 use flow_cache::{Budget, Key, Lookup, Store};
-use flow_run::record::{PastRun, retire};
+use flow_run::record::{PastRun, names, retire};
 use petgraph::graph::NodeIndex;
 use serde_json::json;
 
 use crate::arguments::{StoreArguments, WorkflowArguments};
 use crate::failure::{FAILED, Failure, wrong};
-use crate::session::{Session, no_run};
+use crate::runs;
+use crate::session::Session;
+use crate::suggestion;
 use crate::view;
 
 /// What can be asked of a store.
@@ -36,8 +38,8 @@ pub enum CacheCommand {
         #[arg(long)]
         fix: bool,
     },
-    /// Makes room: what is big and quick to compute goes first, what is pinned or in use stays. Runs and their logs go when
-    /// none of the results that they made is left.
+    /// Makes room: what is big and quick to compute goes first, what is pinned, of a run with a name, or in use stays. Runs and
+    /// their logs go when none of the results that they made is left.
     #[command(after_help = "Example:\n  flow cache gc --max-size 50GB --max-age 30d --dry-run")]
     Gc {
         #[command(flatten)]
@@ -63,8 +65,8 @@ pub enum CacheCommand {
         workflow: WorkflowArguments,
         /// The name.
         name: String,
-        /// The run; `flow runs` lists them.
-        #[arg(long, value_name = "ID", conflicts_with_all = ["set", "variant", "params"])]
+        /// The run, by its id or name; `flow runs` lists them.
+        #[arg(long, value_name = "RUN", conflicts_with_all = ["set", "variant", "params"])]
         run: Option<String>,
     },
     /// Removes a pin.
@@ -88,7 +90,7 @@ fn size(text: &str) -> Result<u64, String> {
     text.parse::<ByteSize>().map(|size| size.as_u64())
 }
 
-fn age(text: &str) -> Result<Duration, String> {
+pub(super) fn age(text: &str) -> Result<Duration, String> {
     let span: jiff::Span = text.parse().map_err(|e| format!("{e}"))?;
     let days = jiff::SpanRelativeTo::days_are_24_hours();
     span.to_duration(days)
@@ -201,7 +203,11 @@ fn verify(store: &Store, fix: bool) -> Result<ExitCode, Failure> {
 }
 
 fn gc(store: &Store, budget: &Budget, dry_run: bool) -> Result<ExitCode, Failure> {
-    let plan = store.gc(budget, dry_run)?;
+    let mut named = Vec::new();
+    let plan = store.gc(budget, dry_run, || -> anyhow::Result<_> {
+        named = names::holders(PastRun::all(store)?);
+        names::results(&named)
+    })?;
     let evicted = plan.evicted.iter().map(|evicted| evicted.key).collect();
     let retired = retire::retire(store, budget.max_age, &evicted, dry_run)?;
     let now = SystemTime::now();
@@ -225,7 +231,8 @@ fn gc(store: &Store, budget: &Budget, dry_run: bool) -> Result<ExitCode, Failure
         ))?;
     }
     view::print(&format!(
-        "{} {} ({} of it leftovers): {} result(s) that took {} to compute; {} stays, with {} result(s) pinned and {} in use",
+        "{} {} ({} of it leftovers): {} result(s) that took {} to compute; {} stays, with {} result(s) pinned, {} of named \
+         runs and {} in use",
         if dry_run { "would free" } else { "freed" },
         ByteSize(plan.freed + retired.bytes),
         ByteSize(plan.garbage),
@@ -233,8 +240,17 @@ fn gc(store: &Store, budget: &Budget, dry_run: bool) -> Result<ExitCode, Failure
         view::duration(plan.seconds),
         ByteSize(plan.kept),
         plan.pinned,
+        plan.wanted,
         plan.in_use
     ))?;
+    if plan.wanted > 0 {
+        let names = named.into_iter().filter_map(|run| run.head.name);
+        view::print(&format!(
+            "results of named runs stay: {}; `{}` lets them go",
+            view::plain(&some(&names.collect::<Vec<_>>())),
+            suggestion::on(Some(store.root()), &["runs", "--unname", "NAME"])
+        ))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -258,7 +274,8 @@ fn store_of(arguments: &WorkflowArguments) -> Result<Store, Failure> {
 }
 
 fn pin_run(store: &Store, name: &str, id: &str) -> Result<ExitCode, Failure> {
-    let run = PastRun::open(store, id)?.ok_or_else(|| no_run(store, id))?;
+    let run = runs::open(store, id, None)?;
+    let id = &run.id;
     let keys: Vec<Key> = run.stages()?.iter().filter_map(|stage| stage.key).collect();
     let mut there = Vec::new();
     for key in &keys {

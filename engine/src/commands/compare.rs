@@ -9,6 +9,7 @@ use clap::{Args, Parser};
 use flow_cache::{Key, Lookup, Store};
 use flow_plan::plan::{self, plain_text};
 use flow_plan::workflow::{node, selectors};
+use flow_results::code::Code;
 use flow_results::contrast::{Contrast, Side, Stage};
 use flow_results::{Standing, Stands};
 use flow_run::record::past::{self, PastRun};
@@ -19,15 +20,17 @@ use serde_json::{Map, Value};
 use crate::arguments::StoreArguments;
 use crate::arguments::{OverrideArguments, WorkflowArguments};
 use crate::commands::report;
+use crate::commands::revision::{CheckedOut, Revision};
 use crate::failure::{Failure, wrong};
-use crate::session::{Session, no_run};
+use crate::runs::{self, no_run};
+use crate::session::Session;
 use crate::suggestion;
 use crate::view;
 
 /// What is compared.
 #[derive(Args)]
 pub struct CompareArguments {
-    /// A run, or a workflow file as it stands now; with a point of its sweep in brackets, or with options of its own, in quotes
+    /// A run, a workflow file as it stands now, or REV:FILE of a git revision; with a point of its sweep in brackets, or with options of its own, in quotes
     #[arg(value_name = "RUN|WORKFLOW[[AXIS=VALUE,…]]")]
     a: String,
     /// Another one.
@@ -59,8 +62,12 @@ struct OptionsOfASide {
 /// One side, as it is written.
 struct Written<'a> {
     text: &'a str,
-    /// A run's name, or a file's.
+    /// A run's id, or a file's name.
     what: String,
+    /// The run that it is, if it is one.
+    run: Option<(Store, PastRun)>,
+    /// The revision of the file, if it is not that of now.
+    revision: Option<Revision>,
     /// What is laid over the file, for both sides and for this one.
     overrides: OverrideArguments,
     /// Between the brackets; nothing without.
@@ -71,29 +78,31 @@ struct Written<'a> {
 
 /// `flow compare`.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
-    let [a, b] = [&arguments.a, &arguments.b].map(|text| written(text, arguments));
-    let written = [a?, b?];
-    let [a, b] = &written;
     // A run lies in the store of the workflow that it is compared with.
-    let mut files = [a, b].into_iter().filter(|side| !past::is_run(&side.what));
-    let store = StoreArguments {
-        workflow: files.next().map(|side| PathBuf::from(&side.what)),
-        store: arguments.store.clone(),
+    let (a, b) = (&arguments.a, &arguments.b);
+    let [beside_a, beside_b] = [b, a].map(|other| workflow_of_side(other));
+    let written = [
+        written(a, beside_a.as_deref(), arguments)?,
+        written(b, beside_b.as_deref(), arguments)?,
+    ];
+    // Until they are compared.
+    let revisions = written.each_ref().map(|side| {
+        let revision = side.revision.as_ref();
+        revision.map(Revision::check_out).transpose()
+    });
+    let [at_a, at_b] = revisions;
+    let at = [at_a?, at_b?];
+    let side = |number: usize| match &written[number].run {
+        Some((store, run)) => run_side(store, run, &written[number]),
+        None => workflow_side(arguments, &written[number], at[number].as_ref()),
     };
-    let side = |written: &Written<'_>| {
-        if past::is_run(&written.what) {
-            run_side(&store.open()?, written)
-        } else {
-            workflow_side(arguments, written)
-        }
-    };
-    let (a, b) = (side(a)?, side(b)?);
+    let (a, b) = (side(0)?, side(1)?);
     let contrast = Contrast::of(&a, &b)?;
     if let Some(path) = &arguments.report {
         report::refuse_other(path)?;
         let sides = [
-            page_of(arguments, &written[0], &a)?,
-            page_of(arguments, &written[1], &b)?,
+            page_of(arguments, &written[0], at[0].as_ref())?,
+            page_of(arguments, &written[1], at[1].as_ref())?,
         ];
         let [page_a, page_b] = sides;
         let title = format!("A {}, B {}", a.name, b.name);
@@ -122,27 +131,58 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
 fn page_of(
     arguments: &CompareArguments,
     written: &Written<'_>,
-    side: &Side,
+    at: Option<&CheckedOut>,
 ) -> Result<flow_report::Side, Failure> {
-    let (document, store) = if past::is_run(&written.what) {
-        if let Some(point) = &written.point {
+    let (document, store) = match (&written.run, &written.point) {
+        (Some(_), Some(point)) => {
             return Err(wrong(format!(
                 "a page shows a run as a whole: leave `[{}]` out, or name the workflow file",
                 view::plain(point)
             )));
         }
-        (
-            report::of_run(&side.store, &written.what)?,
-            side.store.clone(),
-        )
-    } else {
-        report::of_workflow(&written.workflow(arguments))?
+        (Some((store, run)), None) => (report::of_run(store, &run.id)?, store.clone()),
+        (None, _) => {
+            let workflow = written.workflow(arguments, at);
+            report::of_session(written.open(arguments, at)?, &workflow)?
+        }
     };
     Ok(flow_report::Side { document, store })
 }
 
-fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t>, Failure> {
-    let is_one = |what: &str| past::is_run(what) || Path::new(what).exists();
+/// The workflow file of a side, where it is one.
+fn workflow_of_side(text: &str) -> Option<PathBuf> {
+    let words = shlex::split(text).unwrap_or_default();
+    let first = words.first().map_or(text, String::as_str);
+    let mut ends = first.match_indices('[').map(|(at, _)| &first[..at]);
+    let mut all = [text, first].into_iter().chain(ends.by_ref());
+    all.find(|what| Path::new(what).is_file())
+        .map(PathBuf::from)
+}
+
+/// Reads a side; a run is looked for in the store of the workflow file that it stands `beside`.
+fn written<'t>(
+    text: &'t str,
+    beside: Option<&Path>,
+    arguments: &CompareArguments,
+) -> Result<Written<'t>, Failure> {
+    let place = StoreArguments {
+        workflow: beside.map(Path::to_path_buf),
+        store: arguments.store.clone(),
+    };
+    let store = place.open();
+    let run = |what: &str| -> Result<Option<PastRun>, Failure> {
+        match (&store, Path::new(what).exists()) {
+            (Ok(store), false) => runs::find(store, what, None),
+            _ => Ok(None),
+        }
+    };
+    let known = |what: &str| run(what).is_ok_and(|run| run.is_some());
+    let is_one = |what: &str| {
+        past::is_run(what)
+            || Path::new(what).exists()
+            || known(what)
+            || Revision::read(what).is_some()
+    };
     let options = match shlex::split(text) {
         Some(words) if !is_one(text) && words.iter().any(|word| word.starts_with("--")) => {
             Some(options_of(text, &words)?)
@@ -177,15 +217,24 @@ fn written<'t>(text: &'t str, arguments: &CompareArguments) -> Result<Written<'t
             ))
         })?,
     };
-    if past::is_run(what) && whole != text {
-        return Err(wrong(format!(
-            "`{}`: a run is as it was; options are for workflow files",
-            view::plain(text)
-        )));
-    }
+    let run = match (run(what)?, past::is_run(what)) {
+        (Some(run), _) => Some(run),
+        (None, true) => return Err(no_run(&store?, what)),
+        (None, false) => None,
+    };
+    let run = match run {
+        Some(_) if whole != text => return Err(runs::changed(text)),
+        Some(run) => Some((store?, run)),
+        None => None,
+    };
     Ok(Written {
         text,
+        revision: match run {
+            Some(_) => None,
+            None => Revision::read(what),
+        },
         what: what.into(),
+        run,
         overrides,
         point: point.map(String::from),
         selectors,
@@ -219,14 +268,34 @@ fn both(common: &OverrideArguments, own: OverrideArguments) -> OverrideArguments
 
 impl Written<'_> {
     /// The workflow file with all that is laid over it.
-    fn workflow(&self, arguments: &CompareArguments) -> WorkflowArguments {
+    fn workflow(&self, arguments: &CompareArguments, at: Option<&CheckedOut>) -> WorkflowArguments {
         let mut overrides = self.overrides.clone();
         overrides.point.extend(self.point.clone());
         WorkflowArguments {
-            workflow: PathBuf::from(&self.what),
+            workflow: at.map_or(PathBuf::from(&self.what), |at| at.workflow.clone()),
             overrides,
-            store: arguments.store.clone(),
+            store: match at {
+                // The results lie where those of now do.
+                Some(at) if arguments.store.is_none() => Some(at.now.with_file_name(".flow")),
+                _ => arguments.store.clone(),
+            },
+            run: None,
         }
+    }
+
+    /// The workflow, or a revision of it.
+    fn open(
+        &self,
+        arguments: &CompareArguments,
+        at: Option<&CheckedOut>,
+    ) -> Result<Session, Failure> {
+        let workflow = self.workflow(arguments, at);
+        let Some(at) = at else {
+            return Session::open(&workflow);
+        };
+        let session = Session::open_with_frozen_of_file(&workflow, &at.now)?;
+        at.link_the_rest(&session)?;
+        Ok(session)
     }
 
     /// The name of an instance without the coordinates that the point fixes, so that it is that of its counterpart; none
@@ -260,8 +329,7 @@ impl Written<'_> {
 }
 
 /// What an earlier run came to.
-fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
-    let run = PastRun::open(store, &written.what)?.ok_or_else(|| no_run(store, &written.what))?;
+fn run_side(store: &Store, run: &PastRun, written: &Written<'_>) -> Result<Side, Failure> {
     let mut stages = Vec::new();
     // Stages end in an order that differs from run to run: here they stand after all that they read from, then by name.
     let mut depths: HashMap<Key, usize> = HashMap::new();
@@ -318,23 +386,29 @@ fn run_side(store: &Store, written: &Written<'_>) -> Result<Side, Failure> {
         .point
         .as_ref()
         .map_or(String::new(), |point| format!(" at {point}"));
+    let name = run.head.name.as_ref();
+    let name = name.map_or(String::new(), |name| format!(" ({name})"));
     Ok(Side {
         name: format!(
-            "run {} of {}{point}: {}",
+            "run {}{name} of {}{point}: {}",
             run.id,
             run.head.workflow,
             run.state.word()
         ),
         params,
         stages,
+        code: Code::of_run(run, store),
         store: store.clone(),
     })
 }
 
 /// What of a workflow, or of a point of its sweep, is in the store now.
-fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<Side, Failure> {
-    let workflow = written.workflow(arguments);
-    let mut session = Session::open(&workflow)?;
+fn workflow_side(
+    arguments: &CompareArguments,
+    written: &Written<'_>,
+    at: Option<&CheckedOut>,
+) -> Result<Side, Failure> {
+    let mut session = written.open(arguments, at)?;
     let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
     let externals = session.externals(&all)?;
     let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
@@ -381,6 +455,12 @@ fn workflow_side(arguments: &CompareArguments, written: &Written<'_>) -> Result<
         name: written.text.into(),
         params,
         stages,
+        code: Code::of_files(
+            &session.workflow,
+            &session.sources,
+            &externals,
+            &session.store,
+        ),
         store: session.store,
     })
 }

@@ -1,11 +1,14 @@
 //! What a run does about `[deliver]`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, BufRead, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use flow_cache::Output;
-use flow_run::Summary;
+use flow_cache::{Output, Record};
 use flow_run::deliver::{Delivered, Put, list};
+use petgraph::graph::NodeIndex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde_json::json;
 
 use crate::arguments::RunArguments;
@@ -16,6 +19,12 @@ use crate::view::{self, plain};
 /// How many lines say what was replaced, before the rest is counted.
 const LINES: usize = 20;
 
+/// How often it is looked whether Ctrl-C ends the wait for an answer.
+const TICK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
 /// How the places stand that a workflow delivers to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Places {
@@ -25,6 +34,8 @@ pub enum Places {
     Littered,
     /// Something could not be delivered.
     Wrong,
+    /// Someone was asked, and ended the run.
+    Interrupted,
 }
 
 /// Refuses `--deliver` where it can't be done.
@@ -58,23 +69,25 @@ pub fn names<'s>(arguments: &RunArguments, session: &'s Session) -> Vec<&'s str>
     deliveries.map(|delivery| delivery.path.as_str()).collect()
 }
 
-/// Puts what the run found or made under the names that the workflow gives it.
+/// Puts what the run found or made under the names that the workflow gives it; says how these places stand then, and how many
+/// results are not there.
 pub fn deliver(
     arguments: &RunArguments,
     session: &Session,
-    summary: &Summary,
-) -> Result<Places, Failure> {
+    records: &HashMap<NodeIndex, Record>,
+    stop: &AtomicBool,
+) -> Result<(Places, usize), Failure> {
     let names = names(arguments, session);
     let workflow = &session.workflow;
     if session.plan.sweep.is_some() && !arguments.deliver
         || names.is_empty() && !list(&workflow.path).exists()
     {
-        return Ok(Places::Right);
+        return Ok((Places::Right, 0));
     }
     let mut delivered = Delivered::open(&workflow.path, workflow.root()).map_err(failed)?;
     let (mut due, mut artifacts): (Vec<(String, Output)>, _) = (Vec::new(), Vec::new());
     for delivery in &session.plan.deliveries {
-        let record = summary.records.get(&delivery.node);
+        let record = records.get(&delivery.node);
         if let Some(output) = record.and_then(|record| record.outputs.get(&delivery.output)) {
             due.push((delivery.path.clone(), output.clone()));
             artifacts.push(artifact(session, delivery.node, &delivery.output));
@@ -92,7 +105,7 @@ pub fn deliver(
     gone.retain(|name| !in_the_way.contains(name));
     let puts = delivered.put(&session.store, &due).map_err(failed)?;
     let all = due.iter().zip(&artifacts).zip(&puts);
-    let (mut places, mut replaced, mut new) = (Places::Right, 0, 0);
+    let (mut replaced, mut new, mut lacking) = (0, 0, 0);
     for (((name, _), artifact), put) in all {
         let name = plain(name);
         let status = match put {
@@ -109,7 +122,7 @@ pub fn deliver(
                 "replaced"
             }
             Put::Strange(at) => {
-                places = Places::Wrong;
+                lacking += 1;
                 let at = plain(&at.to_string_lossy());
                 view::tell(&format!(
                     "error: {artifact} was not delivered to {name}: what is at {at} flow did not write, or it was changed \
@@ -118,7 +131,7 @@ pub fn deliver(
                 "left"
             }
             Put::Failed(cause) => {
-                places = Places::Wrong;
+                lacking += 1;
                 view::tell(&format!(
                     "error: {artifact} can't be delivered to {name}: {cause}"
                 ));
@@ -138,21 +151,32 @@ pub fn deliver(
             view::tell(&format!("delivered {} result(s)", new + replaced));
         }
     }
+    let places = if lacking > 0 {
+        Places::Wrong
+    } else {
+        Places::Right
+    };
     if gone.is_empty() {
-        return Ok(places);
+        return Ok((places, lacking));
     }
-    if !(arguments.prune || is_told_to_remove(&gone)?) {
-        view::tell(&format!(
-            "note: no longer under [deliver]: {}; --prune removes it",
-            plain(&gone.join(", "))
-        ));
-        return Ok(match places {
-            Places::Right => Places::Littered,
-            other => other,
-        });
+    let told = match arguments.prune {
+        true => Some(true),
+        false => is_told_to_remove(&gone, stop)?,
+    };
+    if told == Some(true) {
+        remove(arguments, session, &mut delivered, &gone)?;
+        return Ok((places, lacking));
     }
-    remove(arguments, session, &mut delivered, &gone)?;
-    Ok(places)
+    view::tell(&format!(
+        "note: no longer under [deliver]: {}; --prune removes it",
+        plain(&gone.join(", "))
+    ));
+    let places = match (told, places) {
+        (None, _) => Places::Interrupted,
+        (_, Places::Right) => Places::Littered,
+        (_, other) => other,
+    };
+    Ok((places, lacking))
 }
 
 /// Removes what is under `[deliver]` no longer, as far as flow wrote it.
@@ -189,20 +213,32 @@ fn failed(error: flow_run::deliver::Error) -> Failure {
     }
 }
 
-/// Asks at a terminal; elsewhere nobody could answer.
-fn is_told_to_remove(gone: &[String]) -> Result<bool, Failure> {
+/// Asks at a terminal; elsewhere nobody could answer. None where Ctrl-C is the answer.
+fn is_told_to_remove(gone: &[String], stop: &AtomicBool) -> Result<Option<bool>, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Ok(false);
+        return Ok(Some(false));
     }
     view::tell(&format!(
         "no longer under [deliver]: {}; remove? [y/N]",
         plain(&gone.join(", "))
     ));
+    // A signal does not end a read, so nothing is read before there is an answer.
+    let stdin = io::stdin();
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut asked, Some(&TICK)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            _ => break,
+        }
+    }
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    stdin.lock().read_line(&mut answer)?;
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
-fn artifact(session: &Session, node: petgraph::graph::NodeIndex, output: &str) -> String {
+fn artifact(session: &Session, node: NodeIndex, output: &str) -> String {
     format!("`{}.{output}`", session.plan.graph[node].label)
 }

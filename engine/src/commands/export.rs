@@ -20,7 +20,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::arguments::StoreArguments;
 use crate::failure::{FAILED, Failure, INTERRUPTED, wrong};
-use crate::session::{interruptible, no_run};
+use crate::runs;
+use crate::session::interruptible;
 use crate::suggestion;
 use crate::view;
 use crate::view::ro_crate::{self, Crate, Part, PartFile, Step};
@@ -47,8 +48,7 @@ pub fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
         store: arguments.store.clone(),
     };
     let store = place.open()?;
-    let run =
-        PastRun::open(&store, &arguments.run)?.ok_or_else(|| no_run(&store, &arguments.run))?;
+    let run = runs::open(&store, &arguments.run, arguments.workflow.as_deref())?;
     if run.state == State::Running {
         return Err(wrong(format!("the run {} still goes on", run.id)));
     }
@@ -118,7 +118,7 @@ fn write(
                 "error: the results of {} are no longer in the store; run the workflow again as that run did \
                  (`{}`), and export the new run",
                 gone.join(", "),
-                suggestion::run(store.root(), &run.id)
+                suggestion::on(Some(store.root()), &["show", &run.id])
             ),
             status: FAILED,
         });

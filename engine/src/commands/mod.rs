@@ -1,7 +1,5 @@
-//! `run_check` is `flow run --check`; `deliver` is what a run does about `[deliver]`; `report_cache` keeps the pages of `flow
-//! report` in the store.
-//!
-//! `run_check` is `flow run --check`; `report_cache` keeps the pages of `flow report` in the store.
+//! `run_check` is `flow run --check`, `run_again` is `flow run --again`; `deliver` is what a run does about `[deliver]`;
+//! `report_cache` keeps the pages of `flow report` in the store, `revision` is a workflow of a git revision.
 
 pub mod cache;
 pub mod check;
@@ -17,7 +15,9 @@ pub mod new;
 pub mod plugin;
 pub mod report;
 pub mod report_cache;
+pub mod revision;
 pub mod run;
+pub mod run_again;
 pub mod run_check;
 pub mod runs;
 pub mod schema;

@@ -16,7 +16,7 @@ use flow_results::Survey;
 use flow_results::table::{Columns, Source, Table, Wrong};
 use flow_run::plugin;
 use flow_run::record::ends::Ends;
-use flow_run::record::past::{self, PastRun};
+use flow_run::record::past::PastRun;
 use flow_run::record::provenance::{self, Action};
 use flow_run::record::replan::replan;
 use petgraph::graph::NodeIndex;
@@ -27,7 +27,8 @@ use crate::arguments::{OverrideArguments, WorkflowArguments, workflow_of};
 use crate::commands::report_cache;
 use crate::commands::status::history;
 use crate::failure::{Failure, wrong};
-use crate::session::{Session, no_run};
+use crate::runs;
+use crate::session::Session;
 use crate::suggestion::again;
 use crate::view;
 
@@ -71,27 +72,35 @@ pub enum Target {
 impl PageArguments {
     /// What the page is of; it has to be there.
     pub fn target(&self) -> Result<Target, Failure> {
-        let what = self.what.to_string_lossy();
-        let (workflow, run) = match &self.run {
-            Some(run) => (Some(self.what.clone()), run.as_str()),
-            None if past::is_run(&what) => (None, what.as_ref()),
-            None => {
-                return Ok(Target::Workflow(WorkflowArguments {
-                    workflow: workflow_of(&self.what)?,
-                    overrides: self.overrides.clone(),
-                    store: self.store.clone(),
-                }));
-            }
-        };
-        let place = StoreArguments {
-            workflow,
+        let arguments = WorkflowArguments {
+            workflow: self.what.clone(),
+            overrides: self.overrides.clone(),
             store: self.store.clone(),
+            run: None,
         };
-        let store = place.open()?;
-        if PastRun::open(&store, run)?.is_none() {
-            return Err(no_run(&store, run));
-        }
-        Ok(Target::Run(store, run.into()))
+        let (store, run) = match &self.run {
+            Some(run) => {
+                let workflow = workflow_of(&self.what)?;
+                let place = StoreArguments {
+                    workflow: Some(workflow.clone()),
+                    store: self.store.clone(),
+                };
+                let store = place.open()?;
+                let run = runs::open(&store, run, Some(&workflow))?;
+                (store, run)
+            }
+            None => match runs::instead_of_workflow(&self.what, self.store.as_deref())? {
+                Some(found) => found,
+                None => {
+                    return Ok(Target::Workflow(WorkflowArguments {
+                        workflow: workflow_of(&self.what)?,
+                        ..arguments
+                    }));
+                }
+            },
+        };
+        runs::as_it_was(&run.id, &arguments.overrides().options())?;
+        Ok(Target::Run(store, run.id))
     }
 }
 
@@ -188,7 +197,14 @@ pub(super) fn write(path: &Path, page: &[u8]) -> Result<()> {
 
 /// A workflow as the store has it now.
 pub fn of_workflow(arguments: &WorkflowArguments) -> Result<(Document, Store), Failure> {
-    let mut session = Session::open(arguments)?;
+    of_session(Session::open(arguments)?, arguments)
+}
+
+/// A workflow that was opened, as the store has it now.
+pub fn of_session(
+    mut session: Session,
+    arguments: &WorkflowArguments,
+) -> Result<(Document, Store), Failure> {
     let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
     let externals = session.externals(&all)?;
     let survey = session.survey(&all, &BTreeSet::new(), &externals)?;
@@ -246,7 +262,7 @@ fn table(source: &Source<'_>, survey: &Survey) -> Result<Option<Value>> {
 /// A run, as far as it has come.
 pub fn of_run(store: &Store, id: &str) -> Result<Document> {
     let run = PastRun::open(store, id)?.with_context(|| format!("the run {id} is gone"))?;
-    let replanned = replan(&run);
+    let replanned = replan(&run).ok();
     let found;
     let catalogue = match &replanned {
         Some(replanned) => &replanned.catalogue,

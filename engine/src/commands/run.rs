@@ -3,14 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
 use flow_cache::Digest;
+use flow_plan::workflow::Overrides;
 use flow_results::Survey;
 use flow_results::table::Columns;
 use flow_run::budget::Machine;
 use flow_run::record::Externals;
-use flow_run::record::journal::{Journal, Process, Subject};
+use flow_run::record::commit::Commit;
+use flow_run::record::journal::{About, Journal, Process, Subject};
+use flow_run::record::names;
 use flow_run::record::settled::{self, Settled};
 use flow_run::record::{Ending, Event};
 use flow_run::{Options, Runner, Summary};
@@ -19,7 +23,7 @@ use petgraph::graph::NodeIndex;
 use crate::arguments::{RunArguments, Verify};
 use crate::commands::deliver::{self, Places};
 use crate::commands::status::show;
-use crate::commands::{run_check, table};
+use crate::commands::{run_again, run_check, table};
 use crate::failure::{FAILED, Failure, INTERRUPTED, wrong};
 use crate::session::{Session, interruptible, open_store};
 use crate::suggestion::first;
@@ -27,8 +31,12 @@ use crate::view;
 use crate::view::hearing::Hearing;
 
 /// `flow run`.
-pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: RunArguments) -> Result<ExitCode, Failure> {
     let started = Instant::now();
+    if let Some(run) = arguments.again.clone() {
+        return run_again::again(arguments, &run, started);
+    }
+    let arguments = &arguments;
     let name = name(arguments);
     if let Some(name) = &name
         && again(arguments, name, started)?
@@ -36,38 +44,74 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut session = Session::open(&arguments.workflow)?;
+    let folder = session.workflow.folder().to_path_buf();
+    let commit = thread::spawn(move || Commit::around(&folder));
     deliver::check(arguments, &session)?;
+    if let Some(name) = &arguments.name {
+        may_be_called(name, &session)?;
+    }
     let chosen = Chosen::of(&session, arguments)?;
     if let Some(times) = arguments.check {
         let machine = machine_for(&session, &chosen.wanted)?;
         return run_check::check(&mut session, arguments, &chosen.wanted, times, &machine);
     }
-    let involved: BTreeSet<NodeIndex> = chosen.wanted.union(&chosen.looked_up).copied().collect();
-    let externals = session.externals(&involved)?;
+    let externals = session.externals(&chosen.involved())?;
+    let bound = Bound {
+        about: About {
+            name: arguments.name.clone(),
+            note: arguments.note.clone(),
+            again: None,
+            commit: commit.join().ok().flatten(),
+        },
+        overrides: arguments.workflow.overrides(),
+        remembered: name,
+    };
+    go(arguments, &session, &externals, chosen, bound, started)
+}
+
+/// What a run is bound to, beside its workflow.
+pub struct Bound {
+    pub about: About,
+    /// What is laid over the workflow.
+    pub overrides: Overrides,
+    /// Under which name it is noted where nothing is to do.
+    pub remembered: Option<Digest>,
+}
+
+/// From a plan and what it reads to results, or to what would run.
+pub fn go(
+    arguments: &RunArguments,
+    session: &Session,
+    externals: &Externals,
+    chosen: Chosen,
+    bound: Bound,
+    started: Instant,
+) -> Result<ExitCode, Failure> {
+    let involved = chosen.involved();
     if arguments.dry_run || !chosen.looked_up.is_empty() {
-        let survey = session.survey(&involved, &chosen.forced, &externals)?;
-        chosen.has_what_it_reads(&session, &survey, arguments)?;
+        let survey = session.survey(&involved, &chosen.forced, externals)?;
+        chosen.has_what_it_reads(session, &survey, arguments)?;
         if arguments.dry_run {
             let wanted = &chosen.wanted;
-            return show(&session, &survey, wanted, arguments.expand, arguments.json);
+            return show(session, &survey, wanted, arguments.expand, arguments.json);
         }
     }
-    let machine = machine_for(&session, &chosen.wanted)?;
-    let columns = table::columns(&session, &chosen.wanted)?;
-    let summary = bring_up_to_date(arguments, &session, &externals, chosen, machine, started)?;
-    let tables = tables(&session, &externals, &summary, columns.as_ref())?;
+    let machine = machine_for(session, &chosen.wanted)?;
+    let columns = table::columns(session, &chosen.wanted)?;
+    let (summary, places) = bring_up_to_date(
+        arguments, session, externals, &bound, chosen, machine, started,
+    )?;
+    let tables = tables(session, externals, &summary, columns.as_ref())?;
     if !arguments.json {
         show_tables(&tables)?;
     }
-    let places = deliver::deliver(arguments, &session, &summary)?;
     if places == Places::Right
-        && let Some(name) = name
+        && let Some(name) = &bound.remembered
     {
-        let delivered = deliver::names(arguments, &session);
-        remember(&name, &session, &externals, &summary, tables, &delivered);
+        let delivered = deliver::names(arguments, session);
+        remember(name, session, externals, &summary, tables, &delivered);
     }
     Ok(ExitCode::from(match summary.end.status {
-        Ending::Ok if places == Places::Wrong => FAILED,
         Ending::Ok => 0,
         Ending::Cancelled => INTERRUPTED,
         Ending::Failed => FAILED,
@@ -75,7 +119,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
 }
 
 /// The instances that a run is about.
-struct Chosen {
+pub struct Chosen {
     /// Those that it brings up to date.
     wanted: BTreeSet<NodeIndex>,
     /// Those that have to be so before.
@@ -86,7 +130,7 @@ struct Chosen {
 
 impl Chosen {
     /// `--only`, `--until`, `--force` and `--from`; without the first two, all.
-    fn of(session: &Session, arguments: &RunArguments) -> Result<Chosen, Failure> {
+    pub fn of(session: &Session, arguments: &RunArguments) -> Result<Chosen, Failure> {
         let only = session.named("--only", &arguments.only)?;
         let until = session.named("--until", &arguments.until)?;
         let all: BTreeSet<NodeIndex> = session.plan.order.iter().copied().collect();
@@ -137,6 +181,21 @@ impl Chosen {
         })
     }
 
+    /// Those that it brings up to date.
+    pub fn wanted(&self) -> &BTreeSet<NodeIndex> {
+        &self.wanted
+    }
+
+    /// All that have to do with it.
+    pub fn involved(&self) -> BTreeSet<NodeIndex> {
+        self.wanted.union(&self.looked_up).copied().collect()
+    }
+
+    /// The same for other instances.
+    pub fn only_for(self, wanted: BTreeSet<NodeIndex>) -> Chosen {
+        Chosen { wanted, ..self }
+    }
+
     /// Refuses where something that these instances read from has no result.
     fn has_what_it_reads(
         &self,
@@ -157,15 +216,23 @@ impl Chosen {
     }
 }
 
-/// Brings the chosen instances up to date: events go to the view and into the journal.
+/// Refuses a name that is none, or that another run has.
+pub fn may_be_called(name: &str, session: &Session) -> Result<(), Failure> {
+    let refused = |why| wrong(format!("--name {}: {why}", view::plain(name)));
+    names::check(name).map_err(refused)?;
+    names::is_free(&session.store, &session.workflow.path, name)?.map_err(refused)
+}
+
+/// Brings the chosen instances up to date and delivers: events go to the view and into the journal.
 fn bring_up_to_date(
     arguments: &RunArguments,
     session: &Session,
     externals: &Externals,
+    bound: &Bound,
     chosen: Chosen,
     machine: Machine,
     started: Instant,
-) -> Result<Summary, Failure> {
+) -> Result<(Summary, Places), Failure> {
     let stop = interruptible()?;
     let options = Options {
         wanted: chosen.wanted,
@@ -179,10 +246,11 @@ fn bring_up_to_date(
     let subject = Subject {
         workflow: &session.workflow,
         sources: &session.sources,
-        overrides: &arguments.workflow.overrides(),
+        overrides: &bound.overrides,
         plan: &session.plan,
         catalogue: &session.catalogue,
         wanted: &options.wanted,
+        about: &bound.about,
     };
     let process = process(&options.machine, started);
     let mut journal = Journal::begin(&session.store, &subject, process)?;
@@ -205,10 +273,39 @@ fn bring_up_to_date(
     } else {
         view::choose(arguments.told())
     };
-    let summary = runner.run(&options, &mut journal, &mut |event: &Event| {
+    let mut summary = runner.run(&options, &mut journal, &mut |event: &Event| {
         view.event(event)
-    });
+    })?;
+    view.settle();
+    let end = &mut summary.end;
+    // What could not be delivered is no run that went well.
+    let delivered = match &summary.broken {
+        _ if bound.about.again.is_some() && arguments.folder.is_none() => {
+            if !arguments.json && !session.plan.deliveries.is_empty() {
+                view::tell(
+                    "note: nothing is delivered: the files of then would take the place of those of now",
+                );
+            }
+            Ok((Places::Right, 0))
+        }
+        None => deliver::deliver(arguments, session, &summary.records, &stop),
+        Some(_) => Ok((Places::Right, 0)),
+    };
+    let well = end.status == Ending::Ok;
+    match &delivered {
+        Ok((Places::Interrupted, _)) => end.status = Ending::Cancelled,
+        Ok((Places::Wrong, count)) => {
+            end.undelivered = *count;
+            end.status = if well { Ending::Failed } else { end.status };
+        }
+        Err(_) if well => end.status = Ending::Failed,
+        _ => {}
+    }
+    end.seconds = started.elapsed().as_secs_f64();
     // Also a run that the store has failed has an end, and what it has read is remembered.
+    let end = Event::Run(end.clone());
+    journal.keep(&end);
+    view.event(&end);
     journal.end(&store);
     view.end()?;
     if let Err(error) = store.save_memo() {
@@ -216,7 +313,10 @@ fn bring_up_to_date(
             "warning: {error}; so the next run reads the input files again"
         ));
     }
-    Ok(summary?)
+    if let Some(error) = summary.broken.take() {
+        return Err(error.into());
+    }
+    Ok((summary, delivered?.0))
 }
 
 /// What a run shows at its end; of a sweep only where a table can be made of it.
@@ -249,7 +349,7 @@ fn remember(
         return;
     }
     let settled = Settled::of(
-        &summary.end.run,
+        &summary.end,
         &session.workflow,
         &session.sources,
         &session.plan,
@@ -300,8 +400,12 @@ fn name(arguments: &RunArguments) -> Option<Digest> {
         ..
     } = arguments;
     let choices = [only, until, force, from];
-    let all =
-        choices.iter().all(|names| names.is_empty()) && !arguments.prune && !arguments.deliver;
+    let all = choices.iter().all(|names| names.is_empty())
+        && !arguments.prune
+        && !arguments.deliver
+        // What people write of a run is of that run alone.
+        && arguments.name.is_none()
+        && arguments.note.is_none();
     let workflow = &arguments.workflow;
     (all && !arguments.dry_run && arguments.check.is_none()).then(|| {
         settled::name(

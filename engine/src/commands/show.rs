@@ -15,8 +15,9 @@ use serde_json::json;
 use crate::arguments::StoreArguments;
 use crate::arguments::{OverrideArguments, WorkflowArguments, workflow_of};
 use crate::failure::{FAILED, Failure, wrong};
-use crate::session::{Session, no_run, report, settle};
-use crate::suggestion::{again, first, suggest};
+use crate::runs;
+use crate::session::{Session, report, settle};
+use crate::suggestion::{again, again_run, suggest};
 use crate::view;
 use crate::view::hearing::Hearing;
 use crate::view::provenance::Again;
@@ -46,6 +47,12 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     let (workflow, what) = match &arguments.names[..] {
         [] | [_] if arguments.overrides.params.is_some() => return values(arguments),
         [what] => (None, what),
+        [run, what, ..] if !past::is_run(&what.to_string_lossy()) => {
+            match runs::instead_of_workflow(run, arguments.store.as_deref())? {
+                Some((_, run)) => return show_of_run(arguments, run.id, &what.to_string_lossy()),
+                None => (Some(workflow_of(run)?), what),
+            }
+        }
         [workflow, what, ..] => (Some(workflow_of(workflow)?), what),
         [] => {
             return Err(wrong(
@@ -68,7 +75,15 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     };
     let what = arguments.what.as_str();
     if past::is_run(what) {
-        return show_run(&arguments.place().open()?, what, arguments.json);
+        let store = arguments.place().open()?;
+        let run = runs::open(&store, what, None)?;
+        return show_run(&store, &run, arguments.json);
+    }
+    if arguments.workflow.is_none()
+        && let Some((store, run)) =
+            runs::instead_of_workflow(Path::new(what), arguments.store.as_deref())?
+    {
+        return show_run(&store, &run, arguments.json);
     }
     if let Some(workflow) = &arguments.workflow {
         let workflow = arguments.on(workflow.clone());
@@ -76,7 +91,10 @@ pub fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
         if let Ok(reference) = what.parse::<Reference>()
             && session.plan.find(&reference).is_ok()
         {
-            return show_stage(session, &workflow, &reference, arguments);
+            return show_stage(session, &workflow, &reference, what, arguments.json);
+        }
+        if let Some(run) = runs::find(&session.store, what, Some(&workflow.workflow))? {
+            return show_run(&session.store, &run, arguments.json);
         }
         let own = own(session, &workflow);
         return show_content(arguments, &own);
@@ -101,6 +119,7 @@ fn values(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
         workflow: workflow_of(path.unwrap_or(Path::new(".")))?,
         overrides,
         store: arguments.store.clone(),
+        run: None,
     };
     let Loaded {
         workflow,
@@ -141,6 +160,7 @@ impl Asked {
             workflow,
             overrides: self.overrides.clone(),
             store: self.store.clone(),
+            run: None,
         }
     }
 
@@ -152,11 +172,24 @@ impl Asked {
     }
 }
 
-fn show_run(store: &Store, id: &str, json: bool) -> Result<ExitCode, Failure> {
-    let run = PastRun::open(store, id)?.ok_or_else(|| no_run(store, id))?;
+/// A stage of a run, as it was in it.
+fn show_of_run(arguments: &ShowArguments, run: String, what: &str) -> Result<ExitCode, Failure> {
+    let workflow = WorkflowArguments {
+        workflow: PathBuf::new(),
+        overrides: arguments.overrides.clone(),
+        store: arguments.store.clone(),
+        run: Some(run),
+    };
+    let session = Session::open(&workflow)?;
+    let reference = what.parse::<Reference>().map_err(wrong)?;
+    show_stage(session, &workflow, &reference, what, arguments.json)
+}
+
+fn show_run(store: &Store, run: &PastRun, json: bool) -> Result<ExitCode, Failure> {
     let stages = run.stages()?;
     if json {
-        view::print(&view::provenance::run_json(&run).to_string())?;
+        let before = runs::before(store, run)?;
+        view::print(&view::runs::json(run, before.as_ref()).to_string())?;
         for stage in &stages {
             let line = json!({
                 "event": "stage", "stage": stage.stage, "instance": stage.instance, "status": stage.status,
@@ -165,7 +198,7 @@ fn show_run(store: &Store, id: &str, json: bool) -> Result<ExitCode, Failure> {
             view::print(&line.to_string())?;
         }
     } else {
-        view::print(&view::provenance::run(&run, &stages))?;
+        view::print(&view::provenance::run(run, &stages))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,38 +207,26 @@ fn show_stage(
     mut session: Session,
     workflow: &WorkflowArguments,
     reference: &Reference,
-    arguments: &Asked,
+    what: &str,
+    json: bool,
 ) -> Result<ExitCode, Failure> {
-    let (node, output) = session.artifact(reference, &arguments.what)?;
-    let ancestors = session.plan.with_ancestors(&[node]);
-    let externals = session.externals(&ancestors)?;
-    let survey = session.survey(&ancestors, &BTreeSet::new(), &externals)?;
+    let (node, output) = session.artifact(reference, what)?;
+    let survey = session.standing(&[node])?;
     let label = &session.plan.graph[node].label;
     let Some(record) = survey.record(node) else {
-        return Err(Failure {
-            text: format!(
-                "error: `{label}` is not up to date, so there is nothing to show; first: {}",
-                first(workflow, &[label])
-            ),
-            status: FAILED,
-        });
+        return Err(session.no_result(workflow, label, "show"));
     };
-    let command = again(
-        &session.store,
-        &workflow.workflow,
-        &workflow.overrides().options(),
-        label,
-    );
-    let again = Again::new(command);
+    let options = workflow.overrides().options();
+    let again = match &session.past {
+        Some((run, _)) => Again::new(again_run(&session.store, &run.id, label)),
+        None => Again {
+            frozen: session.frozen.contains_key(&node),
+            ..Again::new(again(&session.store, &workflow.workflow, &options, label))
+        },
+    };
     let made = &record.outputs[&output];
     let title = format!("{} is {output} of {label}", made.digest);
-    show_record(
-        &session.store,
-        record.clone(),
-        &title,
-        Some(&again),
-        arguments.json,
-    )
+    show_record(&session.store, record.clone(), &title, Some(&again), json)
 }
 
 /// What a workflow has made, as far as it is up to date: by its key, the instance and the command that makes it.
@@ -428,5 +449,6 @@ fn again_as_then(store: &Store, record: &Record) -> Result<Option<Again>, Failur
         command: again(store, path, &run.overrides(), label),
         changed: read(&run.head.path) != read(&run.folder.join("workflow.toml")),
         gone: !run.head.path.exists(),
+        frozen: false,
     }))
 }

@@ -13,7 +13,7 @@ use petgraph::graph::NodeIndex;
 use crate::arguments::WorkflowArguments;
 use crate::failure::{Failure, wrong};
 use crate::session::Session;
-use crate::suggestion::again;
+use crate::suggestion::{again, again_run};
 use crate::view;
 use crate::view::cell::Made;
 use crate::view::provenance::Again;
@@ -80,9 +80,7 @@ pub fn table(arguments: &TableArguments) -> Result<ExitCode, Failure> {
 pub fn gather(session: &mut Session, chosen: &[String]) -> Result<(Columns, Table), Failure> {
     let columns = Columns::choose(&source(session), chosen, |_| true).map_err(wrong)?;
     let nodes: Vec<_> = columns.nodes().into_iter().collect();
-    let involved = session.plan.with_ancestors(&nodes);
-    let externals = session.externals(&involved)?;
-    let survey = session.survey(&involved, &BTreeSet::new(), &externals)?;
+    let survey = session.standing(&nodes)?;
     let table = Table::of(&source(session), &columns, &survey);
     let table = table.map_err(|error| match error.downcast::<Wrong>() {
         Ok(mistake) => wrong(mistake),
@@ -184,6 +182,9 @@ fn command(
         ..arguments.workflow.overrides()
     };
     let (instance, _) = Columns::split(column).unwrap_or((column, ""));
+    if let Some((run, _)) = &session.past {
+        return again_run(&session.store, &run.id, instance);
+    }
     again(
         &session.store,
         &arguments.workflow.workflow,

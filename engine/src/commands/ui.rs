@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use clap::Args;
 use flow_cache::Store;
 use flow_report::server::{Live, serve};
-use flow_run::record::PastRun;
+use flow_run::record::{PastRun, head};
 
 use crate::commands::report::{PageArguments, Target, of_run, of_workflow};
 use crate::failure::{Failure, wrong};
@@ -96,20 +96,22 @@ impl Newest<'_> {
     fn run(&self) -> Option<String> {
         let entries = fs::read_dir(self.store.root().join("runs")).into_iter();
         let mut names: Vec<OsString> = entries.flatten().flatten().map(|e| e.file_name()).collect();
-        // They begin with the time.
+        // In one order, to be compared.
         names.sort();
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if found.0 != names {
-            let newest_first = names.iter().rev().filter_map(|name| name.to_str());
-            let mut runs = newest_first.filter_map(|name| PastRun::open(self.store, name).ok()?);
-            let run = runs.find(|run| run.head.path == self.path);
+            // Names alone tell no more than the second.
+            let runs = PastRun::all(self.store).unwrap_or_default();
+            let newest = runs.iter().find(|run| run.head.path == self.path);
+            let newest = newest.map(|run| run.id.clone());
             // A run that has just begun may have no head yet: then it is looked for again.
-            *found = match names.last().and_then(|name| name.to_str()) {
-                Some(last) if self.store.run_folder(last).join("run.json").exists() => {
-                    (names, run.map(|run| run.id))
-                }
-                _ => (Vec::new(), run.map(|run| run.id)),
-            };
+            let second = |run: &PastRun| run.began().0;
+            let mut last = runs
+                .iter()
+                .take_while(|run| second(run) == second(&runs[0]));
+            let whole = last.all(|run| run.folder.join(head::FILE).exists());
+            let names = if whole { names } else { Vec::new() };
+            *found = (names, newest);
         }
         found.1.clone()
     }

@@ -1,6 +1,7 @@
 //! How two runs, or two points of a sweep, differ: in words, and as JSON.
 
 use bytesize::ByteSize;
+use flow_cache::Digest;
 use flow_results::Stands;
 use flow_results::contrast::{
     Changed, Content, Contrast, OutputDiffers, Side, Stage, StageDiffers,
@@ -21,6 +22,9 @@ pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
             "params",
             contrast.params.iter().map(|c| changed("", c)),
         ));
+    }
+    for changed in &contrast.code {
+        blocks.push(code(changed));
     }
     let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
     for differs in &contrast.stages {
@@ -60,6 +64,23 @@ pub fn text(a: &Side, b: &Side, contrast: &Contrast) -> String {
         )
     });
     blocks.join("\n\n")
+}
+
+/// A file that differs: a unified diff, or why there is none.
+fn code(changed: &flow_results::code::Changed) -> String {
+    match (&changed.diff, changed.why) {
+        (Some(diff), _) => {
+            // Tabs are part of code.
+            let line = |line: &str| line.split('\t').map(plain).collect::<Vec<_>>().join("\t");
+            let lines: Vec<String> = diff.lines().map(line).collect();
+            lines.join("\n")
+        }
+        (None, why) => layout::sentence(format!(
+            "{} differs: {}",
+            plain(&changed.path),
+            why.unwrap_or("not text")
+        )),
+    }
 }
 
 fn block(title: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
@@ -224,6 +245,16 @@ pub fn json(a: &Side, b: &Side, contrast: &Contrast) -> Vec<Value> {
         "b": side(b),
         "params": contrast.params,
     })];
+    for changed in &contrast.code {
+        lines.push(json!({
+            "event": "code",
+            "path": changed.path,
+            "a": changed.a,
+            "b": changed.b,
+            "diff": changed.diff,
+            "why": changed.why,
+        }));
+    }
     for differs in &contrast.stages {
         lines.push(json!({
             "event": "difference",
@@ -243,6 +274,7 @@ pub fn json(a: &Side, b: &Side, contrast: &Contrast) -> Vec<Value> {
     }));
     lines
 }
+
 /// What differs, as tables of a page.
 pub fn tables(contrast: &Contrast) -> Vec<Table> {
     let shown = |value: &Option<Value>| match value {
@@ -262,6 +294,14 @@ pub fn tables(contrast: &Contrast) -> Vec<Table> {
     let params = params
         .map(|changed| row(changed.name.clone(), changed))
         .collect();
+    let digest = |digest: &Option<Digest>| {
+        let shown = digest.map(|digest| short(&digest.to_string()));
+        json!(shown)
+    };
+    let code = contrast.code.iter();
+    let code = code
+        .map(|changed| vec![json!(changed.path), digest(&changed.a), digest(&changed.b)])
+        .collect();
     let of_stages = |of: fn(&StageDiffers) -> &[Changed]| {
         let rows = contrast.stages.iter().flat_map(|stage| {
             let changed = of(stage).iter();
@@ -271,6 +311,7 @@ pub fn tables(contrast: &Contrast) -> Vec<Table> {
     };
     let all = [
         table("Params", "param", params),
+        table("Code", "file", code),
         table("Figures", "figure", of_stages(|stage| &stage.metrics)),
         table(
             "What decides results",

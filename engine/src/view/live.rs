@@ -54,6 +54,12 @@ impl Default for Live {
 }
 
 impl View for Live {
+    fn settle(&mut self) {
+        if let Some(overall) = self.overall.take() {
+            overall.finish_and_clear();
+        }
+    }
+
     fn event(&mut self, event: &Event) {
         match event {
             Event::Start { stages, .. } => {
@@ -127,9 +133,7 @@ impl View for Live {
                 }
             }
             Event::Run(end) => {
-                if let Some(overall) = self.overall.take() {
-                    overall.finish_and_clear();
-                }
+                self.settle();
                 if end.status == Ending::Cancelled {
                     self.line(&interrupted_line(end));
                 }

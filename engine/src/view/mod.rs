@@ -9,7 +9,7 @@
 //! - [`results`]: the tables at the end of a run.
 //! - [`status`]: how each stage stands; [`why`]: the causes, part by part.
 //! - [`graph`]: the DAG, in text and pictures.
-//! - [`provenance`]: runs, and how results came to be; [`cell`]: the numbers of a table's cell.
+//! - [`runs`]: the list of runs; [`provenance`]: one of them, and how results came to be; [`cell`]: the numbers of a table's cell.
 //! - [`table`]: results over the points of a sweep.
 //! - [`contrast`]: how two runs, or two points, differ.
 //! - [`ro_crate`]: a run as a Workflow Run RO-Crate.
@@ -31,6 +31,7 @@ pub mod pages;
 pub mod provenance;
 pub mod results;
 pub mod ro_crate;
+pub mod runs;
 pub mod schema;
 pub mod status;
 pub mod table;
@@ -55,6 +56,9 @@ use json::{Json, Told};
 pub trait View {
     /// Takes one event in.
     fn event(&mut self, event: &Event);
+
+    /// Called when all stages have ended, before the run does: what is drawn in place goes, and others may print.
+    fn settle(&mut self) {}
 
     /// Called after the last event.
     ///
@@ -223,6 +227,7 @@ fn run_line(end: &RunEnd) -> String {
         (end.failed, "failed"),
         (end.skipped, "skipped (they read from one that failed)"),
         (end.cancelled, "not run"),
+        (end.undelivered, "not delivered"),
     ] {
         if count > 0 {
             counts.push(format!("{count} {word}"));

@@ -1,80 +1,17 @@
-//! Runs, and how results came to be, in words and as JSON.
+//! A run, and how results came to be, in words and as JSON.
 
 use std::path::Path;
 
 use bytesize::ByteSize;
 use flow_results::words::record::{counts, from};
 use flow_results::words::{command, duration, plain, short, toml};
-use flow_run::record::event::{RunEnd, StageEnd, Status};
+use flow_run::record::event::{StageEnd, Status};
 use flow_run::record::provenance::{Action, Source};
 use flow_run::record::{PastRun, journal, log};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::layout;
-
-/// The runs as a table.
-pub fn runs(runs: &[PastRun]) -> String {
-    if runs.is_empty() {
-        return "no runs".into();
-    }
-    let head = [
-        "run",
-        "began",
-        "workflow",
-        "status",
-        "ran",
-        "cached",
-        "failed",
-        "time",
-        "overrides",
-    ];
-    let mut rows = vec![head.map(String::from).to_vec()];
-    for run in runs {
-        let count = |of: fn(&RunEnd) -> usize| {
-            run.end
-                .as_ref()
-                .map_or("".into(), |end| of(end).to_string())
-        };
-        rows.push(vec![
-            run.id.clone(),
-            local_time(&run.head.started),
-            plain(&run.head.workflow),
-            run.state.word().into(),
-            count(|end| end.ran),
-            count(|end| end.cached),
-            count(|end| end.failed),
-            run.end
-                .as_ref()
-                .map_or("".into(), |end| duration(end.seconds)),
-            plain(&command(&run.overrides())),
-        ]);
-    }
-    layout::list(rows)
-}
-
-/// One run as JSON.
-pub fn run_json(run: &PastRun) -> Value {
-    let head = &run.head;
-    let end = run.end.as_ref();
-    json!({
-        "event": "run",
-        "run": run.id,
-        "started": head.started,
-        "workflow": head.workflow,
-        "path": head.path,
-        "status": run.state.word(),
-        "ran": end.map(|end| end.ran),
-        "cached": end.map(|end| end.cached),
-        "failed": end.map(|end| end.failed),
-        "skipped": end.map(|end| end.skipped),
-        "cancelled": end.map(|end| end.cancelled),
-        "seconds": end.map(|end| end.seconds),
-        "params_file": head.params_file,
-        "variants": head.variants,
-        "set": head.set,
-    })
-}
 
 /// What is known of a run, and what each of its stages came to.
 pub fn run(run: &PastRun, stages: &[StageEnd]) -> String {
@@ -86,6 +23,8 @@ pub fn run(run: &PastRun, stages: &[StageEnd]) -> String {
         run.state.word()
     )];
     let mut facts: Vec<(&str, String)> = Vec::new();
+    facts.extend(head.name.clone().map(|name| ("name", name)));
+    facts.extend(head.note.clone().map(|note| ("note", note)));
     if let Some(end) = &run.end {
         facts.push((
             "stages",
@@ -102,6 +41,15 @@ pub fn run(run: &PastRun, stages: &[StageEnd]) -> String {
         "as it was",
         run.folder.join("workflow.toml").display().to_string(),
     ));
+    facts.extend(head.again.clone().map(|run| ("made again", run)));
+    facts.extend(head.commit.as_ref().map(|commit| {
+        let changed = if commit.clean {
+            ""
+        } else {
+            ", with files changed since"
+        };
+        ("commit", format!("{}{changed}", commit.id))
+    }));
     facts.push(("called as", command(&head.command)));
     facts.push(("params", values(&head.params)));
     facts.extend(head.seed.map(|seed| ("seed", seed.to_string())));
@@ -145,6 +93,8 @@ pub struct Again {
     pub changed: bool,
     /// Whether it is gone: then there is no such command.
     pub gone: bool,
+    /// Whether the stage is frozen: then nothing makes it again.
+    pub frozen: bool,
 }
 
 impl Again {
@@ -154,12 +104,13 @@ impl Again {
             command,
             changed: false,
             gone: false,
+            frozen: false,
         }
     }
 
     /// The command, where it works.
     fn command(&self) -> Option<&[String]> {
-        (!self.gone).then_some(&self.command)
+        (!self.gone && !self.frozen).then_some(&self.command)
     }
 }
 
@@ -274,7 +225,13 @@ pub fn action(action: &Action, runs: &Path, again: Option<&Again>) -> String {
         if let Some(arguments) = again.command() {
             facts.push(("again", command(arguments)));
         }
-        if again.gone {
+        if again.frozen {
+            facts.push((
+                "again",
+                "it is frozen, so this result stands; delete `frozen = true` to make it again"
+                    .into(),
+            ));
+        } else if again.gone {
             facts.push((
                 "again",
                 "the workflow file is gone; its run keeps a copy of it".into(),
@@ -347,7 +304,7 @@ fn values(values: &Map<String, Value>) -> String {
     values.collect::<Vec<_>>().join(", ")
 }
 
-fn local_time(time: &str) -> String {
+pub(super) fn local_time(time: &str) -> String {
     time.parse::<jiff::Timestamp>().map_or_else(
         |_| "?".into(),
         |time| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The texts: the workflow file, what it includes, and one for each option that is laid over it.
 #[derive(Debug, Default)]
@@ -25,16 +25,20 @@ pub struct Span {
 impl Sources {
     /// None yet; those of `kept` will count in the place of the files, which are named by absolute paths.
     pub fn with_kept(kept: BTreeMap<PathBuf, String>) -> Self {
+        let kept = kept.into_iter();
         Sources {
-            kept,
+            kept: kept.map(|(path, text)| (plain(&path), text)).collect(),
             ..Sources::default()
         }
     }
 
     /// The text that counts in the place of a file.
     pub fn kept(&self, path: &Path) -> Option<&str> {
+        if self.kept.is_empty() {
+            return None;
+        }
         let path = std::path::absolute(path).ok()?;
-        self.kept.get(&path).map(String::as_str)
+        self.kept.get(&plain(&path)).map(String::as_str)
     }
 
     /// Takes a text in, under the name by which messages call it.
@@ -93,6 +97,19 @@ impl Sources {
     pub fn text(&self, span: Span) -> &str {
         &self.texts[span.source].1
     }
+}
+
+/// A path without `..`, by its text alone: the folders of kept texts may be gone.
+pub fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 impl Span {

@@ -16,6 +16,7 @@ pub fn counts(end: &RunEnd) -> String {
         (end.failed, Status::Failed.word()),
         (end.skipped, Status::Skipped.word()),
         (end.cancelled, "not run"),
+        (end.undelivered, "not delivered"),
     ];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts

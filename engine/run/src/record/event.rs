@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use flow_cache::{Digest, Key};
 use flow_plan::plan;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::check::{CheckEnd, Checked};
 
@@ -253,7 +253,14 @@ pub struct RunEnd {
     pub skipped: usize,
     /// Stages that the end of the run came before.
     pub cancelled: usize,
-    /// Of those, by instance, what left a checkpoint that the next run goes on from.
+    /// Results that are not where `[deliver]` says.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub undelivered: usize,
+    /// The figures that people want to see first, `STAGE.FIGURE`; none of a sweep, and none where they are too many for a list of
+    /// runs.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub figures: Map<String, Value>,
+    /// Of those that the end came before, by instance, what left a checkpoint that the next run goes on from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checkpoints: Vec<String>,
     /// How long the run took, from the beginning of its command.

@@ -15,6 +15,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::inputs::Given;
 use super::{globs, places};
 use crate::surroundings::{Found, Need};
 
@@ -67,7 +68,7 @@ pub struct External {
     pub digest: Digest,
     /// Absolute paths: one, or what lists and globs name, in order.
     pub paths: Vec<PathBuf>,
-    /// What is at each of these paths, for a program.
+    /// What is at each of these paths, for a program; for a kind only where these are copies of what an earlier run read.
     pub contents: Vec<flow_cache::Output>,
 }
 
@@ -90,6 +91,8 @@ pub struct Externals {
     surroundings: HashMap<Need, Found>,
     /// What paths are relative to.
     root: PathBuf,
+    /// What an earlier run read, where that counts and not what is there now.
+    noted: Option<Vec<Given>>,
 }
 
 impl Externals {
@@ -102,12 +105,8 @@ impl Externals {
         problems: &mut Problems,
     ) -> Externals {
         let mut named: BTreeMap<(Files, Reader), Span> = BTreeMap::new();
-        let mut needs: BTreeMap<Need, Spans> = BTreeMap::new();
         let nodes: Vec<NodeIndex> = nodes.into_iter().collect();
         for &node in &nodes {
-            if let Some(need) = Need::of(&plan.graph[node], folder) {
-                needs.entry(need).or_insert(plan.graph[node].spans);
-            }
             let reader = Reader::of(&plan.graph[node].task);
             for input in &plan.graph[node].inputs {
                 if let Origin::Path { files, span, .. } = &input.origin {
@@ -135,35 +134,30 @@ impl Externals {
                 Err(problem) => problems.add(problem, span),
             }
         }
-        let needs: Vec<_> = needs.into_iter().collect();
-        let look = |(need, spans): (Need, Spans)| {
-            let result = need.find(folder, &spans, store);
-            (need, result)
-        };
-        let results: Vec<_> = match needs.len() {
-            0 | 1 => needs.into_iter().map(look).collect(),
-            _ => needs.into_par_iter().map(look).collect(),
-        };
-        let mut surroundings = HashMap::new();
-        for (need, result) in results {
-            match result {
-                Ok(found) => {
-                    surroundings.insert(need, found);
-                }
-                Err((span, why)) => {
-                    let cause = why.to_string();
-                    let span = span.unwrap_or(Span::new(0, 0..0));
-                    problems.add(Problem::BadSurroundings { cause }, span);
-                }
-            }
-        }
+        let surroundings = surroundings(plan, &nodes, folder, store, problems);
         let externals = Externals {
             found,
             surroundings,
             root: folder.to_path_buf(),
+            noted: None,
         };
         places::check(plan, &nodes, &externals, problems);
         externals
+    }
+
+    /// What an earlier run noted that it read.
+    pub(super) fn noted(
+        found: HashMap<(Files, Reader), External>,
+        surroundings: HashMap<Need, Found>,
+        root: &Path,
+        noted: Vec<Given>,
+    ) -> Externals {
+        Externals {
+            found,
+            surroundings,
+            root: root.into(),
+            noted: Some(noted),
+        }
     }
 
     /// What paths are relative to.
@@ -196,21 +190,25 @@ impl Externals {
         found.map(|((files, reader), external)| (files, *reader, external))
     }
 
-    /// Takes what is small of the files that programs read into the store, and keeps it as what the run took in.
+    /// What an earlier run noted, where that counts.
+    pub(super) fn of_the_past(&self) -> Option<&Vec<Given>> {
+        self.noted.as_ref()
+    }
+
+    /// Takes what is small of the user's files into the store, and keeps it as what the run took in.
     ///
     /// # Errors
     /// Where one of them is no longer what it was when it was found, or the store can't be written.
     pub fn take_in(&self, folder: &Path, store: &Store, run: &str) -> Result<(), Error> {
         let mut snapshot = Snapshot::new();
-        for (files, reader, external) in self.iter() {
-            if reader == Reader::Kind {
-                continue;
-            }
-            let found = external.paths.iter().zip(&external.contents);
-            for (path, content) in found.filter(|(_, content)| External::is_small(content)) {
-                take_in(files, path, content, folder, store)?;
-                let name = path.strip_prefix(folder).unwrap_or(path);
-                snapshot.insert(name.display().to_string(), content.clone());
+        for given in self.given(store) {
+            let small = given.found.iter().filter(|place| place.is_small());
+            for (path, content) in small.filter_map(|p| Some((&p.path, p.content.as_ref()?))) {
+                // What an earlier run read may be no longer what lies there.
+                if self.noted.is_none() || store.check(content).is_err() {
+                    take_in(&given.files, &folder.join(path), content, folder, store)?;
+                }
+                snapshot.insert(path.clone(), content.clone());
             }
         }
         if snapshot.is_empty() {
@@ -218,6 +216,45 @@ impl Externals {
         }
         store.keep_snapshot(run, &snapshot)
     }
+}
+
+/// The environments and tools that some instances need.
+pub(super) fn surroundings(
+    plan: &Plan,
+    nodes: &[NodeIndex],
+    folder: &Path,
+    store: &Store,
+    problems: &mut Problems,
+) -> HashMap<Need, Found> {
+    let mut needs: BTreeMap<Need, Spans> = BTreeMap::new();
+    for &node in nodes {
+        if let Some(need) = Need::of(&plan.graph[node], folder) {
+            needs.entry(need).or_insert(plan.graph[node].spans);
+        }
+    }
+    let needs: Vec<_> = needs.into_iter().collect();
+    let look = |(need, spans): (Need, Spans)| {
+        let result = need.find(folder, &spans, store);
+        (need, result)
+    };
+    let results: Vec<_> = match needs.len() {
+        0 | 1 => needs.into_iter().map(look).collect(),
+        _ => needs.into_par_iter().map(look).collect(),
+    };
+    let mut surroundings = HashMap::new();
+    for (need, result) in results {
+        match result {
+            Ok(found) => {
+                surroundings.insert(need, found);
+            }
+            Err((span, why)) => {
+                let cause = why.to_string();
+                let span = span.unwrap_or(Span::new(0, 0..0));
+                problems.add(Problem::BadSurroundings { cause }, span);
+            }
+        }
+    }
+    surroundings
 }
 
 /// Takes in what a program reads at one path, and was `content` when it was found.

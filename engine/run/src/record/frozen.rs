@@ -1,6 +1,5 @@
 //! Frozen stages: the last result that a run of this workflow file had of them stands, whatever their inputs are now.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
@@ -50,6 +49,39 @@ pub fn find(
     Ok(records)
 }
 
+/// The same records as an earlier run had, which is made again.
+///
+/// # Errors
+/// Where the store can't be read.
+pub fn of_run(
+    plan: &Plan,
+    run: &PastRun,
+    store: &Store,
+    problems: &mut Problems,
+) -> Result<HashMap<NodeIndex, Record>> {
+    let ends = run.stages()?.into_iter();
+    let had = ends.filter_map(|end| Some((end.label(), end.result()?)));
+    let had: HashMap<String, Key> = had.collect();
+    let mut records = HashMap::new();
+    for &node in &plan.order {
+        let instance = &plan.graph[node];
+        let Some(span) = instance.frozen else {
+            continue;
+        };
+        let found = match had.get(&instance.label) {
+            Some(key) => usable(instance, &run.id, key, store)?,
+            None => Err(Problem::FrozenWithoutResult {
+                label: instance.label.clone(),
+            }),
+        };
+        match found {
+            Ok(record) => drop(records.insert(node, record)),
+            Err(problem) => problems.add(problem, span),
+        }
+    }
+    Ok(records)
+}
+
 /// The run that last had a result of each instance, and the result's key.
 fn last<'p>(
     plan: &'p Plan,
@@ -72,8 +104,8 @@ fn last<'p>(
             is_beside && was.file_name() == workflow.file_name() && !was.exists()
         });
     }
-    // Names have whole seconds, and say nothing of two runs within one.
-    runs.sort_by_key(|run| Reverse(run.head.started.parse::<jiff::Timestamp>().ok()));
+    // What was made again is of the past, and not what was last made.
+    runs.retain(|run| run.head.again.is_none());
     for run in &runs {
         if wanted.is_empty() {
             break;

@@ -1,18 +1,35 @@
 //! What `run.json` holds: what a run is of, what was wanted of it, and the process that it ran in. `docs/cache.md` documents it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flow_plan::workflow::Overrides;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::commit::Commit;
+
+/// The file in a run's folder.
+pub const FILE: &str = "run.json";
+
 /// What a run is of. A head that an earlier version wrote lacks some of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Head {
-    /// The run's name.
+    /// The run's id.
     pub run: String,
+    /// The name that a person gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What a person wrote of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The run that it made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again: Option<String>,
+    /// The commit of the repository that the workflow lies in; none where there is none, or nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
     /// The workflow's name.
     pub workflow: String,
     /// Where its file was.
@@ -75,6 +92,12 @@ pub struct UsedKind {
 }
 
 impl Head {
+    /// Where paths in the workflow begin.
+    pub fn root(&self) -> &Path {
+        let beside = self.path.parent().unwrap_or(Path::new("/"));
+        self.root.as_deref().unwrap_or(beside)
+    }
+
     /// What was laid over the workflow.
     pub fn overrides(&self) -> Overrides {
         Overrides {

@@ -13,8 +13,10 @@ use flow_plan::plan::{Plan, Task};
 use flow_plan::workflow::{Overrides, Sources, Workflow, node};
 use petgraph::graph::NodeIndex;
 
+use super::commit::Commit;
 use super::event::{self, Event, Status};
-use super::head::{Head, UsedKind};
+use super::head::{self, Head, UsedKind};
+use super::inputs;
 use super::settled::Settled;
 
 /// The folder of one run.
@@ -40,6 +42,21 @@ pub struct Subject<'a> {
     pub catalogue: &'a Catalogue,
     /// The instances that the run brings up to date.
     pub wanted: &'a BTreeSet<NodeIndex>,
+    /// What it is called, and where it comes from.
+    pub about: &'a About,
+}
+
+/// What is known of a run beside its workflow.
+#[derive(Debug, Default)]
+pub struct About {
+    /// Its name.
+    pub name: Option<String>,
+    /// What a person wrote of it.
+    pub note: Option<String>,
+    /// The run that it makes again.
+    pub again: Option<String>,
+    /// The commit that is checked out.
+    pub commit: Option<Commit>,
 }
 
 /// Where and since when a run runs.
@@ -75,14 +92,22 @@ impl Journal {
     ) -> Result<Option<(Journal, String)>> {
         let left = |name| String::from_utf8(store.sealed_file(&earlier.run, name)?).ok();
         let (Some(head), Some(text), Some(events)) = (
-            left("run.json"),
+            left(head::FILE),
             left("workflow.toml"),
             left("events.jsonl"),
         ) else {
             return Ok(None);
         };
-        let Ok(head) = serde_json::from_str(&head) else {
+        let Ok(head) = serde_json::from_str::<Head>(&head) else {
             return Ok(None);
+        };
+        // Of the other run alone.
+        let head = Head {
+            name: None,
+            note: None,
+            again: None,
+            commit: None,
+            ..head
         };
         let stages: String = events
             .split_inclusive('\n')
@@ -91,6 +116,13 @@ impl Journal {
             })
             .collect();
         let mut journal = Journal::with(store, head, &text, process)?;
+        for name in [inputs::FILE, "snapshot"] {
+            if let Some(bytes) = store.sealed_file(&earlier.run, name) {
+                let path = journal.folder.join(name);
+                fs::write(&path, bytes)
+                    .with_context(|| format!("{} can't be written", path.display()))?;
+            }
+        }
         journal.keep(&Event::Start {
             run: journal.id.clone(),
             workflow: earlier.workflow.clone(),
@@ -134,7 +166,7 @@ impl Journal {
             ..head
         };
         let text = serde_json::to_string_pretty(&head)?;
-        write(&folder.join("run.json"), &format!("{text}\n"))?;
+        write(&folder.join(head::FILE), &format!("{text}\n"))?;
         write(&folder.join("workflow.toml"), workflow)?;
         Ok(Journal {
             id,
@@ -209,21 +241,23 @@ impl Subject<'_> {
     fn head(&self) -> Head {
         let Subject {
             workflow,
+            sources,
             overrides,
             plan,
+            about,
             ..
         } = *self;
         let params = overrides.params.as_ref();
         // Includes and the file of params: without them the workflow file is not whole.
-        let files = self
-            .sources
-            .texts()
-            .skip(1)
-            .filter(|(name, _)| !name.starts_with("--"))
-            .map(|(name, text)| (name.to_string(), text.to_string()));
+        let files = inputs::texts(workflow, sources).skip(1);
+        let files = files.map(|(path, text)| (path.display().to_string(), text.to_string()));
         let wanted = plan.order.iter().filter(|node| self.wanted.contains(node));
         let wanted: Vec<String> = wanted.map(|&node| plan.graph[node].label.clone()).collect();
         Head {
+            name: about.name.clone(),
+            note: about.note.clone(),
+            again: about.again.clone(),
+            commit: about.commit.clone(),
             workflow: workflow.name.clone(),
             path: workflow.path.clone(),
             root: (workflow.root() != workflow.folder()).then(|| workflow.root().to_path_buf()),
@@ -234,8 +268,10 @@ impl Subject<'_> {
             sweep: overrides.sweep.clone(),
             seeds: overrides.seeds.clone(),
             point: overrides.point.clone(),
-            params_file: params
-                .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
+            params_file: params.map(|file| {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                inputs::place(&file, workflow, sources)
+            }),
             wanted: (wanted.len() < plan.order.len()).then_some(wanted),
             files: files.collect(),
             kinds: self.kinds().collect(),

@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Key, Store};
+use flow_plan::workflow::source::plain;
 
 use super::event::{Ending, Event, RunEnd, STAGE_LINE, StageEnd};
 use super::follow;
-use super::head::Head;
+use super::head::{self, Head};
 
 /// One run, as its folder tells.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PastRun {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// Its folder.
     pub folder: PathBuf,
@@ -53,7 +54,7 @@ impl State {
     }
 }
 
-/// Whether a text has the form of a run's name: `20261124-093000-1f3a`.
+/// Whether a text has the form of a run's id: `20261124-093000-1f3a`.
 pub fn is_run(text: &str) -> bool {
     let digits =
         |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
@@ -80,14 +81,22 @@ impl PastRun {
         for entry in entries {
             names.extend(entry.with_context(cannot)?.file_name().into_string());
         }
-        // A name begins with the time.
-        names.sort_unstable_by(|a, b| b.cmp(a));
         let runs = names.iter().filter(|name| is_run(name));
-        runs.filter_map(|name| PastRun::open(store, name).transpose())
-            .collect()
+        let runs = runs.filter_map(|name| PastRun::open(store, name).transpose());
+        let mut runs: Vec<PastRun> = runs.collect::<Result<_>>()?;
+        runs.sort_by_cached_key(|run| Reverse(run.began()));
+        Ok(runs)
     }
 
-    /// The run of this name; none where there is none.
+    /// When it began, for comparing: the second by its id, what part of it had passed by its head, which may be torn.
+    pub fn began(&self) -> (String, i32, String) {
+        let second = self.id[.."20261124-093000".len()].to_string();
+        let started = self.head.started.parse::<jiff::Timestamp>();
+        let passed = started.map_or(0, jiff::Timestamp::subsec_nanosecond);
+        (second, passed, self.id.clone())
+    }
+
+    /// The run of this id; none where there is none.
     ///
     /// # Errors
     /// Where its folder can't be read.
@@ -97,7 +106,7 @@ impl PastRun {
             return Ok(None);
         }
         // A head that is torn or of another form tells nothing, and hides no run.
-        let head = fs::read(folder.join("run.json"))
+        let head = fs::read(folder.join(head::FILE))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
@@ -141,6 +150,21 @@ impl PastRun {
         Ok(stages)
     }
 
+    /// The texts that its workflow was read from, by where they were, absolute and without `..`: its file, what that includes, the
+    /// file of params.
+    ///
+    /// # Errors
+    /// Where its folder has no copy of the file.
+    pub fn texts(&self) -> Result<BTreeMap<PathBuf, String>> {
+        let copy = self.folder.join("workflow.toml");
+        let text = fs::read_to_string(&copy)
+            .with_context(|| format!("{} can't be read", copy.display()))?;
+        let folder = self.head.folder.clone().unwrap_or_default();
+        let files = self.head.files.iter();
+        let files = files.map(|(path, text)| (plain(&folder.join(path)), text.clone()));
+        Ok(files.chain([(plain(&self.head.path), text)]).collect())
+    }
+
     /// What was laid over the workflow, as options of `flow run`.
     pub fn overrides(&self) -> Vec<String> {
         self.head.overrides().options()
@@ -156,9 +180,7 @@ pub fn failures(store: &Store, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, Sta
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut runs = PastRun::all(store)?;
-    // Names have whole seconds, and say nothing of two runs within one.
-    runs.sort_by_key(|run| Reverse(run.head.started.parse::<jiff::Timestamp>().ok()));
+    let runs = PastRun::all(store)?;
     // A run that has no end may have failures all the same.
     let may_have = |run: &PastRun| run.end.as_ref().is_none_or(|end| end.failed > 0);
     for (age, run) in runs.iter().enumerate().filter(|(_, run)| may_have(run)) {

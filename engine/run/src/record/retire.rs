@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use flow_cache::{Key, Store};
 
 use super::event::{Ending, StageEnd, Status};
+use super::names;
 use super::past::{PastRun, State};
 
 /// A run that began or ended so lately is left alone: it may not hold its lock yet.
@@ -28,9 +29,9 @@ pub struct Retired {
 
 /// Removes the runs that are of no more use, once gc has taken the records in `evicted`; a dry run only names them.
 ///
-/// A run stays while it goes on, while a result that it made or that was frozen in it is in the store, and while all its results are pinned. One that
-/// made none of what is there goes after `max_age`; one of which nothing is left goes at once if it ended well, else after a
-/// week or `max_age`, whichever is less.
+/// A run that is meant by its name stays. So does one while it goes on, while a result that it made or that was frozen in it is in
+/// the store, and while all its results are pinned. One that made none of what is there goes after `max_age`; one of which nothing
+/// is left goes at once if it ended well, else after a week or `max_age`, whichever is less.
 ///
 /// # Errors
 /// Where the store can't be read, or a folder can't be removed.
@@ -43,9 +44,12 @@ pub fn retire(
     let pinned: HashSet<Key> = store.pins()?.into_values().flatten().collect();
     let there = |key: &Key| store.touched(key).is_some() && !evicted.contains(key);
     let mut retired = Retired::default();
-    for run in PastRun::all(store)? {
+    let runs = PastRun::all(store)?;
+    let named = names::holders(runs.clone()).into_iter();
+    let named: HashSet<String> = named.map(|run| run.id).collect();
+    for run in runs {
         let age = age(&run.folder);
-        if run.state == State::Running || age < FRESH {
+        if run.state == State::Running || age < FRESH || named.contains(&run.id) {
             continue;
         }
         let lines = run.stages()?;

@@ -15,6 +15,7 @@ use flow_plan::workflow::{Overrides, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::event::{Ending, Event, RunEnd};
 use super::external::{self, Externals, Reader};
@@ -32,6 +33,8 @@ pub struct Settled {
     pub workflow: String,
     /// The tables that it showed.
     pub tables: Vec<String>,
+    /// The figures that people want to see first.
+    figures: Map<String, Value>,
     /// How many instances it looked at.
     pub stages: usize,
     /// The texts of the workflow.
@@ -73,7 +76,7 @@ impl Settled {
         reason = "each is a part of what a run saw"
     )]
     pub fn of(
-        run: &str,
+        end: &RunEnd,
         workflow: &Workflow,
         sources: &Sources,
         plan: &Plan,
@@ -85,9 +88,10 @@ impl Settled {
         let plugins = plugins(workflow);
         let variables: BTreeSet<&String> = plan.instances().flat_map(|i| &i.env.passed).collect();
         Some(Settled {
-            run: run.into(),
+            run: end.run.clone(),
             workflow: workflow.name.clone(),
             tables,
+            figures: end.figures.clone(),
             stages: plan.order.len(),
             sources: sources
                 .files()
@@ -156,6 +160,8 @@ impl Settled {
             failed: 0,
             skipped: 0,
             cancelled: 0,
+            undelivered: 0,
+            figures: self.figures.clone(),
             checkpoints: Vec::new(),
             seconds,
         })
