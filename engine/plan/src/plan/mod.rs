@@ -2,12 +2,14 @@
 //!
 //! - `wiring`: what stages read from each other: names, roles, artifact types, cycles.
 //! - `expand`: stages to instances; `names`: what the names in them stand for; `unused`: what nothing comes of.
-//! - `coordinates`: which instances a stage has, given those it reads from.
-//! - `points`: which instances a stage has, by what its inputs offer it (`offers`); `axes`: the axes that are known by their names, and what names in them mean.
+//! - `coordinates`: which instances a stage has, given those it reads from: the join.
+//! - `points`: those of a stage, by what its inputs offer it (`offers`); `axes`: the axes that are known by their names, and
+//!   what `${matrix.…}` stands for.
 //! - [`sweep`]: the union of the plans of a sweep's points.
 //! - `program`: what a `run` stage does; `written`: the texts of its `files`; [`words`]: its command, rendered.
 //! - [`shown`]: which outputs of a program have figures, and what its plots are; `plots` resolves them.
-//! - [`layout`]: where everything lies in the folder of a `run` stage; `file_names`: what values and instances are called there.
+//! - [`layout`]: where everything lies in the folder of a `run` stage; `file_names`: what values and instances are called
+//!   there.
 //! - `parameters`: defaults, types and ranges by the schema that the plugin publishes; `types` puts these into words.
 //! - [`kinds`]: the stage kinds, as plugins describe them.
 

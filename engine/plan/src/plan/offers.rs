@@ -42,8 +42,9 @@ fn by_values(
         for axis in axes {
             let own = coordinates.iter().filter(|((_, name), _)| name == axis);
             let own: Vec<String> = own.map(|(_, value)| plain_text(value)).collect();
-            let with =
-                |before: &Vec<String>, value: &String| [&before[..], &[value.clone()]].concat();
+            let with = |before: &Vec<String>, value: &String| {
+                [&before[..], std::slice::from_ref(value)].concat()
+            };
             let with = values
                 .iter()
                 .flat_map(|b| own.iter().map(move |v| with(b, v)));

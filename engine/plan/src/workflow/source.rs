@@ -12,10 +12,8 @@ use super::axes;
 #[derive(Debug, Default)]
 pub struct Sources {
     texts: Vec<(String, String)>,
-    /// Those that are files: their paths and numbers.
-    files: Vec<(PathBuf, usize)>,
-    /// The digests of the bytes of those that are no texts, by number.
-    digests: BTreeMap<usize, blake3::Hash>,
+    /// Those that are files: their paths and numbers, and the digests of the bytes of those that are no texts.
+    files: Vec<(PathBuf, usize, Option<blake3::Hash>)>,
     /// What patterns matched.
     listings: Vec<Mark>,
     /// Texts that count in the place of files.
@@ -61,14 +59,16 @@ impl Sources {
     pub fn add_file(&mut self, path: &Path, text: String) -> usize {
         let source = self.add(path.display().to_string(), text);
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        self.files.push((path, source));
+        self.files.push((path, source, None));
         source
     }
 
     /// Takes in what a file that is no text came to; `digest` is of its bytes.
     pub(super) fn add_binary(&mut self, path: &Path, text: String, digest: blake3::Hash) -> usize {
         let source = self.add_file(path, text);
-        self.digests.insert(source, digest);
+        if let Some((_, _, of_bytes)) = self.files.last_mut() {
+            *of_bytes = Some(digest);
+        }
         source
     }
 
@@ -90,9 +90,9 @@ impl Sources {
 
     /// What tells later whether all that was read is as it was: of files, and of what patterns match.
     pub fn marks(&self) -> Vec<Mark> {
-        let files = self.files.iter().map(|(path, source)| {
-            let digest = self.digests.get(source).copied();
-            let digest = digest.unwrap_or_else(|| blake3::hash(self.texts[*source].1.as_bytes()));
+        let files = self.files.iter().map(|(path, source, of_bytes)| {
+            let text = self.texts[*source].1.as_bytes();
+            let digest = of_bytes.unwrap_or_else(|| blake3::hash(text));
             Mark::File(path.clone(), *digest.as_bytes())
         });
         files.chain(self.listings.iter().cloned()).collect()
@@ -101,7 +101,7 @@ impl Sources {
     /// The files, by absolute path, with their texts.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
         let files = self.files.iter();
-        files.map(|(path, source)| (path.as_path(), self.texts[*source].1.as_str()))
+        files.map(|(path, source, _)| (path.as_path(), self.texts[*source].1.as_str()))
     }
 
     /// The beginning of the text that will be taken in next.
