@@ -22,7 +22,7 @@ const WORKFLOW: &str = "[params]\nkeep = 0.8\nnet = { arch = 'cnn', width = 4 }\
 const BY_NAME: &str = "[workflow]\nlanguage = 2\n[params]\ns = ['B', 'A']\n\
     [stages.map]\nmatrix = { s = { table = 's.csv', key = 'id' }, r = '${s}' }\nrun = 'x ${matrix.s.group} > ${outputs.a}'\n\
     outputs = { a = '${matrix.s}.a', b = 'b' }\n\
-    [stages.pair]\nrun = 'x ${matrix.r}'\ninputs = { i = 'map[s=${matrix.r}].a' }\noutputs = { o = 'o' }\n\
+    [stages.pair]\nmatrix = { r = '${s}' }\nrun = 'x ${matrix.r}'\ninputs = { i = 'map[s=${matrix.r}].a' }\noutputs = { o = 'o' }\n\
     [stages.all]\nrun = 'x ${inputs.g.a} ${inputs.g.list}'\n\
     inputs = { g = { collect = ['map.a', 'map.b'], by = ['s.group', 'r'], allow_empty = true } }\noutputs = { o = 'o' }\n\
     [deliver]\n'${matrix.group}.${matrix.r}' = 'all'\n";

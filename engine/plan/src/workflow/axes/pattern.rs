@@ -392,16 +392,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_said() {
-        for pattern in [
-            "{s",
-            "s}",
-            "{}",
-            "{a b}",
-            "{s}{s}",
-            "**/{s}",
-            "[a",
-            "{s}/[z-a]",
-        ] {
+        for pattern in ["{s", "s}", "{}", "{a b}", "{s}{s}", "**/{s}", "[a"] {
             assert!(parts(pattern).is_err(), "{pattern}");
         }
     }
