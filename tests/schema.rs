@@ -14,6 +14,7 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "as_outside_by_reference",
     "axis_of_one_name",
     "axis_of_two_stages",
+    "axis_twice",
     "bad_glob",
     "collect_unknown",
     "cycle",

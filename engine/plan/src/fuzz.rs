@@ -18,6 +18,17 @@ const WORKFLOW: &str = "[params]\nkeep = 0.8\nnet = { arch = 'cnn', width = 4 }\
     [stages.b]\nmatrix = { x = [1, 2] }\nrun = 'cat ${inputs.i} > ${outputs.o}'\ninputs = { i = { from = 'a', as = '${matrix.x}/' } }\n\
     outputs = { o = '${matrix.x}.txt' }\n[stages.c]\nrun = 'x ${inputs.all}'\ninputs = { all = { collect = 'b' } }\noutputs = { g = 'g*' }\n";
 
+/// A workflow in which axes are known by their names.
+const BY_NAME: &str = "[workflow]\nlanguage = 2\n[params]\ns = ['B', 'A']\n\
+    [stages.map]\nmatrix = { s = { table = 's.csv', key = 'id' }, r = '${s}' }\nrun = 'x ${matrix.s.group} > ${outputs.a}'\n\
+    outputs = { a = '${matrix.s}.a', b = 'b' }\n\
+    [stages.pair]\nmatrix = { r = '${s}' }\nrun = 'x ${matrix.r}'\ninputs = { i = 'map[s=${matrix.r}].a' }\noutputs = { o = 'o' }\n\
+    [stages.all]\nrun = 'x ${inputs.g.a} ${inputs.g.list}'\n\
+    inputs = { g = { collect = ['map.a', 'map.b'], by = ['s.group', 'r'], allow_empty = true } }\noutputs = { o = 'o' }\n\
+    [deliver]\n'${matrix.group}.${matrix.r}' = 'all'\n";
+/// A table that it takes its axis from.
+const TABLE: &str = "id,group\nA,g\nB,\"h,\n\"\n";
+
 /// The text of a workflow. Nothing panics: it is planned, or everything that is wrong is shown.
 pub fn workflow(bytes: &[u8]) {
     plan(&String::from_utf8_lossy(bytes), &Overrides::default());
@@ -46,9 +57,26 @@ fn options(text: &str) -> Overrides {
     overrides
 }
 
+/// A table that an axis is taken from. Nothing panics.
+pub fn table(bytes: &[u8]) {
+    let table = String::from_utf8_lossy(bytes);
+    plan_with(BY_NAME, &table, &Overrides::default());
+    plan_with(
+        &BY_NAME.replace("s.csv", "s.json"),
+        &table,
+        &Overrides::default(),
+    );
+}
+
 fn plan(text: &str, overrides: &Overrides) -> Report {
+    plan_with(text, TABLE, overrides)
+}
+
+fn plan_with(text: &str, table: &str, overrides: &Overrides) -> Report {
     let path = PathBuf::from("/fuzz/flow.toml");
-    let kept = BTreeMap::from([(path.clone(), text.to_string())]);
+    let tables = ["/fuzz/s.csv", "/fuzz/s.json"].map(PathBuf::from);
+    let mut kept = BTreeMap::from(tables.map(|path| (path, table.to_string())));
+    kept.insert(path.clone(), text.to_string());
     let report = match workflow::load_kept(&path, overrides, kept) {
         Ok(Loaded {
             workflow,
@@ -105,6 +133,8 @@ mod tests {
             let report = plan(WORKFLOW, &overrides);
             assert!(!report.has_errors(), "{report}");
         }
+        let report = plan(BY_NAME, &Overrides::default());
+        assert!(!report.has_errors(), "{report}");
         assert_eq!(options(OPTIONS).point, ["keep=1,seed=43"]);
     }
 
@@ -124,6 +154,7 @@ mod tests {
         fn any_bytes(bytes: Vec<u8>) {
             workflow(&bytes);
             overlay(&bytes);
+            table(&bytes);
         }
 
         #[test]
@@ -131,6 +162,8 @@ mod tests {
             edits in prop::collection::vec((any::<Index>(), any::<Index>(), select(&PIECES[..])), 1..5),
         ) {
             workflow(&edited(WORKFLOW, &edits));
+            workflow(&edited(BY_NAME, &edits));
+            table(&edited(TABLE, &edits));
             overlay(&edited(OPTIONS, &edits));
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use flow_plan::plan::Output;
-use flow_plan::plan::layout::{Content, Form, Found, Given, instance_names, layout};
+use flow_plan::plan::layout::{Content, Form, Found, Given, Member, instance_names, layout};
 use flow_stage::ArtifactType;
 use proptest::prelude::*;
 
@@ -103,9 +103,11 @@ fn as_says_otherwise() {
 #[test]
 fn a_gather_is_called_by_its_instances() {
     let gather = |all: &[(&str, &str)]| {
-        let all = all
-            .iter()
-            .map(|(point, own)| (point.to_string(), file(own)));
+        let all = all.iter().map(|(point, own)| Member {
+            point: point.to_string(),
+            output: "o".into(),
+            found: file(own),
+        });
         Content::Gathered(all.collect())
     };
     let one = || gather(&[("sample=A", "sorted.bam"), ("sample=B", "sorted.bam")]);
@@ -127,6 +129,24 @@ fn a_gather_is_called_by_its_instances() {
     assert_eq!(
         places(Some("."), two),
         ["alpha=0.1,s=a%2Fb.pt", "alpha=0.1,s=...pt"]
+    );
+    // Several outputs side by side: where two would have one name, all have their roles in it.
+    let beside = |owns: [&str; 2]| {
+        let of = |point: &str, output: &str, own: &str| Member {
+            point: point.into(),
+            output: output.into(),
+            found: file(own),
+        };
+        let of = |point| [of(point, "bam", owns[0]), of(point, "bai", owns[1])];
+        Content::Gathered(["s=A", "s=B"].into_iter().flat_map(of).collect())
+    };
+    assert_eq!(
+        places(Some("."), beside(["x.bam", "x.bam.bai"])),
+        ["A.bam", "A.bam.bai", "B.bam", "B.bam.bai"]
+    );
+    assert_eq!(
+        places(Some("."), beside(["x.txt", "y.TXT"])),
+        ["A.bam.txt", "A.bai.TXT", "B.bam.txt", "B.bai.TXT"]
     );
 }
 

@@ -186,9 +186,9 @@ fn planned_inputs(plan: &Plan, instance: &Instance) -> Vec<Input> {
         role: input.role.clone(),
         from: match &input.origin {
             Origin::Instance { node, output } => named(node, output),
-            Origin::Collected { nodes, output } => {
-                let all: Vec<String> = nodes.iter().map(|(_, node)| named(node, output)).collect();
-                all.join(", ")
+            Origin::Collected { all, .. } => {
+                let all = all.iter().map(|one| named(&one.node, &one.output));
+                all.collect::<Vec<String>>().join(", ")
             }
             Origin::Path { files, .. } => files.text(),
         },

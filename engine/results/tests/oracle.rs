@@ -48,6 +48,8 @@ struct World {
     files: Vec<u64>,
     /// The values of every axis.
     axis: [u64; 2],
+    /// Whether axes are known by their names. All differ, so that it makes no difference.
+    by_name: bool,
     /// The order in which the file lists the stages.
     listed: Vec<usize>,
     names: u64,
@@ -80,6 +82,7 @@ impl World {
             params: (0..PARAMS).map(|_| draw.below(5)).collect(),
             files: (0..FILES).map(|_| draw.below(5)).collect(),
             axis: [1, 2],
+            by_name: draw.below(2) == 0,
             listed: Vec::new(),
             names: 0,
         };
@@ -184,7 +187,11 @@ impl World {
                 fs::write(path, text).unwrap();
             }
         }
-        let mut text = String::from("[params]\n");
+        let head = match self.by_name {
+            true => "[workflow]\nlanguage = 2\n",
+            false => "",
+        };
+        let mut text = format!("{head}[params]\n");
         for (i, value) in self.params.iter().enumerate() {
             let _ = writeln!(text, "p{i} = {value}");
         }
@@ -196,7 +203,7 @@ impl World {
                 .iter()
                 .for_each(|p| line += &format!(" ${{p{p}}}"));
             if stage.axis {
-                line += " ${matrix.x}";
+                line += &format!(" ${{matrix.x{at}}}");
             }
             line += " > ${outputs.o}";
             let mut inputs = Vec::new();
@@ -216,7 +223,7 @@ impl World {
             );
             let _ = writeln!(text, "inputs = {{ {} }}", inputs.join(", "));
             if stage.axis {
-                text += &format!("matrix = {{ x = {:?} }}\n", self.axis);
+                text += &format!("matrix = {{ x{at} = {:?} }}\n", self.axis);
             }
         }
         fs::write(folder.join("w.toml"), text).unwrap();
@@ -254,8 +261,10 @@ impl World {
                         point.insert(at, x);
                     }
                     let params: Vec<u64> = stage.params.iter().map(|&p| self.params[p]).collect();
+                    // Each axis has a name of its own, which a command has in it.
+                    let axis = stage.axis.then_some((at, x));
                     let shape = format!(
-                        "{} {:?} {:?} {x} {params:?}",
+                        "{} {:?} {:?} {axis:?} {params:?}",
                         stage.word, stage.params, stage.files
                     );
                     let mut parts: Vec<String> = stage

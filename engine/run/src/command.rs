@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flow_cache::{Lay, Record, Shared};
-use flow_plan::plan::{self, Variables, Wanted};
+use flow_plan::plan::{self, Variables, Wanted, layout};
 use flow_stage::protocol::{self, PROTOCOL};
 use serde_json::Value;
 
@@ -134,13 +134,14 @@ fn prepare_kind(
             .inputs
             .iter()
             .filter_map(|input| {
-                let path = inputs.get(&input.role)?.first()?;
-                // Several files are given as the folder that they lie in.
+                // Several files, or none, are given as the folder that they lie in.
                 let path = match input.source {
-                    Source::Collected(_) => path.parent()?,
-                    _ => path,
+                    Source::Collected(_) | Source::Named(_) => {
+                        attempt.join("inputs").join(&input.role)
+                    }
+                    _ => inputs.get(&input.role)?.first()?.clone(),
                 };
-                Some((input.role.clone(), path.to_path_buf()))
+                Some((input.role.clone(), path))
             })
             .collect(),
         outputs: request
@@ -213,6 +214,18 @@ impl Placing<'_> {
                     .map(|(i, made)| self.place(made, folder.join(format!("{i:06}"))))
                     .collect()
             }
+            Source::Named(all) => {
+                let folder = self.attempt.join("inputs").join(&input.role);
+                make(&folder)?;
+                let names = layout::member_names(all.iter().map(|made| layout::Named {
+                    point: &made.point,
+                    output: &made.output,
+                    own: &made.name,
+                }));
+                let all = all.iter().zip(names);
+                all.map(|(made, name)| self.lay_out(made, folder.join(name)))
+                    .collect()
+            }
         }
     }
 
@@ -221,6 +234,10 @@ impl Placing<'_> {
         if let Some(extension) = Path::new(&made.file).extension() {
             path.set_extension(extension);
         }
+        self.lay_out(made, path)
+    }
+
+    fn lay_out(&mut self, made: &Made, path: PathBuf) -> Result<PathBuf> {
         let shared = self.site.inputs.lay_out(&made.stored, &path, self.lay())?;
         self.shared.extend(shared);
         Ok(path)

@@ -331,7 +331,9 @@ impl Site<'_> {
         for input in &self.request.inputs {
             match &input.source {
                 Source::Result(made) => check(made)?,
-                Source::Collected(all) => all.iter().try_for_each(check)?,
+                Source::Collected(all) | Source::Named(all) => {
+                    all.iter().try_for_each(check)?;
+                }
                 Source::Path {
                     files,
                     digest,
@@ -416,7 +418,7 @@ fn origins(request: &Request) -> Value {
     let origins = request.inputs.iter().map(|input| {
         let from: Vec<Value> = match &input.source {
             Source::Result(made) => vec![result(made)],
-            Source::Collected(all) => all.iter().map(result).collect(),
+            Source::Collected(all) | Source::Named(all) => all.iter().map(result).collect(),
             Source::Path { files, .. } => {
                 let mut named = json!({ "path": files.text() });
                 if files.patterns.len() > 1 || !files.exclude.is_empty() {

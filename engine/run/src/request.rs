@@ -106,6 +106,8 @@ pub enum Source {
     Result(Made),
     /// Several results in the store, in order.
     Collected(Vec<Made>),
+    /// The same for a kind that finds them under the names of instances.
+    Named(Vec<Made>),
     /// Files of the user's.
     Path {
         /// What is named.
@@ -247,9 +249,14 @@ impl Requests<'_> {
         };
         Some(match origin {
             Origin::Instance { node, output } => Source::Result(made(*node, "", output)?),
-            Origin::Collected { nodes, output } => {
-                let all = nodes.iter().map(|(point, node)| made(*node, point, output));
-                Source::Collected(all.collect::<Option<_>>()?)
+            Origin::Collected { all, named } => {
+                let all = all.iter();
+                let all = all.map(|one| made(one.node, &one.point, &one.output));
+                let all = all.collect::<Option<_>>()?;
+                match named {
+                    true => Source::Named(all),
+                    false => Source::Collected(all),
+                }
             }
             Origin::Path {
                 files, parameter, ..

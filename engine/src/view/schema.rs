@@ -39,10 +39,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         "matrix": {
             "type": "object",
             "description": "Axes: one instance for each combination of values.",
-            "additionalProperties": { "anyOf": [
-                { "type": "array", "minItems": 1, "uniqueItems": true },
-                { "type": "string", "pattern": r"^\$\{[^}]+\}$" }
-            ] }
+            "additionalProperties": { "$ref": "#/$defs/axis" }
         },
         "resources": {
             "type": "object",
@@ -90,6 +87,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         "propertyNames": &name,
         "additionalProperties": { "$ref": "#/$defs/stage" }
     });
+    let by = json!({ "type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?$" });
     let overlaid = json!({ "params": params, "stages": stages });
     let variant = json!({
         "type": "object",
@@ -131,7 +129,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "additionalProperties": false,
                 "properties": {
                     "name": { "type": "string" },
-                    "language": { "enum": [1, 2], "description": "2: overlays merge table by table, and nothing needs be said of it." },
+                    "language": { "enum": [1, 2], "description": "2: overlays merge table by table, and an axis is known by its name in all stages." },
                     "params": { "type": "string", "pattern": r"\.([tT][oO][mM][lL]|[yY][aA]?[mM][lL]|[jJ][sS][oO][nN])$", "description": "A file of params (TOML, YAML, JSON), laid over [params]." },
                     "seed": { "type": "integer", "minimum": 0, "description": "Of every seeded stage." },
                     "root": { "type": "string", "description": "The folder that paths start from: the file's own, or one around it." },
@@ -163,6 +161,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             }
         },
         "$defs": {
+            "axis": axis(),
             "input": {
                 "anyOf": [
                     { "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]*(\\[.+=.+\\])?(\\.[A-Za-z][A-Za-z0-9_-]*)?$" },
@@ -170,10 +169,21 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                         "type": "object",
                         "additionalProperties": false,
                         "oneOf": [{ "required": ["from"] }, { "required": ["collect"] }, { "required": ["path"] }],
-                        "dependentRequired": { "exclude": ["path"] },
+                        "dependentRequired": { "exclude": ["path"], "by": ["collect"], "allow_empty": ["collect"] },
                         "properties": {
                             "from": { "type": "string", "description": "A stage's output." },
-                            "collect": { "type": "string", "description": "That output of all instances of a stage." },
+                            "collect": {
+                                "anyOf": [
+                                    { "type": "string" },
+                                    { "type": "array", "minItems": 1, "items": { "type": "string" } }
+                                ],
+                                "description": "Outputs of all instances of a stage, side by side."
+                            },
+                            "by": {
+                                "anyOf": [by, { "type": "array", "minItems": 1, "items": by }],
+                                "description": "One gather for each value of an axis, or of a column of it: `sample.group`."
+                            },
+                            "allow_empty": { "type": "boolean", "description": "Whether there may be nothing to gather." },
                             "path": {
                                 "anyOf": [
                                     { "type": "string" },
@@ -203,6 +213,31 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "allOf": needs
             }
         }
+    })
+}
+
+/// Where the values of an axis come from.
+fn axis() -> Value {
+    let text = json!({ "type": "string", "minLength": 1 });
+    let param = json!({ "type": "string", "pattern": r"^\$\{[^}]+\}$" });
+    let sourced = |properties: Value, required: &[&str]| {
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "required": required
+        })
+    };
+    let rows = json!({ "anyOf": [{ "type": "array", "items": { "type": "object" } }, param] });
+    json!({
+        "anyOf": [
+            { "type": "array", "minItems": 1, "uniqueItems": true },
+            param,
+            sourced(json!({ "table": text, "key": text }), &["table", "key"]),
+            sourced(json!({ "glob": text }), &["glob"]),
+            sourced(json!({ "rows": rows, "key": text }), &["rows", "key"])
+        ],
+        "description": "Values, a table (CSV, TSV, JSON, Parquet) and the column that names its rows, a glob with names in braces, or rows."
     })
 }
 

@@ -1,20 +1,23 @@
 //! Stages to instances: names resolved, inputs wired, types checked, matrices multiplied.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use petgraph::graph::NodeIndex;
 
+use super::axes::Axes;
 use super::coordinates::{self, Coordinates, Row};
 use super::deliver::{self, Delivery};
 use super::kinds::{Catalogue, Kind};
 use super::layout::{self, Owner};
 use super::names::Names;
+use super::offers::{Pick, Pinned};
 use super::{
     Files, Folder, Input, Instance, Origin, Output, Plan, Program, Resources, Spans, Task, Wanted,
-    label, parameters, plain_text, unused, wiring,
+    label, parameters, unused, wiring,
 };
+use crate::workflow::axes::{Source, is_matched};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::{self, Located, Reference, Stage, Workflow};
+use crate::workflow::{self, Stage, Workflow};
 
 /// The plan of a workflow at one point of its sweep.
 pub(super) fn single(
@@ -25,23 +28,26 @@ pub(super) fn single(
 ) -> Plan {
     let wiring = wiring::wire(workflow, catalogue, problems);
     let mut expander = Expander {
+        names: Names::of(workflow, seed, problems),
+        may_be_empty: may_be_empty(workflow, wiring.order.as_deref().unwrap_or_default()),
         workflow,
         problems,
-        names: Names::of(workflow, seed),
         plan: Plan::default(),
         instances: HashMap::new(),
+        empty: HashMap::new(),
+        pinned: HashMap::new(),
     };
     for index in wiring.order.iter().flatten().copied() {
         let stage = &workflow.stages[index];
-        if wiring.sound {
+        if wiring.sound && expander.names.axes.sound {
             expander.instantiate(stage, wiring.kinds[index], &wiring.outputs[index]);
         } else if let Some(kind) = wiring.kinds[index] {
             // The wiring is wrong, so there are no instances; the parameters can be looked at all the same.
-            let point = stage.matrix.iter().map(|(axis, values)| {
-                (
-                    (stage.name.value.clone(), axis.value.clone()),
-                    values[0].value.json(),
-                )
+            let by_name = workflow.by_name;
+            let point = stage.matrix.iter().filter_map(|axis| {
+                let first = axis.rows.iter().next()?;
+                let key = Axes::key(stage, &axis.name.value, by_name);
+                Some((key, first.key.value.json()))
             });
             let point: Coordinates = point.collect();
             let _ = expander
@@ -73,13 +79,37 @@ fn resources(stage: &Stage, kind: Option<&Kind>, task: &Task) -> Resources {
     }
 }
 
-struct Expander<'a> {
-    workflow: &'a Workflow,
-    problems: &'a mut Problems,
-    names: Names<'a>,
-    plan: Plan,
+/// The stages that may have no instances: what gathers them, or what reads from them, says so.
+fn may_be_empty<'a>(workflow: &'a Workflow, order: &[usize]) -> BTreeSet<&'a str> {
+    let mut found: BTreeSet<&str> = BTreeSet::new();
+    for stage in order.iter().rev().map(|&index| &workflow.stages[index]) {
+        for input in &stage.inputs {
+            match &input.origin {
+                workflow::Origin::Stage(reference) if found.contains(&*stage.name.value) => {
+                    found.insert(&reference.value.stage);
+                }
+                workflow::Origin::Collect(collect) if collect.allow_empty => {
+                    found.extend(collect.from.iter().map(|from| from.value.stage.as_str()));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+pub(super) struct Expander<'a> {
+    pub workflow: &'a Workflow,
+    pub problems: &'a mut Problems,
+    pub names: Names<'a>,
+    pub plan: Plan,
     /// The instances of each stage, with their coordinates.
-    instances: HashMap<&'a str, Vec<(Coordinates, NodeIndex)>>,
+    pub instances: HashMap<&'a str, Vec<(Coordinates, NodeIndex)>>,
+    pub may_be_empty: BTreeSet<&'a str>,
+    /// Of stages without instances: why.
+    pub empty: HashMap<&'a str, String>,
+    /// The instances of stages by what some of their axes are: so a pin finds its one among thousands.
+    pub pinned: Pinned,
 }
 
 impl<'a> Expander<'a> {
@@ -218,55 +248,13 @@ impl<'a> Expander<'a> {
         fits
     }
 
-    /// The points of a stage: its inputs' joined, times its own matrix.
-    fn rows(&mut self, stage: &Stage) -> Option<Vec<Row>> {
-        let mut rows = vec![Row::default()];
-        for input in &stage.inputs {
-            let workflow::Origin::Stage(reference) = &input.origin else {
-                continue;
-            };
-            let offered = self.offered(reference)?;
-            let before = rows.len();
-            rows = match coordinates::join(rows, &offered) {
-                Ok(rows) => rows,
-                Err(_) => {
-                    self.too_many(stage, &[before, offered.len()]);
-                    return None;
-                }
-            };
-        }
-        let mut sizes = vec![rows.len()];
-        sizes.extend(stage.matrix.iter().map(|(_, values)| values.len()));
-        let product = sizes
-            .iter()
-            .try_fold(1usize, |product, &size| product.checked_mul(size));
-        if product.is_none_or(|product| product > coordinates::LIMIT) {
-            self.too_many(stage, &sizes);
-            return None;
-        }
-        for (axis, values) in &stage.matrix {
-            let key = (stage.name.value.clone(), axis.value.clone());
-            rows = rows
-                .iter()
-                .flat_map(|row| {
-                    let key = &key;
-                    values.iter().map(move |value| {
-                        let mut row = row.clone();
-                        row.coordinates.insert(key.clone(), value.value.json());
-                        row
-                    })
-                })
-                .collect();
-        }
-        Some(rows)
-    }
-
     /// What is delivered of each instance, and where.
     fn deliver(&mut self) {
         let workflow = self.workflow;
         let mut spans = Vec::new();
         for delivery in &workflow.deliver {
-            for (_, node) in self.offered(&delivery.from).unwrap_or_default() {
+            let pins = delivery.from.value.selectors.clone();
+            for (_, node) in self.offered(&delivery.from, &pins).unwrap_or_default() {
                 let instance = &self.plan.graph[node];
                 let path = delivery.path.value.render(|name| {
                     let value = self.names.delivered(instance, name)?;
@@ -307,7 +295,18 @@ impl<'a> Expander<'a> {
             };
             found.extend(place(other).map(|span| (problem, span)));
         }
-        if let Some((delivery, input)) = self.plan.delivered_over(workflow.root()) {
+        let axes = workflow.stages.iter().flat_map(|stage| &stage.matrix);
+        let mut patterns = axes.filter_map(|axis| match &axis.source {
+            Source::Glob { pattern } => Some(pattern),
+            _ => None,
+        });
+        let over = patterns.find_map(|pattern| {
+            let mut all = self.plan.deliveries.iter();
+            let matched = all.find(|delivery| is_matched(pattern, &delivery.path));
+            Some((matched?, pattern.clone()))
+        });
+        let over = over.or_else(|| self.plan.delivered_over(workflow.root()));
+        if let Some((delivery, input)) = over {
             let path = delivery.path.clone();
             let problem = Problem::DeliveryIsInput { path, input };
             found.extend(place(delivery).map(|span| (problem, span)));
@@ -315,61 +314,6 @@ impl<'a> Expander<'a> {
         for (problem, span) in found {
             self.problems.add(problem, span);
         }
-    }
-
-    fn too_many(&mut self, stage: &Stage, sizes: &[usize]) {
-        let arithmetic = sizes
-            .iter()
-            .filter(|&&size| size > 1)
-            .map(usize::to_string)
-            .collect::<Vec<_>>()
-            .join(" × ");
-        let problem = Problem::TooManyInstances {
-            stage: stage.name.value.clone(),
-            arithmetic,
-            limit: coordinates::LIMIT,
-        };
-        self.problems.add(problem, stage.name.span);
-    }
-
-    /// The instances that a reference means, without the coordinates that it fixes.
-    fn offered(&mut self, reference: &Located<Reference>) -> Option<Vec<(Coordinates, NodeIndex)>> {
-        let all = self.instances.get(reference.value.stage.as_str())?;
-        let selectors = &reference.value.selectors;
-        let fixed = |(_, axis): &(String, String)| selectors.iter().any(|(name, _)| name == axis);
-        let chosen: Vec<_> = all
-            .iter()
-            .filter(|(coordinates, _)| {
-                selectors.iter().all(|(name, text)| {
-                    coordinates
-                        .iter()
-                        .any(|((_, axis), value)| axis == name && plain_text(value) == *text)
-                })
-            })
-            .map(|(coordinates, node)| {
-                let mut free = coordinates.clone();
-                free.retain(|axis, _| !fixed(axis));
-                (free, *node)
-            })
-            .collect();
-        if chosen.is_empty() {
-            // Something is wrong with an axis of its, which is said already.
-            if self.workflow.incomplete.contains(&reference.value.stage) {
-                return None;
-            }
-            let selector: Vec<_> = selectors.iter().map(|(a, v)| format!("{a}={v}")).collect();
-            let problem = Problem::NoInstance {
-                stage: reference.value.stage.clone(),
-                selector: selector.join(", "),
-                known: all
-                    .iter()
-                    .map(|(_, node)| self.plan.graph[*node].label.clone())
-                    .collect(),
-            };
-            self.problems.add(problem, reference.span);
-            return None;
-        }
-        Some(chosen)
     }
 
     /// The inputs of one instance: its wired roles, and the paths in its parameters.
@@ -380,13 +324,12 @@ impl<'a> Expander<'a> {
         task: &Task,
         row: &Row,
     ) -> Option<Vec<Input>> {
-        let mut nodes = row.nodes.iter();
         let mut inputs = Vec::new();
-        for input in &stage.inputs {
+        for (input, pick) in stage.inputs.iter().zip(&row.picks) {
             let role = &input.role;
             let origin = match &input.origin {
                 workflow::Origin::Stage(reference) => {
-                    let &node = nodes.next()?;
+                    let Pick::Node(node) = *pick else { return None };
                     let outputs = &self.plan.graph[node].outputs;
                     let output = reference.value.output.clone();
                     Origin::Instance {
@@ -394,22 +337,11 @@ impl<'a> Expander<'a> {
                         output: output.or_else(|| outputs.first().map(|o| o.role.clone()))?,
                     }
                 }
-                workflow::Origin::Collect(reference) => {
-                    let offered = self.offered(reference)?;
-                    let (_, first) = offered.first()?;
-                    let output = reference.value.output.clone();
-                    let first_output = self.plan.graph[*first]
-                        .outputs
-                        .first()
-                        .map(|o| o.role.clone());
-                    let mut nodes: Vec<(String, NodeIndex)> = offered
-                        .iter()
-                        .map(|(_, node)| (self.plan.graph[*node].point(), *node))
-                        .collect();
-                    nodes.sort();
+                workflow::Origin::Collect(_) => {
+                    let Pick::Gather(all) = pick else { return None };
                     Origin::Collected {
-                        nodes,
-                        output: output.or(first_output)?,
+                        all: all.to_vec(),
+                        named: self.workflow.by_name && kind.is_some(),
                     }
                 }
                 workflow::Origin::Path {
@@ -418,15 +350,25 @@ impl<'a> Expander<'a> {
                     span,
                 } => {
                     let mut named = Vec::with_capacity(patterns.len());
+                    let mut at = *span;
                     for path in patterns {
                         let text = path.value.render(|name| {
                             let value = self.names.value(stage, &row.coordinates, name)?;
+                            // What is wrong with it is wrong where the row stands.
+                            if self.workflow.by_name && name.starts_with("matrix.") {
+                                at = value.span;
+                            }
                             Ok(value.value.text())
+                        });
+                        let text = text.and_then(|text| match text.is_empty() {
+                            true if self.workflow.by_name => Err(Problem::EmptyPath),
+                            _ => Ok(text),
                         });
                         match text {
                             Ok(text) => named.push(text),
                             Err(problem) => {
-                                self.problems.add(problem, path.span);
+                                let names = &self.names;
+                                names.unresolved(stage, problem, path.span, self.problems);
                                 return None;
                             }
                         }
@@ -448,7 +390,7 @@ impl<'a> Expander<'a> {
                             exclude: exclude.clone(),
                             wanted,
                         },
-                        span: *span,
+                        span: at,
                         parameter: None,
                     }
                 }

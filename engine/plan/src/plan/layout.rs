@@ -4,19 +4,18 @@
 //! A path below the workflow's root lies there as written; one from elsewhere, and what another stage made, at
 //! `inputs/ROLE/NAME`; a gather at `inputs/ROLE/INSTANCE.ENDING`. `as` says otherwise.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{Files, Input, Instance, Origin, Output, Program, is_glob};
 
+pub use super::file_names::{Named, instance_names, member_names};
 pub use crate::workflow::places::{Conflict, Owner};
 
 /// The scratch folder, `${work}`.
 pub const WORK: &str = ".work";
-/// What instances' names are made no longer than, in bytes: a file name takes 255.
-const LONGEST: usize = 160;
 
 /// One input, and what it stands for.
 #[derive(Debug, Clone)]
@@ -43,9 +42,19 @@ pub enum Content {
     },
     /// What another stage made, by its own name ([`own_name`]).
     Output(Found),
-    /// What several instances of a stage made: each with its matrix point as the plan has it, or with the stage's name where
-    /// that is empty; and its own name.
-    Gathered(Vec<(String, Found)>),
+    /// What several instances made.
+    Gathered(Vec<Member>),
+}
+
+/// One of what is gathered.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The matrix point of its instance as the plan has it, or the stage's name where that is empty.
+    pub point: String,
+    /// Its output's role.
+    pub output: String,
+    /// What it is, by its own name.
+    pub found: Found,
 }
 
 /// A file or folder.
@@ -168,13 +177,16 @@ pub fn conflicts(
                 found: own(input, files),
             },
             Origin::Instance { node, output } => Content::Output(made(*node, output)?),
-            Origin::Collected { nodes, output } => {
-                let all = nodes.iter().map(|(point, node)| {
-                    let point = match point.as_str() {
-                        "" => graph[*node].stage.clone(),
-                        point => point.into(),
-                    };
-                    Some((point, made(*node, output)?))
+            Origin::Collected { all, .. } => {
+                let all = all.iter().map(|one| {
+                    Some(Member {
+                        point: match one.point.as_str() {
+                            "" => graph[one.node].stage.clone(),
+                            point => point.into(),
+                        },
+                        output: one.output.clone(),
+                        found: made(one.node, &one.output)?,
+                    })
                 });
                 Content::Gathered(all.collect::<Option<_>>()?)
             }
@@ -229,12 +241,13 @@ fn places(input: &Given<'_>) -> Vec<Place> {
             Some(place) => placed(place, &found.path, found, 0),
         },
         Content::Gathered(all) => {
-            let points: Vec<&str> = all.iter().map(|(point, _)| point.as_str()).collect();
-            let names = instance_names(&points);
-            let of = all.iter().zip(names).enumerate();
-            of.map(|(source, ((_, found), name))| {
-                let ending = ending(&found.path, &name);
-                let file = format!("{name}{ending}");
+            let names = member_names(all.iter().map(|one| Named {
+                point: &one.point,
+                output: &one.output,
+                own: &one.found.path,
+            }));
+            let of = names.into_iter().enumerate();
+            of.map(|(source, file)| {
                 let path = match input.place {
                     None => by_rule(input.role, &file),
                     Some(".") => file,
@@ -379,95 +392,11 @@ impl Taken {
     }
 }
 
-/// Names for the files of a gather, one for each matrix point (`axis=value,axis=value`): the value where there is one axis,
-/// else the whole point; as file names, and no two alike even where capitals count for nothing.
-pub fn instance_names(points: &[&str]) -> Vec<String> {
-    let names: Vec<String> = points.iter().map(|point| escaped(value(point))).collect();
-    let mut alike: HashMap<String, usize> = HashMap::new();
-    for name in &names {
-        *alike.entry(name.to_lowercase()).or_default() += 1;
+/// The folder that the files of a gather lie in, as `as` says or by rule; `.` is the stage's folder itself.
+pub fn gather_folder(role: &str, place: Option<&str>) -> String {
+    match place {
+        None => format!("inputs/{role}"),
+        Some(".") => ".".into(),
+        Some(folder) => normal(folder),
     }
-    let digest = |text: &str, digits| blake3::hash(text.as_bytes()).to_hex()[..digits].to_string();
-    names
-        .into_iter()
-        .map(|name| {
-            let twin = alike[&name.to_lowercase()] > 1;
-            if name.len() > LONGEST {
-                let mut end = LONGEST - 17;
-                while !name.is_char_boundary(end) {
-                    end -= 1;
-                }
-                format!("{}~{}", &name[..end], digest(&name, 16))
-            } else if twin {
-                format!("{name}~{}", digest(&name, 8))
-            } else {
-                name
-            }
-        })
-        .collect()
-}
-
-/// The value of a point that has one axis; else all of it.
-fn value(point: &str) -> &str {
-    let is_axis = |text: &str| {
-        let axis = text.rsplit(',').next().unwrap_or_default();
-        let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        !axis.is_empty() && axis.chars().all(name)
-    };
-    match point.split_once('=') {
-        // A comma, a name and `=` in the value: it may be a second axis.
-        Some((_, value)) => {
-            let mut parts = value.match_indices('=');
-            let second = parts.any(|(at, _)| value[..at].contains(',') && is_axis(&value[..at]));
-            if second { point } else { value }
-        }
-        None => point,
-    }
-}
-
-/// A text as a file name: `%` and two digits stand for what can't be in one, or has a meaning at its beginning.
-fn escaped(text: &str) -> String {
-    if text.is_empty() {
-        // What no other text becomes.
-        return "%".into();
-    }
-    let mut name = String::new();
-    for (at, c) in text.char_indices() {
-        let special = matches!(c, '/' | '%' | '~') || c.is_control();
-        if special || (at == 0 && matches!(c, '.' | '-')) {
-            let mut bytes = [0; 4];
-            for byte in c.encode_utf8(&mut bytes).bytes() {
-                name += &format!("%{byte:02X}");
-            }
-        } else {
-            name.push(c);
-        }
-    }
-    name
-}
-
-/// The ending of a file's own name that the name of its instance gets: what follows the instance's name where the file
-/// is called after it, else up to two parts that look like endings: `.vcf.gz`, `.bam.bai`.
-fn ending<'n>(own: &'n str, instance: &str) -> &'n str {
-    if let Some(rest) = own.strip_prefix(instance)
-        && (rest.is_empty() || rest.starts_with('.'))
-    {
-        return rest;
-    }
-    let mut start = own.len();
-    for _ in 0..2 {
-        let Some(at) = own[..start].rfind('.').filter(|at| *at > 0) else {
-            break;
-        };
-        let part = &own[at + 1..start];
-        let letters = part.chars().all(|c| c.is_ascii_alphanumeric()) && part.len() <= 8;
-        let is_first = start == own.len();
-        let begins = part.starts_with(|c: char| c.is_ascii_alphabetic());
-        let counts = part.contains(|c: char| c.is_ascii_alphabetic());
-        if !letters || !(begins || is_first && counts) {
-            break;
-        }
-        start = at;
-    }
-    &own[start..]
 }

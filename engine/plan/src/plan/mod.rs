@@ -2,23 +2,30 @@
 //!
 //! - `wiring`: what stages read from each other: names, roles, artifact types, cycles.
 //! - `expand`: stages to instances; `names`: what the names in them stand for; `unused`: what nothing comes of.
-//! - `coordinates`: which instances a stage has, given those it reads from.
+//! - `coordinates`: which instances a stage has, given those it reads from: the join.
+//! - `points`: those of a stage, by what its inputs offer it (`offers`); `axes`: the axes that are known by their names, and
+//!   what `${matrix.…}` stands for.
 //! - [`sweep`]: the union of the plans of a sweep's points.
 //! - `program`: what a `run` stage does; `written`: the texts of its `files`; [`words`]: its command, rendered.
 //! - [`shown`]: which outputs of a program have figures, and what its plots are; `plots` resolves them.
-//! - [`layout`]: where everything lies in the folder of a `run` stage.
+//! - [`layout`]: where everything lies in the folder of a `run` stage; `file_names`: what values and instances are called
+//!   there.
 //! - `parameters`: defaults, types and ranges by the schema that the plugin publishes; `types` puts these into words.
 //! - [`kinds`]: the stage kinds, as plugins describe them.
 
+mod axes;
 mod coordinates;
 pub mod deliver;
 pub mod edges;
 mod expand;
+mod file_names;
 pub mod kinds;
 pub mod layout;
 mod names;
+mod offers;
 mod parameters;
 mod plots;
+mod points;
 mod program;
 pub mod shown;
 pub mod sweep;
@@ -232,12 +239,12 @@ pub enum Origin {
         /// Its output's role.
         output: String,
     },
-    /// The same output of several instances: their matrix points, and the instances, in order.
+    /// Outputs of several instances, in order.
     Collected {
-        /// Point and instance.
-        nodes: Vec<(String, NodeIndex)>,
-        /// Their output's role.
-        output: String,
+        /// What is gathered.
+        all: Vec<Gathered>,
+        /// Whether a kind too finds them under the names of instances, as programs do; else under numbers.
+        named: bool,
     },
     /// Files of the user's.
     Path {
@@ -248,6 +255,17 @@ pub enum Origin {
         /// The JSON pointer of the parameter that it stands in, for a path parameter.
         parameter: Option<String>,
     },
+}
+
+/// One output of one instance, among those that are read together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gathered {
+    /// What tells its instance from others: its matrix point; empty where there is nothing to tell.
+    pub point: String,
+    /// The instance.
+    pub node: NodeIndex,
+    /// Its output's role.
+    pub output: String,
 }
 
 /// Files of the user's that one input names.
@@ -318,7 +336,7 @@ impl Instance {
             .iter()
             .flat_map(|input| match &input.origin {
                 Origin::Instance { node, .. } => vec![*node],
-                Origin::Collected { nodes, .. } => nodes.iter().map(|(_, node)| *node).collect(),
+                Origin::Collected { all, .. } => all.iter().map(|one| one.node).collect(),
                 Origin::Path { .. } => Vec::new(),
             })
             .collect()

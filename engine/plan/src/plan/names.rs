@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use flow_stage::ArtifactType;
 use serde_json::{Map, Value};
 
+use super::axes::Axes;
 use super::coordinates::Coordinates;
+use super::file_names::file_name;
 use super::kinds::Kind;
 use super::{Instance, Output, deliver, is_glob, parameters, plain_text};
 use crate::workflow::problem::{Problem, Problems};
@@ -22,15 +24,18 @@ pub(super) struct Names<'a> {
     pub seeded: bool,
     /// Params that something refers to.
     pub used: BTreeSet<String>,
+    /// The axes that are known by their names.
+    pub axes: Axes,
 }
 
 impl<'a> Names<'a> {
-    pub fn of(workflow: &'a Workflow, seed: u64) -> Names<'a> {
+    pub fn of(workflow: &'a Workflow, seed: u64, problems: &mut Problems) -> Names<'a> {
         Names {
             workflow,
             seed,
             seeded: false,
             used: workflow.used.clone(),
+            axes: Axes::of(workflow, problems),
         }
     }
 
@@ -63,24 +68,21 @@ impl<'a> Names<'a> {
         name: &str,
     ) -> Result<Node, Problem> {
         if let Some(axis) = name.strip_prefix("matrix.") {
-            let key = (stage.name.value.clone(), axis.to_string());
+            if self.workflow.by_name {
+                return self.axes.value(point, axis).cloned();
+            }
+            let (axis, way) = axis.split_once('.').unwrap_or((axis, ""));
+            let key = Axes::key(stage, axis, false);
             // The place is the one where the axis lists its values.
-            let listed =
-                stage
-                    .matrix
-                    .iter()
-                    .find(|(a, _)| a.value == axis)
-                    .and_then(|(_, values)| {
-                        values
-                            .iter()
-                            .find(|v| Some(&v.value.json()) == point.get(&key))
-                    });
-            return listed.cloned().ok_or_else(|| Problem::UnknownName {
+            let listed = stage.matrix.iter().find(|a| a.name.value == axis);
+            let row = listed.and_then(|axis| axis.rows.find(&plain_text(point.get(&key)?)));
+            let node = row.and_then(|row| row.at(way));
+            return node.cloned().ok_or_else(|| Problem::UnknownName {
                 name: name.into(),
                 known: stage
                     .matrix
                     .iter()
-                    .map(|(a, _)| format!("matrix.{}", a.value))
+                    .map(|axis| format!("matrix.{}", axis.name.value))
                     .collect(),
             });
         }
@@ -91,9 +93,16 @@ impl<'a> Names<'a> {
 
     /// Notes a reference that stands for nothing. An axis that something is wrong with is not there, which is said already.
     pub fn unresolved(&self, stage: &Stage, problem: Problem, span: Span, problems: &mut Problems) {
-        let axis =
-            matches!(&problem, Problem::UnknownName { name, .. } if name.starts_with("matrix."));
-        if !(axis && self.workflow.incomplete.contains(&stage.name.value)) {
+        let axis = match &problem {
+            Problem::UnknownName { name, .. } => name.strip_prefix("matrix."),
+            _ => None,
+        };
+        let is_said = axis.is_some_and(|axis| {
+            let axis = axis.split('.').next().unwrap_or(axis);
+            let own = self.workflow.incomplete.contains(&stage.name.value);
+            own || self.workflow.damaged_axes.contains(axis)
+        });
+        if !is_said {
             problems.add(problem, span);
         }
     }
@@ -115,10 +124,29 @@ impl<'a> Names<'a> {
         })
     }
 
+    /// What a name in the name of a file stands for, as a part of it: what an axis gives is one name.
+    fn in_file_name(
+        &mut self,
+        stage: &Stage,
+        point: &Coordinates,
+        name: &str,
+    ) -> Result<String, Problem> {
+        let text = self.value(stage, point, name)?.value.text();
+        let is_axis = self.workflow.by_name && name.starts_with("matrix.");
+        Ok(if is_axis { file_name(&text) } else { text })
+    }
+
     /// What a name in a delivery's path stands for, as a part of it: of a matrix, the instance's own and those that it reads
     /// from.
     pub fn delivered(&mut self, instance: &Instance, name: &str) -> Result<String, Problem> {
         if let Some(axis) = name.strip_prefix("matrix.") {
+            if self.workflow.by_name {
+                let point = instance.coordinates.iter();
+                let point =
+                    point.map(|(axis, value)| ((String::new(), axis.clone()), value.clone()));
+                let text = self.axes.value(&point.collect(), axis)?.value.text();
+                return Ok(self.axes.file_name(axis, &text));
+            }
             let value = instance.coordinates.get(axis);
             return value
                 .map(|value| deliver::escaped(&plain_text(value)))
@@ -147,10 +175,9 @@ impl<'a> Names<'a> {
         point: &Coordinates,
         problems: &mut Problems,
     ) -> Option<String> {
-        let text = place.value.render(|name| {
-            let value = self.value(stage, point, name)?;
-            Ok(value.value.text())
-        });
+        let text = place
+            .value
+            .render(|name| self.in_file_name(stage, point, name));
         match text.and_then(|text| workflow::check_place(&text).map(|()| text)) {
             Ok(text) => Some(text),
             Err(problem) => {
@@ -174,10 +201,9 @@ impl<'a> Names<'a> {
         }
         let mut files = Vec::new();
         for (output, (_, file)) in outputs.iter_mut().zip(&stage.outputs) {
-            let name = file.value.render(|name| {
-                let value = self.value(stage, point, name)?;
-                Ok(value.value.text())
-            });
+            let name = file
+                .value
+                .render(|name| self.in_file_name(stage, point, name));
             match name {
                 Ok(value) => {
                     if is_glob(&value) && output.artifact != ArtifactType::Folder {

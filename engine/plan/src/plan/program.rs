@@ -7,7 +7,7 @@ use super::coordinates::Coordinates;
 use super::names::Names;
 use super::{Command, Program, Task, Variables, written};
 use crate::workflow::problem::{Problem, Problems};
-use crate::workflow::{Action, Located, Stage, Template, template};
+use crate::workflow::{Action, Located, OF_GATHERS, Origin, Stage, Template, template};
 
 /// What a name in a program stands for when it starts, and not before.
 enum Later {
@@ -209,15 +209,18 @@ impl Names<'_> {
                 return Ok(None);
             };
         let role = role.strip_suffix(".absolute").unwrap_or(role);
-        if known.iter().any(|(_, known)| *known == role) {
+        let of_gathers = name.starts_with("inputs.").then(|| of_gathers(stage));
+        let of_gathers = of_gathers.unwrap_or_default();
+        if known.iter().any(|(_, known)| *known == role)
+            || of_gathers.iter().any(|known| known == role)
+        {
             return Ok(Some(Later::Path));
         }
+        let known = known.iter().map(|(of, role)| format!("{of}.{role}"));
+        let more = of_gathers.iter().map(|role| format!("inputs.{role}"));
         Err(Problem::UnknownName {
             name: name.into(),
-            known: known
-                .iter()
-                .map(|(of, role)| format!("{of}.{role}"))
-                .collect(),
+            known: known.chain(more).collect(),
         })
     }
 }
@@ -229,6 +232,25 @@ fn roles(stage: &Stage) -> impl Iterator<Item = (&'static str, &str)> {
     inputs
         .chain(outputs)
         .map(|(of, role)| (of, role.value.as_str()))
+}
+
+/// What may stand for parts of the gathers of a stage: their folders, lists of their files, the files of one output.
+fn of_gathers(stage: &Stage) -> Vec<String> {
+    let mut names = Vec::new();
+    for input in &stage.inputs {
+        let Origin::Collect(collect) = &input.origin else {
+            continue;
+        };
+        let role = &input.role.value;
+        names.extend(OF_GATHERS.map(|part| format!("{role}.{part}")));
+        for reference in collect.from.iter().filter(|_| collect.from.len() > 1) {
+            if let Some(output) = &reference.value.output {
+                names.push(format!("{role}.{output}"));
+                names.push(format!("{role}.{output}.list"));
+            }
+        }
+    }
+    names
 }
 
 /// The names that a program may use beside params and axes.

@@ -247,8 +247,8 @@ fn moved(
     for input in &mut moved.inputs {
         match &mut input.origin {
             Origin::Instance { node, .. } => *node = nodes[node],
-            Origin::Collected { nodes: all, .. } => {
-                all.iter_mut().for_each(|(_, node)| *node = nodes[node]);
+            Origin::Collected { all, .. } => {
+                all.iter_mut().for_each(|one| one.node = nodes[&one.node]);
             }
             Origin::Path { .. } => {}
         }

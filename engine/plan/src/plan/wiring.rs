@@ -71,7 +71,7 @@ pub(super) fn wire<'a>(
         .stages
         .iter()
         .flat_map(|stage| &stage.inputs)
-        .filter_map(|input| source(&input.origin))
+        .flat_map(|input| sources(&input.origin))
         .chain(delivered)
         .collect();
     Wiring {
@@ -140,14 +140,16 @@ fn artifact(role: &str, file: &Template) -> ArtifactType {
     }
 }
 
-/// The stage that an input comes from.
-fn source(origin: &workflow::Origin) -> Option<&str> {
-    match origin {
-        workflow::Origin::Stage(reference) | workflow::Origin::Collect(reference) => {
-            Some(&reference.value.stage)
-        }
-        workflow::Origin::Path { .. } => None,
-    }
+/// The stages that an input comes from.
+fn sources(origin: &workflow::Origin) -> impl Iterator<Item = &str> {
+    let references = match origin {
+        workflow::Origin::Stage(reference) => std::slice::from_ref(reference),
+        workflow::Origin::Collect(collect) => &collect.from[..],
+        workflow::Origin::Path { .. } => &[],
+    };
+    references
+        .iter()
+        .map(|reference| reference.value.stage.as_str())
 }
 
 struct Checker<'a> {
@@ -188,7 +190,11 @@ impl Checker<'_> {
             }
             sound &= match origin {
                 workflow::Origin::Stage(reference) => self.check_reference(reference, port, false),
-                workflow::Origin::Collect(reference) => self.check_reference(reference, port, true),
+                workflow::Origin::Collect(collect) => {
+                    let mut all = collect.from.iter();
+                    all.all(|reference| self.check_reference(reference, port, true))
+                        && self.are_told_apart(&collect.from)
+                }
                 workflow::Origin::Path { .. } => true,
             };
         }
@@ -216,6 +222,33 @@ impl Checker<'_> {
             }
         }
         sound
+    }
+
+    /// Whether the outputs that are gathered side by side are of different roles, each of which may stand behind the input's.
+    fn are_told_apart(&mut self, from: &[Located<Reference>]) -> bool {
+        if from.len() < 2 {
+            return true;
+        }
+        let mut seen = HashSet::new();
+        for reference in from {
+            let index = self.by_name.get(reference.value.stage.as_str());
+            let first = index.and_then(|index| self.outputs[*index].first());
+            let name = match (&reference.value.output, first) {
+                (Some(output), _) => output.clone(),
+                (None, Some(first)) => first.role.clone(),
+                (None, None) => continue,
+            };
+            let problem = if name == "absolute" || workflow::OF_GATHERS.contains(&name.as_str()) {
+                Problem::RoleOfGathers { name }
+            } else if !seen.insert(name.clone()) {
+                Problem::SideBySide { name }
+            } else {
+                continue;
+            };
+            self.problems.add(problem, reference.span);
+            return false;
+        }
+        true
     }
 
     fn check_reference(
@@ -326,7 +359,8 @@ impl Checker<'_> {
         stage
             .inputs
             .iter()
-            .filter_map(|input| self.by_name.get(source(&input.origin)?).copied())
+            .flat_map(|input| sources(&input.origin))
+            .filter_map(|source| self.by_name.get(source).copied())
             .collect()
     }
 

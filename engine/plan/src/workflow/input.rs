@@ -4,12 +4,23 @@ use std::path::{Component, Path};
 
 use super::node::{Located, Node, NodeValue};
 use super::problem::Problem;
-use super::reader::Reader;
+use super::reader::{Reader, is_name};
 use super::source::Span;
-use super::{Action, Input, Origin, Reference, Template};
+use super::{Action, Collect, Column, Input, Origin, Reference, Template};
 
 /// What an input's table may hold.
-const KEYS: [&str; 6] = ["from", "collect", "path", "as", "exclude", "writable"];
+const KEYS: [&str; 8] = [
+    "from",
+    "collect",
+    "by",
+    "allow_empty",
+    "path",
+    "as",
+    "exclude",
+    "writable",
+];
+/// What may stand behind the role of a gather in `${inputs.…}`, beside its outputs.
+pub(crate) const OF_GATHERS: [&str; 2] = ["folder", "list"];
 
 impl Reader<'_> {
     /// Reads an input. `foreign` takes the keys that only the inputs of programs have, with their places.
@@ -40,6 +51,7 @@ impl Reader<'_> {
         let before = self.problems.count();
         let (mut origins, mut place, mut writable) = (Vec::new(), None, false);
         let mut exclude = Vec::new();
+        let (mut by, mut allow_empty, mut of_gathers) = (Vec::new(), false, None);
         for (key, node) in entries {
             let at = node.span;
             match key.value.as_str() {
@@ -49,9 +61,23 @@ impl Reader<'_> {
                     origins.extend(reference.map(Origin::Stage));
                 }
                 "collect" => {
-                    let text = self.string("`collect`", node);
-                    let reference = text.and_then(|text| self.reference(text));
-                    origins.extend(reference.map(Origin::Collect));
+                    let from = self.gathered(node);
+                    origins.extend(from.map(|from| {
+                        Origin::Collect(Collect {
+                            from,
+                            by: Vec::new(),
+                            allow_empty: false,
+                            span: at,
+                        })
+                    }));
+                }
+                "by" => {
+                    of_gathers = Some(("by", key.span));
+                    by = self.by(node);
+                }
+                "allow_empty" => {
+                    of_gathers = Some(("allow_empty", key.span));
+                    allow_empty = self.boolean("`allow_empty`", &node).unwrap_or(false);
                 }
                 "path" => {
                     if matches!(node.value, NodeValue::Array(_)) {
@@ -96,6 +122,17 @@ impl Reader<'_> {
                 .add(Problem::MalformedReference { text }, span);
             return None;
         };
+        match (&mut origin, of_gathers) {
+            (Origin::Collect(collect), _) => {
+                collect.by = by;
+                collect.allow_empty = allow_empty;
+            }
+            (_, Some((key, span))) => {
+                self.problems.add(Problem::NoGather { key }, span);
+                return None;
+            }
+            _ => {}
+        }
         if !exclude.is_empty() {
             match &mut origin {
                 Origin::Path { exclude: own, .. } => *own = exclude,
@@ -112,6 +149,59 @@ impl Reader<'_> {
             place,
             writable,
         })
+    }
+
+    /// What is gathered: an output, or several side by side.
+    fn gathered(&mut self, node: Node) -> Option<Vec<Located<Reference>>> {
+        let span = node.span;
+        let items = match node.value {
+            NodeValue::Array(items) => items,
+            value => vec![Located { value, span }],
+        };
+        if items.is_empty() {
+            let what = "`collect`";
+            self.problems.add(Problem::EmptyList { what }, span);
+        }
+        let from = items.into_iter().map(|item| {
+            let text = self.string("`collect`", item)?;
+            self.reference(text)
+        });
+        let from: Vec<_> = from.collect::<Option<_>>()?;
+        Some(from).filter(|from| !from.is_empty())
+    }
+
+    /// `axis`, `axis.column`, or several of these.
+    fn by(&mut self, node: Node) -> Vec<Located<Column>> {
+        let span = node.span;
+        let items = match node.value {
+            NodeValue::Array(items) => items,
+            value => vec![Located { value, span }],
+        };
+        let mut all: Vec<Located<Column>> = Vec::new();
+        for item in items {
+            let Some(text) = self.string("`by`", item) else {
+                continue;
+            };
+            let (axis, column) = match text.value.split_once('.') {
+                Some((axis, column)) => (axis, Some(column.to_string())),
+                None => (text.value.as_str(), None),
+            };
+            let named = column.as_deref().unwrap_or(axis);
+            let is_twice = all.iter().any(|by| by.value.name() == named);
+            if !is_name(axis) || !is_name(named) || is_twice {
+                let text_value = text.value.clone();
+                self.problems
+                    .add(Problem::BadBy { text: text_value }, text.span);
+                continue;
+            }
+            let axis = axis.to_string();
+            let value = Column { axis, column };
+            all.push(Located {
+                value,
+                span: text.span,
+            });
+        }
+        all
     }
 
     fn paths(&mut self, node: Node) -> Option<Vec<Located<Template>>> {

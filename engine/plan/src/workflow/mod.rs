@@ -13,6 +13,7 @@
 //! - [`sweep`]: `[sweep]`, one workflow at many points.
 //! - `params`: params that are made of others.
 //! - `parse`, `stage`: the tree to [`Workflow`]; `reader` takes values of the expected type.
+//! - [`axes`]: where the values of a stage's axes come from, and what they are.
 //! - `reference`: how inputs name stages; `input`: all that an input may say.
 //! - [`program`]: what a `run` stage says of its program: its folder, its environment; `environments`.
 //! - `plots`: which of its files are charts and pictures.
@@ -22,6 +23,7 @@
 //! - `root`: the folder that paths start from; [`search`]: the workflow of a folder.
 
 mod assign;
+pub mod axes;
 mod choices;
 mod compose;
 mod data;
@@ -58,10 +60,11 @@ use std::time::Duration;
 
 use layers::{Ground, Layers};
 
+pub use axes::Axis;
 pub use choices::{By, Choice};
 pub use data::yaml_data;
 pub use deliver::Delivery;
-pub(crate) use input::{check_place, is_inside};
+pub(crate) use input::{OF_GATHERS, check_place, is_inside};
 pub use laid::Laid;
 pub use node::{Located, Node, NodeValue};
 pub use plots::{Plot, PlotKind};
@@ -69,7 +72,7 @@ pub use problem::{Problem, Problems};
 pub use program::{Environment, Folder, Isolation, Program, Variables};
 pub use reference::{Reference, selectors};
 pub use report::Report;
-pub use source::{Sources, Span};
+pub use source::{Mark, Sources, Span};
 pub(crate) use stage::check_outputs;
 pub use stage::is_glob;
 pub use sweep::Sweep;
@@ -85,6 +88,8 @@ pub struct Workflow {
     pub path: PathBuf,
     /// Its name: `[workflow] name`, else the file's.
     pub name: String,
+    /// Whether an axis is known by its name, in all stages: from `language = 2` on.
+    pub by_name: bool,
     /// The seed of every seeded stage.
     pub seed: u64,
     /// `[params]`, in file order.
@@ -96,6 +101,8 @@ pub struct Workflow {
     pub used: BTreeSet<String>,
     /// Stages that something is wrong in: what they lack may stand there, only wrongly.
     pub incomplete: BTreeSet<String>,
+    /// Axes that something is wrong with: who names them is right all the same.
+    pub damaged_axes: BTreeSet<String>,
     /// `[plugins]`: name and path as written.
     pub plugins: Vec<(String, Located<String>)>,
     /// `[environments]`, in file order.
@@ -174,7 +181,7 @@ pub struct Stage {
     /// Parameters, unresolved.
     pub with: Vec<(Located<String>, Node)>,
     /// Axes of its own: one instance for each combination.
-    pub matrix: Vec<(Located<String>, Vec<Node>)>,
+    pub matrix: Vec<Axis>,
     /// Outputs of a `run` stage: role and file name or glob, unresolved.
     pub outputs: Vec<(Located<String>, Located<Template>)>,
     /// What it asks of the machine.
@@ -233,8 +240,8 @@ pub struct Input {
 pub enum Origin {
     /// Another stage's output.
     Stage(Located<Reference>),
-    /// That output of all instances of a stage at once.
-    Collect(Located<Reference>),
+    /// Outputs of all instances of stages at once.
+    Collect(Collect),
     /// Files, folders or globs, relative to the workflow's root.
     Path {
         /// At least one.
@@ -244,6 +251,35 @@ pub enum Origin {
         /// Where all of it stands.
         span: Span,
     },
+}
+
+/// Outputs of all instances of stages at once.
+#[derive(Debug)]
+pub struct Collect {
+    /// The outputs, at least one; of each instance side by side.
+    pub from: Vec<Located<Reference>>,
+    /// One gather for each combination of values of these.
+    pub by: Vec<Located<Column>>,
+    /// Whether there may be no instances.
+    pub allow_empty: bool,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What something is gathered by: an axis, or a column of it, which becomes one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// The axis.
+    pub axis: String,
+    /// Its column.
+    pub column: Option<String>,
+}
+
+impl Column {
+    /// What the axis is called that stages have by it.
+    pub fn name(&self) -> &str {
+        self.column.as_deref().unwrap_or(&self.axis)
+    }
 }
 
 /// What the command line lays over a workflow file.
@@ -356,8 +392,10 @@ pub fn load_kept(
         shared: files.shared,
         files: ground.files,
     };
+    let mut workflow = parse::workflow(ground.root, sweep, &places, &mut problems);
+    axes::read(&mut workflow, &mut sources, &mut problems);
     Ok(Loaded {
-        workflow: parse::workflow(ground.root, sweep, &places, &mut problems),
+        workflow,
         sources,
         problems,
         laid,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::axes::Source;
 use super::node::{Node, NodeValue};
 use super::overlay::acts_anew;
 use super::problem::{Problem, Problems};
@@ -10,7 +11,7 @@ use super::reader::Reader;
 use super::source::Span;
 use super::sweep::Sweep;
 use super::tree::{Entries, find_at};
-use super::{DEFAULT_SEED, Isolation, Stage, Workflow, params, template};
+use super::{Collect, DEFAULT_SEED, Isolation, Origin, Stage, Workflow, params, template};
 
 /// What is known of a workflow beside its tree: where it lies, and what lay over it.
 pub(super) struct Places {
@@ -53,11 +54,13 @@ impl Reader<'_> {
         let mut workflow = Workflow {
             name: stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
             path: places.path.clone(),
+            by_name: language(&root) > 1,
             seed: DEFAULT_SEED,
             params: Vec::new(),
             stages: Vec::new(),
             used: places.shared.clone(),
             incomplete: BTreeSet::new(),
+            damaged_axes: BTreeSet::new(),
             plugins: Vec::new(),
             environments: Vec::new(),
             damaged_environments: BTreeSet::new(),
@@ -67,7 +70,6 @@ impl Reader<'_> {
             root: places.root.clone(),
             sweep: None,
         };
-        let is_joined = language(&root) > 1;
         // Params first: matrices refer to them.
         let (params, rest): (Entries, Entries) =
             root.into_iter().partition(|(key, _)| key.value == "params");
@@ -123,8 +125,8 @@ impl Reader<'_> {
                 ),
             }
         }
-        if is_joined {
-            self.shared_axes(&workflow);
+        if !workflow.by_name {
+            self.only_by_name(&mut workflow);
         }
         if workflow.stages.is_empty() && !self.problems.has_errors() {
             self.problems.add(Problem::NoStages, places.top);
@@ -132,14 +134,41 @@ impl Reader<'_> {
         workflow
     }
 
-    /// Notes axes of two stages: what they mean in this version of the language no stage can do yet.
-    fn shared_axes(&mut self, workflow: &Workflow) {
-        let mut seen = BTreeSet::new();
-        for (axis, _) in workflow.stages.iter().flat_map(|stage| &stage.matrix) {
-            if !seen.insert(&axis.value) {
-                let name = axis.value.clone();
+    /// Notes what only files can say in which axes are known by their names, and axes without values.
+    fn only_by_name(&mut self, workflow: &mut Workflow) {
+        for stage in &mut workflow.stages {
+            let before = self.problems.count();
+            stage.matrix.retain(|axis| {
+                let problem = match &axis.source {
+                    Source::Listed { key: None } if axis.rows.is_empty() => Problem::EmptyAxis {
+                        axis: axis.name.value.clone(),
+                    },
+                    Source::Listed { key: None } => return true,
+                    _ => Problem::NeedsLanguage {
+                        what: "an axis whose values are rows",
+                    },
+                };
+                // Without values it would leave the stage without instances; that it has none is said.
+                let is_empty = matches!(problem, Problem::EmptyAxis { .. });
+                let span = if is_empty { axis.name.span } else { axis.span };
+                self.problems.add(problem, span);
+                false
+            });
+            for input in &stage.inputs {
+                let Origin::Collect(collect) = &input.origin else {
+                    continue;
+                };
+                let what = match collect {
+                    Collect { by, .. } if !by.is_empty() => "`by`",
+                    Collect { from, .. } if from.len() > 1 => "a list after `collect`",
+                    Collect { allow_empty, .. } if *allow_empty => "`allow_empty`",
+                    _ => continue,
+                };
                 self.problems
-                    .add(Problem::SharedAxis { axis: name }, axis.span);
+                    .add(Problem::NeedsLanguage { what }, collect.span);
+            }
+            if self.problems.count() > before {
+                workflow.incomplete.insert(stage.name.value.clone());
             }
         }
     }

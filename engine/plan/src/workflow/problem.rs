@@ -184,8 +184,78 @@ pub enum Problem {
         wanted: &'static str,
         found: &'static str,
     },
-    #[error("the axis `{axis}` stands in two stages")]
-    SharedAxis { axis: String },
+    #[error(
+        "the axis `{axis}` of stage `{stage}` is one of stage `{other_stage}` too, which it reads from: each of its values would meet each of the other's"
+    )]
+    AxisTwice {
+        axis: String,
+        stage: String,
+        other_stage: String,
+        other: Span,
+    },
+    #[error("the axis `{axis}` has another source in two places")]
+    AxisDiffers { axis: String, other: Span },
+    #[error("the axis `{axis}` has no values: {why}")]
+    NoValues { axis: String, why: String },
+    #[error("{what} needs `language = 2` under [workflow]")]
+    NeedsLanguage { what: &'static str },
+    #[error("this axis needs one of `table`, `glob` and `rows`")]
+    AxisWithoutSource,
+    #[error("the rows of this axis have no names")]
+    AxisWithoutKey,
+    #[error("`key` belongs to `table` and `rows`")]
+    KeyOfGlob,
+    #[error("`{path}` is no table by its ending")]
+    UnknownTable { path: String },
+    #[error("the file {path} is not UTF-8: line {line}")]
+    NotUtf8 { path: String, line: usize },
+    #[error("`{path}` is empty")]
+    EmptyTable { path: String },
+    #[error("this line of `{path}` has {found} {}, and the first has {wanted}", cells(*found))]
+    Ragged {
+        path: String,
+        found: usize,
+        wanted: usize,
+    },
+    #[error("two columns of `{path}` are called `{column}`")]
+    ColumnTwice { column: String, path: String },
+    #[error("there is no column `{column}` in {within}")]
+    NoColumn {
+        column: String,
+        within: String,
+        known: Vec<String>,
+    },
+    #[error("this row of `{within}` has no name: its key is empty")]
+    NoKey { within: String },
+    #[error("the key of a row of `{within}` is {found}")]
+    KeyNotPlain { within: String, found: &'static str },
+    #[error("`{key}` stands twice in `{within}`: it is in {first} already")]
+    KeyTwice {
+        key: String,
+        within: String,
+        first: String,
+        other: Span,
+    },
+    #[error("`{key}` belongs to `collect`")]
+    NoGather { key: &'static str },
+    #[error("nothing can be gathered by `{text}`")]
+    BadBy { text: String },
+    #[error("stage `{stage}` has no axis `{axis}` to gather by")]
+    NoAxisToGatherBy {
+        stage: String,
+        axis: String,
+        known: Vec<String>,
+    },
+    #[error("`{key}` has no `{column}` to be gathered by")]
+    NothingToGatherBy { key: String, column: String },
+    #[error("`{stage}` has no instances to gather: {why}")]
+    EmptyGather { stage: String, why: String },
+    #[error("two outputs that are gathered side by side can't both be `{name}`")]
+    SideBySide { name: String },
+    #[error("`{name}` can't be the role of an output that is gathered beside others")]
+    RoleOfGathers { name: String },
+    #[error("a value makes this path empty")]
+    EmptyPath,
     #[error("{why}")]
     BadSweep { why: &'static str },
     #[error("there is no mode `{mode}`")]
@@ -390,6 +460,16 @@ impl Problem {
         }
     }
 
+    /// Another place that it is about, and what stands there.
+    pub(super) fn other(&self) -> Option<(Span, &'static str)> {
+        match self {
+            Problem::AxisTwice { other, .. } => Some((*other, "its other declaration")),
+            Problem::AxisDiffers { other, .. } => Some((*other, "the other source")),
+            Problem::KeyTwice { other, .. } => Some((*other, "the first")),
+            _ => None,
+        }
+    }
+
     /// What to do about it, where there is more to say than what is wrong.
     pub fn help(&self) -> Option<String> {
         match self {
@@ -426,7 +506,32 @@ impl Problem {
             Problem::SetsGroup { group, value } => Some(format!("write --variant {group}={value}")),
             Problem::NothingChosen { group, known } => Some(format!("write --variant {group}=NAME; {}", there_are(known))),
             Problem::OtherType { name, .. } => Some(format!("give it that type, or change the type of `{name}` in the workflow file")),
-            Problem::SharedAxis { .. } => Some("with `language = 2` it would be one axis, which this version of flow can't do: call them by two names".into()),
+            Problem::AxisTwice { axis, stage, other_stage, .. } => Some(format!(
+                "`language = 2` under [workflow] makes it one axis: {stage}[{axis}=…] reads {other_stage}[{axis}=…]. For all pairs, call one of the two by another name"
+            )),
+            Problem::AxisDiffers { .. } => Some("an axis is known by its name, in all stages: give both the same source, or call one by another name. A stage that reads from one with the axis has it too, and need not declare it".into()),
+            Problem::NoValues { .. } => Some("give it some; or, where `collect` may gather nothing, write `allow_empty = true` there".into()),
+            Problem::NeedsLanguage { .. } => Some("add it: an axis is then known by its name, in all stages that have it".into()),
+            Problem::AxisWithoutSource => Some("write a list, { table = \"samples.csv\", key = \"id\" }, { glob = \"raw/{sample}.fastq\" } or { rows = [{ id = \"a\" }], key = \"id\" }".into()),
+            Problem::AxisWithoutKey => Some("say which column has them: key = \"id\"".into()),
+            Problem::KeyOfGlob => Some("delete it: the brace that is called as the axis is the key".into()),
+            Problem::UnknownTable { .. } => Some("a table is `.csv`, `.tsv`, `.json` or `.parquet`".into()),
+            Problem::NotUtf8 { .. } => Some("save it as UTF-8".into()),
+            Problem::EmptyTable { .. } => Some("its first line has the names of the columns".into()),
+            Problem::Ragged { .. } => Some("each line has a cell for each column; a cell with a separator in it stands in double quotes".into()),
+            Problem::ColumnTwice { .. } => Some("call one of them otherwise".into()),
+            Problem::NoColumn { column, known, .. } => Some(suggest(column, known)),
+            Problem::NoKey { .. } => Some("give each row a name, or delete the row".into()),
+            Problem::KeyNotPlain { .. } => Some("a key is a text, a number, true or false".into()),
+            Problem::KeyTwice { .. } => Some("each row needs a name of its own".into()),
+            Problem::NoGather { .. } => Some("delete it, or write { collect = \"stage.output\" }".into()),
+            Problem::BadBy { .. } => Some("write by = \"axis\" or by = \"axis.column\", each once; names are made of letters, digits, `_` and `-`".into()),
+            Problem::NoAxisToGatherBy { axis, known, .. } => Some(suggest(axis, known)),
+            Problem::NothingToGatherBy { .. } => Some("give each row a text or a number there".into()),
+            Problem::EmptyGather { .. } => Some("if that is right, write `allow_empty = true` beside `collect`".into()),
+            Problem::SideBySide { .. } => Some("${inputs.ROLE.OUTPUT} could not tell them apart: gather them by two roles".into()),
+            Problem::RoleOfGathers { .. } => Some("${inputs.ROLE.folder} and ${inputs.ROLE.list} mean something else: give the output another role".into()),
+            Problem::EmptyPath => Some("give it a path, or leave the input out".into()),
             Problem::Merges { path, .. } => Some(format!(
                 "flow 0.2 replaced it. In a variant and after --set, `replace.{path} = …` still does; `language = 2` under [workflow] says that it is right to keep them"
             )),
@@ -534,6 +639,10 @@ impl Problem {
             _ => None,
         }
     }
+}
+
+fn cells(count: usize) -> &'static str {
+    if count == 1 { "cell" } else { "cells" }
 }
 
 /// The nearest known name, else all of them.

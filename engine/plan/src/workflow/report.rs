@@ -73,13 +73,27 @@ impl Report {
             let message = problem.to_string();
             let title = level.primary_title(&message);
             let help = problem.help();
-            let mut group = match span {
-                Some(span) => title.element(
-                    Snippet::source(self.sources.text(*span))
-                        .path(self.sources.name(*span))
-                        .annotation(AnnotationKind::Primary.span(self.exact(problem, *span))),
-                ),
-                None => Group::with_title(title),
+            let snippet =
+                |span: Span| Snippet::source(self.sources.text(span)).path(self.sources.name(span));
+            let mut group = match (span, problem.other()) {
+                (Some(span), other) => {
+                    let own = snippet(*span)
+                        .annotation(AnnotationKind::Primary.span(self.exact(problem, *span)));
+                    let aside = |(other, label): (Span, &'static str)| {
+                        let place = AnnotationKind::Context.span(other.range());
+                        (other, place.label(label))
+                    };
+                    match other.map(aside) {
+                        Some((other, place)) if other.is_beside(*span) => {
+                            title.element(own.annotation(place))
+                        }
+                        Some((other, place)) => {
+                            title.element(own).element(snippet(other).annotation(place))
+                        }
+                        None => title.element(own),
+                    }
+                }
+                (None, _) => Group::with_title(title),
             };
             if let Some(help) = &help {
                 group = group.element(Level::HELP.message(help));

@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
+use super::axes;
+
 /// The texts: the workflow file, what it includes, and one for each option that is laid over it.
 #[derive(Debug, Default)]
 pub struct Sources {
     texts: Vec<(String, String)>,
-    /// Those that are files: their paths and numbers.
-    files: Vec<(PathBuf, usize)>,
+    /// Those that are files: their paths and numbers, and the digests of the bytes of those that are no texts.
+    files: Vec<(PathBuf, usize, Option<blake3::Hash>)>,
+    /// What patterns matched.
+    listings: Vec<Mark>,
     /// Texts that count in the place of files.
     kept: BTreeMap<PathBuf, String>,
 }
@@ -57,14 +63,49 @@ impl Sources {
     pub fn add_file(&mut self, path: &Path, text: String) -> usize {
         let source = self.add(path.display().to_string(), text);
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        self.files.push((path, source));
+        self.files.push((path, source, None));
         source
+    }
+
+    /// Takes in what a file that is no text came to; `digest` is of its bytes.
+    pub(super) fn add_binary(&mut self, path: &Path, text: String, digest: blake3::Hash) -> usize {
+        let source = self.add_file(path, text);
+        if let Some((_, _, of_bytes)) = self.files.last_mut() {
+            *of_bytes = Some(digest);
+        }
+        source
+    }
+
+    /// Takes in what a pattern below `root` matched, as a text under the name `path`.
+    pub(super) fn add_listing(
+        &mut self,
+        path: &Path,
+        root: &Path,
+        pattern: &str,
+        text: String,
+    ) -> usize {
+        self.listings.push(Mark::Listing {
+            root: root.to_path_buf(),
+            pattern: pattern.into(),
+            digest: *blake3::hash(text.as_bytes()).as_bytes(),
+        });
+        self.add(path.display().to_string(), text)
+    }
+
+    /// What tells later whether all that was read is as it was: of files, and of what patterns match.
+    pub fn marks(&self) -> Vec<Mark> {
+        let files = self.files.iter().map(|(path, source, of_bytes)| {
+            let text = self.texts[*source].1.as_bytes();
+            let digest = of_bytes.unwrap_or_else(|| blake3::hash(text));
+            Mark::File(path.clone(), *digest.as_bytes())
+        });
+        files.chain(self.listings.iter().cloned()).collect()
     }
 
     /// The files, by absolute path, with their texts.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
         let files = self.files.iter();
-        files.map(|(path, source)| (path.as_path(), self.texts[*source].1.as_str()))
+        files.map(|(path, source, _)| (path.as_path(), self.texts[*source].1.as_str()))
     }
 
     /// The beginning of the text that will be taken in next.
@@ -112,6 +153,37 @@ pub fn plain(path: &Path) -> PathBuf {
     plain
 }
 
+/// What was read, as it can be compared later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    /// A file, and the digest of its bytes.
+    File(PathBuf, [u8; 32]),
+    /// What a pattern matches.
+    Listing {
+        /// Where it begins.
+        root: PathBuf,
+        /// The pattern.
+        pattern: String,
+        /// The digest of what it matched.
+        digest: [u8; 32],
+    },
+}
+
+impl Mark {
+    /// Whether it is as it was.
+    pub fn holds(&self) -> bool {
+        let now = match self {
+            Mark::File(path, _) => std::fs::read(path).ok(),
+            Mark::Listing { root, pattern, .. } => {
+                let found = axes::list(root, pattern).ok();
+                found.map(|found| axes::as_text(&found).into_bytes())
+            }
+        };
+        let (Mark::File(_, digest) | Mark::Listing { digest, .. }) = self;
+        now.is_some_and(|now| blake3::hash(&now) == *digest)
+    }
+}
+
 impl Span {
     /// The bytes `range` of the text number `source`.
     pub fn new(source: usize, range: Range<usize>) -> Self {
@@ -128,12 +200,17 @@ impl Span {
     }
 
     /// A part of this place, by bytes from its beginning.
-    pub(super) fn inside(self, range: Range<usize>) -> Self {
+    pub(crate) fn inside(self, range: Range<usize>) -> Self {
         Span {
             start: self.start + range.start,
             end: self.start + range.end,
             ..self
         }
+    }
+
+    /// Whether it lies in the same text as another place.
+    pub(super) fn is_beside(self, other: Span) -> bool {
+        self.source == other.source
     }
 
     /// Whether it lies in another place.

@@ -72,9 +72,7 @@ impl Reader<'_> {
                 "matrix" => {
                     for (axis, node) in self.table("`matrix`", node) {
                         self.name(&axis);
-                        if let Some(values) = self.axis(&axis, node) {
-                            stage.matrix.push((axis, values));
-                        }
+                        stage.matrix.extend(self.axis(axis, node));
                     }
                 }
                 "outputs" => {
@@ -181,20 +179,6 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    fn axis(&mut self, axis: &Located<String>, node: Node) -> Option<Vec<Node>> {
-        let what = format!("the axis `{}`", axis.value);
-        let values = self.array(&what, node)?;
-        if values.is_empty() {
-            let axis_name = axis.value.clone();
-            self.problems
-                .add(Problem::EmptyAxis { axis: axis_name }, axis.span);
-        }
-        values.iter().for_each(|value| self.plain(value));
-        self.distinct(&axis.value, &values);
-        // An axis without values would leave the stage without instances; that it has none is said.
-        Some(values).filter(|values| !values.is_empty())
     }
 
     fn outputs(&mut self, node: Node) -> Vec<(Located<String>, Located<Template>)> {

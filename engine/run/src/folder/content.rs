@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use flow_cache::Output;
 use flow_plan::plan::Files;
-use flow_plan::plan::layout::{self, Form, Found, Given};
+use flow_plan::plan::layout::{self, Form, Found, Given, Member};
 
 use crate::record::external::{External, take_in};
 use crate::record::places;
@@ -38,7 +38,7 @@ pub fn of(site: &Site<'_>) -> Result<BTreeMap<String, Vec<Content>>> {
     for input in &site.request.inputs {
         let contents = match &input.source {
             Source::Result(made) => vec![Content::Stored(made.stored.clone())],
-            Source::Collected(all) => {
+            Source::Collected(all) | Source::Named(all) => {
                 let stored = all.iter().map(|made| made.stored.clone());
                 stored.map(Content::Stored).collect()
             }
@@ -104,13 +104,16 @@ pub fn given<'a>(
                 path: made.name.clone(),
                 form: form(0, &made.name)?,
             }),
-            Source::Collected(all) => {
+            Source::Collected(all) | Source::Named(all) => {
                 let found = all.iter().enumerate().map(|(i, made)| {
-                    let found = Found {
-                        path: made.name.clone(),
-                        form: form(i, &made.name)?,
-                    };
-                    Ok((made.point.clone(), found))
+                    Ok(Member {
+                        point: made.point.clone(),
+                        output: made.output.clone(),
+                        found: Found {
+                            path: made.name.clone(),
+                            form: form(i, &made.name)?,
+                        },
+                    })
                 });
                 layout::Content::Gathered(found.collect::<Result<_>>()?)
             }

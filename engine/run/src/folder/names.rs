@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use flow_plan::plan::layout::WORK;
+use flow_plan::plan::layout::{self, WORK};
 use flow_plan::plan::words::{self, Words};
 use flow_plan::plan::{Command, Folder, Program};
 
@@ -14,6 +14,7 @@ use crate::budget::Machine;
 use crate::machine::domain::SHARE;
 use crate::process::Launch;
 use crate::process::environment::{For, environment};
+use crate::request::Source;
 use crate::site::Site;
 use crate::surroundings::Surroundings;
 
@@ -108,12 +109,8 @@ impl Names<'_> {
             Some(name) => (name, true),
             None => (name, false),
         };
-        if let Some(places) = name
-            .strip_prefix("inputs.")
-            .and_then(|role| self.folder.layout.get(role))
-        {
-            let paths = places.iter().map(|place| self.path(&place.path, absolute));
-            return Ok(Words::several(paths.collect::<Result<_>>()?));
+        if let Some(name) = name.strip_prefix("inputs.") {
+            return self.input(name, absolute);
         }
         let output = name
             .strip_prefix("outputs.")
@@ -125,6 +122,43 @@ impl Names<'_> {
             None => self.path(&output.file, absolute)?,
         };
         Ok(Words::one(written))
+    }
+
+    /// The paths of an input: `ROLE`; of a gather also `ROLE.folder`, `ROLE.list`, `ROLE.OUTPUT`, `ROLE.OUTPUT.list`.
+    fn input(&self, name: &str, absolute: bool) -> Result<Words> {
+        let (role, part) = name.split_once('.').unwrap_or((name, ""));
+        let mut all = self.site.request.inputs.iter();
+        let input = all.find(|input| input.role == role);
+        let input = input.with_context(|| format!("${{inputs.{name}}} is unknown"))?;
+        let folder = layout::gather_folder(role, input.place.as_deref());
+        if part == "folder" {
+            let made = fs::create_dir_all(self.folder.path.join(&folder));
+            made.with_context(|| format!("{folder} can't be made"))?;
+            return Ok(Words::one(self.path(&folder, absolute)?));
+        }
+        let (output, is_list) = match part.strip_suffix("list") {
+            Some("") => ("", true),
+            Some(output) if output.ends_with('.') => (output.trim_end_matches('.'), true),
+            _ => (part, false),
+        };
+        let is_meant = |source: usize| match &input.source {
+            _ if output.is_empty() => true,
+            Source::Collected(all) => all.get(source).is_some_and(|made| made.output == output),
+            _ => false,
+        };
+        let places = self.folder.layout.get(role).into_iter().flatten();
+        let places = places.filter(|place| is_meant(place.source));
+        let paths = places.map(|place| self.path(&place.path, absolute));
+        let paths: Vec<String> = paths.collect::<Result<_>>()?;
+        if !is_list {
+            return Ok(Words::several(paths));
+        }
+        let form = if absolute { ".absolute" } else { "" };
+        let list = format!("{WORK}/inputs.{name}{form}");
+        let text: String = paths.iter().map(|path| format!("{path}\n")).collect();
+        fs::write(self.folder.path.join(&list), text)
+            .with_context(|| format!("{list} can't be written"))?;
+        Ok(Words::one(self.path(&list, absolute)?))
     }
 
     /// A path in the folder, as the program is told it. One that works in the project finds nothing there by relative paths.

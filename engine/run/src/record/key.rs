@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use flow_cache::{Digest, Key, Output};
 use flow_plan::plan::kinds::Catalogue;
-use flow_plan::plan::{Command, Folder, Input, Instance, Origin, Plan, Program, Task, is_glob};
+use flow_plan::plan::{
+    Command, Folder, Gathered, Input, Instance, Origin, Plan, Program, Task, is_glob,
+};
 use petgraph::graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -75,12 +77,30 @@ impl Manifest {
         for input in &instance.inputs {
             let digest = match &input.origin {
                 Origin::Instance { node, output } => made(*node, output)?,
-                Origin::Collected { nodes, output } => {
+                Origin::Collected { all, named } => {
                     // By matrix point: which stage they come from does not count, as for a single input.
                     let mut hasher = blake3::Hasher::new();
-                    for (point, node) in nodes {
-                        hasher.update(&(point.len() as u64).to_le_bytes());
-                        hasher.update(point.as_bytes());
+                    let text = |hasher: &mut blake3::Hasher, text: &str| {
+                        hasher.update(&(text.len() as u64).to_le_bytes());
+                        hasher.update(text.as_bytes());
+                    };
+                    if *named {
+                        text(&mut hasher, "files named after instances");
+                    }
+                    let several = all.iter().any(|one| one.output != all[0].output);
+                    for Gathered {
+                        point,
+                        node,
+                        output,
+                    } in all
+                    {
+                        text(&mut hasher, point);
+                        if several {
+                            text(&mut hasher, output);
+                        }
+                        if *named {
+                            text(&mut hasher, &own_name(plan, *node, output));
+                        }
                         hasher.update(made(*node, output)?.as_bytes());
                     }
                     Digest::from_bytes(*hasher.finalize().as_bytes())
@@ -232,20 +252,11 @@ fn surroundings(
 /// Where an input lies in a program's folder, and by which names: as `as` says, below the root, or by rule. What a glob or
 /// a gather stands for is in the input's digest, with its names.
 fn place(plan: &Plan, input: &Input) -> String {
-    let own_name = |node: &NodeIndex, role: &str| {
-        let outputs = &plan.graph[*node].outputs;
-        let file = outputs.iter().find(|output| output.role == role);
-        let file = file.map_or("", |output| output.file.as_str());
-        match file.rsplit('/').next() {
-            Some(name) if !is_glob(file) => name.to_string(),
-            _ => role.to_string(),
-        }
-    };
     let mut names = match &input.origin {
         Origin::Path { files, .. } => files.patterns.clone(),
-        Origin::Instance { node, output } => vec![own_name(node, output)],
-        Origin::Collected { nodes, output } => {
-            let names = nodes.iter().map(|(_, node)| own_name(node, output));
+        Origin::Instance { node, output } => vec![own_name(plan, *node, output)],
+        Origin::Collected { all, .. } => {
+            let names = all.iter().map(|one| own_name(plan, one.node, &one.output));
             names.collect()
         }
     };
@@ -261,6 +272,17 @@ fn place(plan: &Plan, input: &Input) -> String {
             format!("{} in {place}", names.collect::<Vec<_>>().join(", "))
         }
         None => names.join(", "),
+    }
+}
+
+/// What an output is called where it is made.
+fn own_name(plan: &Plan, node: NodeIndex, role: &str) -> String {
+    let outputs = &plan.graph[node].outputs;
+    let file = outputs.iter().find(|output| output.role == role);
+    let file = file.map_or("", |output| output.file.as_str());
+    match file.rsplit('/').next() {
+        Some(name) if !is_glob(file) => name.to_string(),
+        _ => role.to_string(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use flow_cache::{Digest, Key, Output, Record, Store};
 use flow_plan::plan::{Files, Plan, Spans, Wanted};
-use flow_plan::workflow::{Overrides, Sources, Workflow};
+use flow_plan::workflow::{Mark, Overrides, Sources, Workflow};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -37,8 +37,8 @@ pub struct Settled {
     figures: Map<String, Value>,
     /// How many instances it looked at.
     pub stages: usize,
-    /// The texts of the workflow.
-    sources: Vec<(PathBuf, Digest)>,
+    /// The texts of the workflow, and what it reads of axes.
+    sources: Vec<Mark>,
     /// `[plugins]`, as paths.
     plugins: Vec<PathBuf>,
     /// The identity of all plugins.
@@ -93,10 +93,7 @@ impl Settled {
             tables,
             figures: end.figures.clone(),
             stages: plan.order.len(),
-            sources: sources
-                .files()
-                .map(|(path, text)| (path.to_path_buf(), Digest::of_bytes(text.as_bytes())))
-                .collect(),
+            sources: sources.marks(),
             catalogue: plugin::identity(&plugins),
             plugins,
             env: variables
@@ -168,9 +165,6 @@ impl Settled {
     }
 
     fn holds(&self, store: &Store) -> bool {
-        let same_text = |(path, digest): &(PathBuf, Digest)| {
-            fs::read(path).is_ok_and(|bytes| Digest::of_bytes(&bytes) == *digest)
-        };
         let same_variable = |(name, digest): (&String, &Option<Digest>)| variable(name) == *digest;
         let same_file = |(files, reader, digest): &(Files, Reader, Digest)| {
             let found = external::find(files, *reader, &self.root, store);
@@ -185,7 +179,7 @@ impl Settled {
         };
         // A pool of threads costs more than a few files.
         const FEW: usize = 100;
-        self.sources.iter().all(same_text)
+        self.sources.iter().all(Mark::holds)
             && plugin::identity(&self.plugins) == self.catalogue
             && self.env.iter().all(same_variable)
             && self.needs.iter().all(same_need)
