@@ -5,6 +5,7 @@
 
 mod arguments;
 mod commands;
+mod dvc;
 mod failure;
 mod runs;
 mod session;
@@ -219,15 +220,20 @@ enum Command {
         TOML editors complete and check it."
     )]
     Schema,
-    /// Writes a new workflow file to begin with.
-    #[command(after_help = "Examples:\n  flow new\n  flow new digits -o digits.toml")]
+    /// Writes a new workflow file to begin with, or that of a DVC project.
+    #[command(
+        after_help = "Examples:\n  flow new\n  flow new digits -o digits.toml\n  flow new --from dvc.yaml"
+    )]
     New {
         /// What it shows.
-        #[arg(value_enum, default_value = "programs")]
+        #[arg(value_enum, default_value = "programs", conflicts_with = "from")]
         template: Template,
-        /// The file; it must not exist yet.
-        #[arg(short, long, value_name = "FILE", default_value = "workflow.toml")]
-        output: PathBuf,
+        /// Make a workflow of this dvc.yaml, with its commands as they stand.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// The file; it must not exist yet. Without it workflow.toml, beside the dvc.yaml.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Prints completions for a shell.
     #[command(
@@ -345,7 +351,11 @@ fn do_command(command: Command) -> Result<ExitCode, Failure> {
         } => commands::graph::graph(&workflow, format, expand),
         Command::Check { workflow } => commands::check::check(&workflow),
         Command::Schema => commands::schema::schema(),
-        Command::New { template, output } => commands::new::new(template, &output),
+        Command::New {
+            template,
+            from,
+            output,
+        } => commands::new::new(template, from.as_deref(), output),
         Command::Completions { shell } => {
             commands::completions::completions(shell, &mut self::command())
         }

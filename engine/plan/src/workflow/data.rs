@@ -1,5 +1,5 @@
-//! YAML that programs write: no part of a workflow, so null may stand in it, and numbers that are not finite or beyond 64
-//! bits.
+//! YAML that programs and other tools write: no part of a workflow, so null may stand in it, and numbers that are not finite
+//! or beyond 64 bits.
 
 use std::collections::HashSet;
 
@@ -10,38 +10,86 @@ use super::problem::{Problem, Problems};
 use super::source::{Sources, Span};
 use super::yaml;
 
-/// Reads YAML (1.2, as its core schema reads plain words). A number that is not finite becomes null, one beyond 64 bits the
-/// nearest one that JSON has.
+/// A text in YAML, with the places of its values.
+#[derive(Debug)]
+pub struct Yaml {
+    text: String,
+    root: Node,
+    /// Where `null` stands and what no workflow can use; some other value holds its place in the tree.
+    unusable: HashSet<Span>,
+}
+
+impl Yaml {
+    /// Reads YAML (1.2, as its core schema reads plain words).
+    ///
+    /// # Errors
+    /// The line, from 1, and what is wrong there.
+    pub fn read(text: &str) -> Result<Yaml, (usize, String)> {
+        let (mut sources, mut problems) = (Sources::default(), Problems::default());
+        let place = sources.add_option("text", text);
+        let read = yaml::yaml(text, place, &mut problems);
+        let mut unusable = HashSet::new();
+        for (problem, span) in problems.found {
+            match (problem, span) {
+                // What a workflow can't use, a program may write.
+                (Problem::UnusableValue { .. }, Some(span)) => {
+                    unusable.insert(span);
+                }
+                (problem, span) => {
+                    let problem = match problem {
+                        Problem::Malformed { message, .. } => message,
+                        other => other.to_string(),
+                    };
+                    return Err((
+                        line(text, span.map_or(0, |span| span.range().start)),
+                        problem,
+                    ));
+                }
+            }
+        }
+        let read = read.ok_or_else(|| (1, "it can't be read".to_string()))?;
+        unusable.extend(read.nulls);
+        Ok(Yaml {
+            text: text.into(),
+            root: read.root,
+            unusable,
+        })
+    }
+
+    /// All of it.
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// Whether `null` stands there, or a number that no workflow can use.
+    pub fn is_unusable(&self, node: &Node) -> bool {
+        self.unusable.contains(&node.span)
+    }
+
+    /// The line of a place, from 1.
+    pub fn line(&self, span: Span) -> usize {
+        line(&self.text, span.range().start)
+    }
+
+    /// A value of it. A number that is not finite becomes null, one beyond 64 bits the nearest one that JSON has.
+    pub fn value(&self, node: &Node) -> Value {
+        value(node, &self.text, &self.unusable)
+    }
+}
+
+fn line(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
+
+/// The values of a text in YAML, as [`Yaml::value`] has them.
 ///
 /// # Errors
 /// What is wrong, with its line: `line 3: …`.
 pub fn yaml_data(text: &str) -> Result<Value, String> {
-    let (mut sources, mut problems) = (Sources::default(), Problems::default());
-    let place = sources.add_option("text", text);
-    let read = yaml::yaml(text, place, &mut problems);
-    let mut nulls = HashSet::new();
-    for (problem, span) in problems.found {
-        match (problem, span) {
-            // What a workflow can't use, a program may write.
-            (Problem::UnusableValue { .. }, Some(span)) => {
-                nulls.insert(span);
-            }
-            (problem, span) => {
-                let before = span.map_or("", |span| &text[..span.range().start]);
-                let line = before.matches('\n').count() + 1;
-                let problem = match problem {
-                    Problem::Malformed { message, .. } => message,
-                    other => other.to_string(),
-                };
-                return Err(format!("line {line}: {problem}"));
-            }
-        }
+    match Yaml::read(text) {
+        Ok(yaml) => Ok(yaml.value(&yaml.root)),
+        Err((line, problem)) => Err(format!("line {line}: {problem}")),
     }
-    let Some(read) = read else {
-        return Err("it can't be read".into());
-    };
-    nulls.extend(read.nulls);
-    Ok(value(&read.root, text, &nulls))
 }
 
 fn value(node: &Node, text: &str, unusable: &HashSet<Span>) -> Value {

@@ -19,7 +19,7 @@
 //! - `plots`: which of its files are charts and pictures.
 //! - [`places`]: what is in whose way in a stage's folder.
 //! - `deliver`: results under names of the user's own.
-//! - `data`: YAML that programs write, which is no part of a workflow.
+//! - `data`: YAML that programs and other tools write, which is no part of a workflow.
 //! - `root`: the folder that paths start from; [`search`]: the workflow of a folder.
 
 mod assign;
@@ -62,7 +62,7 @@ use layers::{Ground, Layers};
 
 pub use axes::Axis;
 pub use choices::{By, Choice};
-pub use data::yaml_data;
+pub use data::{Yaml, yaml_data};
 pub use deliver::Delivery;
 pub(crate) use input::{OF_GATHERS, check_place, is_inside};
 pub use laid::Laid;
