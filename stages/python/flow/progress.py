@@ -1,6 +1,7 @@
 """How far a run is, for people: a picture that changes in a notebook, a line that changes on a terminal, lines elsewhere."""
 
 import html
+import importlib
 import shutil
 import sys
 import time
@@ -25,9 +26,9 @@ class Progress:
         self._display: Any = None
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
         if _in_notebook():
-            from IPython.display import HTML, display  # type: ignore[import-not-found]
-            self._html = HTML
-            self._display = display(HTML(""), display_id=True)
+            shown: Any = importlib.import_module("IPython.display")
+            self._html = shown.HTML
+            self._display = shown.display(shown.HTML(""), display_id=True)
 
     def hear(self, event: Line) -> None:
         """Takes one event in."""
@@ -106,6 +107,6 @@ def _printable(text: str) -> str:
 
 
 def _in_notebook() -> bool:
-    module = sys.modules.get("IPython")
+    module: Any = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
     return shell is not None and hasattr(shell, "kernel")
