@@ -1,6 +1,6 @@
 """Tests of `@stage`: kinds from hints and docstrings, as flow starts them, and with flow itself."""
 
-import importlib.util
+import importlib.machinery
 import json
 import os
 import re
@@ -24,9 +24,14 @@ PROGRAM = Path(os.environ.get("FLOW") or HERE.parents[1] / "target" / "debug" / 
 DOCS = HERE.parents[1] / "docs"
 
 
+def is_installed(name):
+    # Other tests put something else in PyTorch's place.
+    return importlib.machinery.PathFinder.find_spec(name) is not None
+
+
 def needs(*modules):
     """Passes a test over where a module is not installed, but never in continuous integration."""
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    missing = [name for name in modules if not is_installed(name)]
     return unittest.skipIf(missing and not os.environ.get("CI"), f"not installed: {', '.join(missing)}")
 
 
@@ -107,7 +112,7 @@ class Found(NamedTuple):
 
 @stage(cpus=2, gpus=1, memory="1.5GiB", seeded=True, version=3, headline=["mean"], path_parameters=["note"])
 def take_all(context: Context, features: Array, view: View, text: Annotated[Path, Output("file")], classes: Labels | None = None,
-             numbers: Metrics | None = None, factor: Annotated[float, Range(0)] = 2, layers: list[Layer] = [Layer(8)],
+             numbers: Annotated[Metrics | None, "Figures."] = None, factor: Annotated[float, Range(0)] = 2, layers: list[Layer] = [Layer(8)],
              cut: Annotated[float | None, Range(0)] = None, name: Optional[str] = None, *, note: str) -> Found:
     """Takes what hints say.
 
@@ -119,7 +124,6 @@ def take_all(context: Context, features: Array, view: View, text: Annotated[Path
         view (View): What it did.
         text: The arguments.
         classes: A class a row.
-        numbers: Figures.
         factor: What each value is multiplied by.
         layers: The layers.
         cut: Where it ends.
@@ -134,7 +138,7 @@ def take_all(context: Context, features: Array, view: View, text: Annotated[Path
         rows: A row.
     """
     text.write_text(repr([type(features), features.flags.writeable, classes, numbers, factor, layers, cut, name, note,
-                          context.seed, context.checkpoints]))
+                          context.seed, context.keeps_checkpoints]))
     view.text("What", "it did")
     many = len(features)
     return Found(features.T.T * factor, numpy.zeros(many, "i8"), numpy.ones(many, bool),
@@ -340,6 +344,18 @@ class Mistakes(unittest.TestCase):
             x: what it is
             """
 
+        def path(x: Path):
+            """Does it.
+
+            x: what it is
+            """
+
+        def unknown(x: "Arrray"):  # noqa: F821
+            """Does it.
+
+            x: what it is
+            """
+
         class Twice(NamedTuple):
             x: Array
 
@@ -353,6 +369,8 @@ class Mistakes(unittest.TestCase):
             (no_text, {}, ": no_text, parameter `x`: say what it is, in a line `x: …` of the docstring"),
             (no_hint, {}, ": no_hint, parameter `x`: it has no annotation; annotate the parameter with int, float"),
             (odd_hint, {}, ": odd_hint, parameter `x`: the annotation complex says nothing to flow"),
+            (path, {}, ": path, parameter `x`: the annotation Path says nothing to flow; an input is a `File` or `Folder`"),
+            (unknown, {}, ": unknown: an annotation can't be read: name 'Arrray' is not defined"),
             (below, {}, ": below, parameter `x`: its default 1 is below 2"),
             (above, {}, ": above, parameter `x`: its default 1.5 is above 1"),
             (other, {}, ": other, parameter `x`: its default None is no integer"),
@@ -550,7 +568,7 @@ class Callbacks(Base):
 
     def test_a_training_of_lightning_goes_on_and_tells_its_curves(self):
         said = []
-        train = train_with_lightning if importlib.util.find_spec("lightning") else train_without_lightning
+        train = train_with_lightning if is_installed("lightning") else train_without_lightning
         with self.assertRaises(ZeroDivisionError):
             train(callbacks.lightning_callback, context(self.folder, said), fails_at=2)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["lightning.ckpt"])
@@ -619,7 +637,7 @@ class Networks(Base):
         path = self.folder / "model.safetensors"
         flow_stage.artifacts.save("it", "model", {"weight": numpy.ones((2, 2), "f4").T}, path)
         self.assertEqual(flow.tensors.read(path)["weight"].tolist(), [[1, 1], [1, 1]])
-        if importlib.util.find_spec("torch"):
+        if is_installed("torch"):
             import torch
             network = torch.nn.Linear(2, 1)
             flow_stage.artifacts.save("it", "model", network.state_dict(), path)
@@ -710,6 +728,65 @@ main()
         heights = []
         w.run(progress=lambda event: heights.append(event["step"]) if event["event"] == "metric" else None)
         self.assertEqual((heights, w["c"].load()), ([3, 4], {"first": 3, "last": 5}))
+
+
+    def test_memory_that_a_kind_asks_for_is_what_the_workflow_does_not_say(self):
+        self.write('''
+from flow_stage import Metrics, main, stage
+
+
+@stage(memory="2MiB")
+def hungry() -> Metrics:
+    """Takes memory.
+
+    returns: How much.
+    """
+    return {"bytes": len(bytes(30_000_000))}
+
+
+main()
+''')
+        text = '[plugins]\nmine = "flow-stages-mine"\n[stages.h]\nuses = "hungry"\n'
+        run = self.workflow(text).run()
+        self.assertRegex(" ".join(run.warnings), "h: .*memory")
+        run = self.workflow(text + 'resources = { memory = "4GB" }\n').run(force="h")
+        self.assertEqual(run.warnings, [])
+        page = subprocess.run([PROGRAM, "stages", "hungry"], capture_output=True, text=True, check=True,
+                              env={**os.environ, "FLOW_PLUGIN_PATH": str(self.folder)})
+        self.assertIn("2.0 MiB of memory", page.stdout)
+
+
+    #: In the place of Lightning and PyTorch, where they are not installed: enough to declare the kind.
+    STANDS_IN = {"lightning.py": "class LightningModule: pass\n", "torch/__init__.py": "from . import nn\n", "torch/nn.py": "",
+                 "torch/utils/__init__.py": "", "torch/utils/data.py": "DataLoader = TensorDataset = None\n"}
+
+    @needs("numpy")
+    def test_the_network_of_a_lightning_project_is_a_kind_in_sixty_lines(self):
+        text = (HERE / "examples" / "flow-stages-dense").read_text(encoding="utf-8")
+        self.assertLessEqual(sum(1 for line in text.splitlines() if line.strip()), 60)
+        self.write(text.partition("\n")[2])
+        self.plugin = self.plugin.rename(self.folder / "flow-stages-dense")
+        is_there = all(is_installed(name) for name in ("lightning", "torch", "safetensors"))
+        for name, stub in {} if is_there else self.STANDS_IN.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(stub, encoding="utf-8")
+        (kind,) = self.describe()["kinds"]
+        config = kind["parameters"]["properties"]["config"]
+        self.assertEqual(config["default"], {"hidden": [64, 128, 64], "batch_size": 128, "optimizer": {
+            "lr": 0.001, "weight_decay": 0.0, "patience": 10}})
+        self.assertEqual(config["properties"]["optimizer"]["properties"]["lr"],
+                         {"type": "number", "minimum": 0, "maximum": 1, "default": 0.001})
+        workflow = (HERE / "examples" / "dense.toml").read_text(encoding="utf-8")
+        with self.assertRaisesRegex(flow.Error, r"parameter `config.optimizer.lr` of `dense`: it takes number 0 … 1, not 2.0"):
+            self.workflow(workflow, set={"stages.dense.with.config.optimizer.lr": 2}).run()
+        if is_there:
+            w = self.workflow(workflow, set={"epochs": 3})
+            curve = []
+            w.run(progress=lambda event: curve.append(event.get("step")) if event.get("name") == "val_accuracy" else None)
+            self.assertEqual(curve, [1, 2, 3, None])
+            self.assertGreater(w["dense.metrics"].load()["test_accuracy"], 0.8)
+            self.assertEqual(w["dense"].model()["1.weight"].shape, (64, 64))
 
 
 class Typed(unittest.TestCase):

@@ -93,7 +93,8 @@ class Progress:
         elif self._is_terminal:
             running = [f"{name} {text}".strip() for name, text in self._running.items()]
             text = _printable("; ".join(filter(None, [self._summary(), self._note, *running])))
-            width = shutil.get_terminal_size().columns - 1
+            # Where a terminal does not tell its width, Python 3.10 says 0.
+            width = (shutil.get_terminal_size().columns or 80) - 1
             print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
 
     def _line(self, text: str) -> None:

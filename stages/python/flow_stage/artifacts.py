@@ -1,6 +1,7 @@
 """Artifacts as arguments and results of a stage's function: hints, and how files become values and values files."""
 
 import csv
+import importlib
 import json
 import typing
 from collections.abc import Mapping
@@ -119,16 +120,16 @@ def _save_table(place: str, value: Any, path: Path) -> None:
 def _save_model(place: str, value: Any, path: Path) -> None:
     if not isinstance(value, Mapping):
         raise TypeError(f"{place} is {_name(value)}; a model is a dict of tensors by name, as `network.state_dict()` is")
+    kind = "torch" if any(hasattr(tensor, "detach") for tensor in value.values()) else "numpy"
     try:
-        if any(hasattr(tensor, "detach") for tensor in value.values()):
-            from safetensors.torch import save_file  # type: ignore[import-not-found,unused-ignore]
-            tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in value.items()}
-        else:
-            from safetensors.numpy import save_file  # type: ignore[import-not-found,unused-ignore]
-            numpy = _numpy()
-            tensors = {name: numpy.ascontiguousarray(array) for name, array in value.items()}
+        save_file = importlib.import_module(f"safetensors.{kind}").save_file
     except ImportError:
         raise Failed("a model is written with safetensors: install the package safetensors") from None
+    if kind == "torch":
+        # Of their own memory: tensors that share some can't be written.
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in value.items()}
+    else:
+        tensors = {name: _numpy().ascontiguousarray(array) for name, array in value.items()}
     save_file(tensors, path)
 
 

@@ -48,7 +48,7 @@ def lightning_callback(context: Context) -> Any:
                 # Of what is logged by step and by epoch, the epoch's.
                 logged = {name: value for name, value in logged.items() if not name.endswith("_step")}
                 pace.epoch(trainer.current_epoch + 1, trainer.max_epochs, logged)
-            if context.checkpoints:
+            if context.keeps_checkpoints:
                 new = path.with_suffix(".new")
                 # All processes of a training take part in it.
                 trainer.save_checkpoint(new)
@@ -108,7 +108,7 @@ class KerasCallback:
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tells the epoch's logs, and keeps the weights."""
         self._pace.epoch(epoch + 1, self.params.get("epochs"), logs or {})
-        if self._context.checkpoints:
+        if self._context.keeps_checkpoints:
             new = self._context.work / "new.weights.h5"
             self.model.save_weights(str(new))
             before, self._kept = self._kept, self._context.work / f"epoch-{epoch + 1}.weights.h5"

@@ -30,7 +30,7 @@ class Context:
         self.seed: int = request["seed"]  #: the seed of every random draw
         self.threads: int = max(1, request["threads"])  #: the number of threads that the stage may use
         self.device: str = request["device"]  #: "cpu", or the device that the workflow asked for
-        self.checkpoints = checkpoints  #: whether the kind goes on after an interruption: `work` is kept then
+        self.keeps_checkpoints = checkpoints  #: whether the kind goes on after an interruption: `work` is kept then
         self._events = events
         self._lock = threading.Lock()
 
@@ -62,7 +62,7 @@ class Context:
     def checkpoint(self, state: Any) -> None:
         """Keeps how far the stage is: anything that pickle takes, state dicts of PyTorch too. Instead of the one before,
         which stays until the new one is whole. The kind says `checkpoints=True`."""
-        if not self.checkpoints:
+        if not self.keeps_checkpoints:
             raise TypeError("the kind keeps no checkpoints: declare it with `checkpoints=True`")
         new = self._checkpoint().with_suffix(".new")
         with open(new, "wb") as file:

@@ -25,7 +25,10 @@ class Declared:
         text = inspect.getdoc(function)
         if not text:
             raise TypeError(f"{place_of(function)}: the function needs a docstring; its first line is the kind's summary")
-        signature = inspect.signature(function, eval_str=True)
+        try:
+            signature = inspect.signature(function, eval_str=True)
+        except NameError as error:
+            raise TypeError(f"{place_of(function)}: an annotation can't be read: {error}") from None
         self._texts, self._text = hints.documented(text, {*signature.parameters, "return", *_fields(signature)})
         self._properties: dict[str, Any] = {}
         self._required: list[str] = []
@@ -157,6 +160,11 @@ def place_of(function: Callable[..., Any], argument: str | None = None) -> str:
 def _without_none(hint: Any) -> tuple[Any, bool]:
     """`Array` of `Array | None`, and whether None was there."""
     arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Annotated:
+        inner, optional = _without_none(arguments[0])
+        annotated: Any = typing.Annotated
+        parts = (inner, *arguments[1:])
+        return (annotated[parts], True) if optional else (hint, False)
     if type(None) in arguments and len(arguments) == 2:
         other = next(one for one in arguments if one is not type(None))
         if artifacts.marked(other, Input):

@@ -12,6 +12,14 @@ from .context import Failed
 
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", list: "array", dict: "object"}
 
+#: What people write first, and what to write.
+INSTEAD = {
+    "ndarray": "an input is an `Array`, `Labels` or `Mask`",
+    "DataFrame": "an input is a `Table`",
+    "Path": "an input is a `File` or `Folder`, an output `Annotated[Path, Output(\"file\")]`, a path to read a `str` that "
+            "`path_parameters` names",
+}
+
 
 class Range:
     """What numbers a parameter may have, both ends included: `digits: Annotated[int, Range(1, 17)] = 6`. None is no end."""
@@ -56,9 +64,9 @@ def schema_of(place: str, hint: Any, described: bool = False) -> dict[str, Any]:
         return inlined
     name = hint.__name__ if isinstance(hint, type) else str(hint)
     found = "it has no annotation" if hint is inspect.Parameter.empty else f"the annotation {name} says nothing to flow"
-    raise TypeError(f"{place}: {found}; annotate the parameter with int, float, str, bool, list, dict, list[int], "
-                    "dict[str, float], Literal[…], float | None, a dataclass or a pydantic model, or give its schema in "
-                    "`parameters`")
+    usual = "int, float, str, bool, list, dict, list[int], dict[str, float], Literal[…], float | None, a dataclass or a " \
+            "pydantic model"
+    raise TypeError(f"{place}: {found}; {INSTEAD.get(name) or f'annotate the parameter with {usual}'}")
 
 
 def _of_dataclass(place: str, hint: Any, described: bool) -> dict[str, Any]:
