@@ -182,19 +182,33 @@ fn fetch(packages: &[&str]) {
     }
 }
 
-/// What the tests of the Python package read arrays and tables with, and show notebooks with.
-const PYTHON: [&str; 3] = ["numpy>=2,<3", "pandas>=2.2,<4", "ipython>=8,<10"];
+/// What the tests of the Python packages need: what reads and writes arrays, tables and networks, shows notebooks, nests
+/// parameters, and checks types and JSON Schemas.
+const PYTHON: [&str; 7] = [
+    "numpy>=2,<3",
+    "pandas>=2.2,<4",
+    "ipython>=8,<10",
+    "safetensors>=0.5,<1",
+    "pydantic>=2,<3",
+    "mypy>=1.15,<3",
+    "jsonschema>=4.20,<5",
+];
 
 /// Puts [`PYTHON`] beside the build, and gives its folder.
 fn fetch_python(own: &Path) -> Result<PathBuf> {
     // `target/debug/xtask`.
     let folder = own.ancestors().nth(2).unwrap_or(root()).join("python");
-    if folder.join("pandas").exists() {
+    let is_there = |name| folder.join(name).exists();
+    if ["pandas", "safetensors", "pydantic", "mypy", "jsonschema"]
+        .into_iter()
+        .all(is_there)
+    {
         return Ok(folder);
     }
     let status = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:"])
-        .args(["--disable-pip-version-check", "--no-input", "--target"])
+        .args(["--disable-pip-version-check", "--no-input", "--upgrade"])
+        .arg("--target")
         .arg(&folder)
         .args(PYTHON)
         .status();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use bytesize::ByteSize;
 use flow_plan::plan::kinds::{Catalogue, Kind};
 use flow_plan::plan::type_text;
 use flow_results::words::toml;
@@ -77,6 +78,12 @@ pub fn page(kind: &Kind) -> String {
         notes.push(format!(
             "{} GPU(s) where there are any",
             description.resources.gpus
+        ));
+    }
+    if description.resources.memory > 0 {
+        notes.push(format!(
+            "{} of memory",
+            ByteSize(description.resources.memory)
         ));
     }
     if description.seeded {

@@ -1,6 +1,7 @@
 """How far a run is, for people: a picture that changes in a notebook, a line that changes on a terminal, lines elsewhere."""
 
 import html
+import importlib
 import shutil
 import sys
 import time
@@ -25,9 +26,9 @@ class Progress:
         self._display: Any = None
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
         if _in_notebook():
-            from IPython.display import HTML, display  # type: ignore[import-not-found]
-            self._html = HTML
-            self._display = display(HTML(""), display_id=True)
+            shown: Any = importlib.import_module("IPython.display")
+            self._html = shown.HTML
+            self._display = shown.display(shown.HTML(""), display_id=True)
 
     def hear(self, event: Line) -> None:
         """Takes one event in."""
@@ -92,7 +93,8 @@ class Progress:
         elif self._is_terminal:
             running = [f"{name} {text}".strip() for name, text in self._running.items()]
             text = _printable("; ".join(filter(None, [self._summary(), self._note, *running])))
-            width = shutil.get_terminal_size().columns - 1
+            # Where a terminal does not tell its width, Python 3.10 says 0.
+            width = (shutil.get_terminal_size().columns or 80) - 1
             print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
 
     def _line(self, text: str) -> None:
@@ -106,6 +108,6 @@ def _printable(text: str) -> str:
 
 
 def _in_notebook() -> bool:
-    module = sys.modules.get("IPython")
+    module: Any = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
     return shell is not None and hasattr(shell, "kernel")

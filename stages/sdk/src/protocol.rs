@@ -214,15 +214,22 @@ pub struct Resources {
     /// GPUs that it makes use of where the machine has them. What a workflow asks for must be there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gpus: u32,
+    /// Memory in bytes; 0 stands for an unknown amount, which is not counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory: u64,
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 impl Default for Resources {
     fn default() -> Self {
-        Resources { cpus: 1, gpus: 0 }
+        Resources {
+            cpus: 1,
+            gpus: 0,
+            memory: 0,
+        }
     }
 }
 

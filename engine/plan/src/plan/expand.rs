@@ -74,7 +74,7 @@ fn resources(stage: &Stage, kind: Option<&Kind>, task: &Task) -> Resources {
         cpus: asked.cpus.unwrap_or(usual.cpus),
         gpus: asked.gpus.unwrap_or(usual.gpus),
         gpus_needed: asked.gpus.is_some(),
-        memory: asked.memory.unwrap_or(0),
+        memory: asked.memory.unwrap_or(usual.memory),
         project: matches!(task, Task::Command(program) if program.folder == Folder::Project),
     }
 }

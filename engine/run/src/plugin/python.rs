@@ -189,7 +189,8 @@ pub fn check(code: &[Code], loaded: &BTreeSet<PathBuf>) -> Result<()> {
         None => Ok(()),
         Some(path) => bail!(
             "it ran code of {}, which is not in its plugin's version: an edit there would not rerun it. Name the file, or its \
-             folder, in `flow_stage.Plugin(…, depends=[…])`, or move it beside the plugin's file and import it by name",
+             folder, in `depends=[…]` of `flow_stage.main` or `flow_stage.Plugin`, or move it beside the plugin's file and \
+             import it by name",
             path.display()
         ),
     }

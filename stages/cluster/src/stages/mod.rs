@@ -53,5 +53,8 @@ pub fn plugin() -> Plugin {
 
 /// Every core: these stages are parallel inside.
 fn all_cores() -> Resources {
-    Resources { cpus: 0, gpus: 0 }
+    Resources {
+        cpus: 0,
+        ..Resources::default()
+    }
 }

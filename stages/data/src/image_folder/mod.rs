@@ -79,7 +79,10 @@ impl Stage for ImageFolder {
 
     fn resources() -> Resources {
         // Decoding takes all cores.
-        Resources { cpus: 0, gpus: 0 }
+        Resources {
+            cpus: 0,
+            ..Resources::default()
+        }
     }
 
     fn run(self, context: &Context) -> Result<()> {

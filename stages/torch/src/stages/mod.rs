@@ -38,7 +38,11 @@ use serde_json::json;
 const SCORES: &[&str] = &["test_accuracy", "worst_subclass_accuracy"];
 
 /// All cores, and a GPU where there is one: a network is trained or used by all of them, one stage at a time.
-const ALL_CORES_AND_A_GPU: Resources = Resources { cpus: 0, gpus: 1 };
+const ALL_CORES_AND_A_GPU: Resources = Resources {
+    cpus: 0,
+    gpus: 1,
+    memory: 0,
+};
 
 /// The version of networks narrower than 16 channels since the gradients of their shortcuts are right, whatever the processor
 /// (`net::layers`).
