@@ -898,10 +898,7 @@ inputs = { all = { collect = 'part' } }
 ";
     let test = Test::new()
         .executable("plugin", LISTS)
-        .file(
-            "flow_stage.py",
-            include_str!("../stages/python/flow_stage.py"),
-        )
+        .python_sdk()
         .workflow(text)
         .run("")
         .ran("part[s=b] part[s=a/c] lists")

@@ -6,21 +6,6 @@ use std::process::Command;
 
 use flow_tests::Test;
 
-/// A folder with the package `flow_stage`, as it is copied beside a plugin.
-fn new() -> Test {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../stages/python/flow_stage");
-    let mut test = Test::new();
-    for entry in fs::read_dir(package).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "py") {
-            let name = path.file_name().unwrap().to_string_lossy();
-            let text = fs::read_to_string(&path).unwrap();
-            test = test.file(&format!("flow_stage/{name}"), &text);
-        }
-    }
-    test
-}
-
 /// A plugin whose one kind writes what the expression is.
 fn plugin(head: &str, expression: &str) -> String {
     format!(
@@ -37,7 +22,8 @@ const WORKFLOW: &str = "[plugins]\nmine = 'plugin'\n[stages.stage]\nuses = 'mine
 
 /// A folder with the plugin and the module for it.
 fn test(head: &str, expression: &str) -> Test {
-    new()
+    Test::new()
+        .python_sdk()
         .executable("plugin", &plugin(head, expression))
         .workflow(WORKFLOW)
 }
@@ -82,7 +68,8 @@ fn a_default_that_comes_from_a_module_is_the_new_one_after_an_edit() {
         "def mine(context)",
         "def mine(context, *, digits: int = defaults.DIGITS)",
     );
-    let test = new()
+    let test = Test::new()
+        .python_sdk()
         .executable("plugin", &text)
         .file("defaults.py", "DIGITS = 3\n")
         .workflow(WORKFLOW);
@@ -112,7 +99,8 @@ fn a_module_that_comes_to_stand_before_another_counts() {
 fn a_declared_version_is_no_promise_for_modules() {
     let text = plugin("import helper", "helper.VALUE")
         .replace("@plugin.stage(", "@plugin.stage(version=7, ");
-    let test = new()
+    let test = Test::new()
+        .python_sdk()
         .executable("plugin", &text)
         .file("helper.py", "VALUE = 1\n")
         .workflow(WORKFLOW);
@@ -132,7 +120,8 @@ fn what_it_depends_on_is_in_its_version() {
         "'1')",
         "'1', depends=['config.json', 'more'])\nhere = pathlib.Path(__file__).parent",
     );
-    let test = new()
+    let test = Test::new()
+        .python_sdk()
         .executable("plugin", &text)
         .file("config.json", "{}")
         .file("more/a.txt", "a")
@@ -214,7 +203,8 @@ fn a_run_with_nothing_to_do_starts_no_python() {
         "import pathlib\nlog = pathlib.Path(__file__).parent / 'noted'\nlog.open('a').write('x')",
         "1",
     );
-    let test = new()
+    let test = Test::new()
+        .python_sdk()
         .executable("plugin", &text)
         .workflow(WORKFLOW)
         .run("")
@@ -253,7 +243,7 @@ fn install(venv: &Path, name: &str, version: &str, module: &str) {
 
 #[test]
 fn what_is_installed_in_its_virtual_environment_is_in_its_version() {
-    let test = new().workflow(WORKFLOW);
+    let test = Test::new().python_sdk().workflow(WORKFLOW);
     let venv = test.path("venv");
     let made = Command::new("python3")
         .args(["-m", "venv", "--without-pip"])

@@ -324,7 +324,7 @@ fn check_deliveries(
     for delivery in &plan.deliveries {
         let path = workflow.root().join(&delivery.path);
         let meets = |other: &Path| other.starts_with(&path) || path.starts_with(other);
-        let mut files = sources.files().map(|(file, _)| file);
+        let mut files = sources.paths();
         let taken = if meets(store.root()) {
             Some(format!("the store, {}", store.root().display()))
         } else {

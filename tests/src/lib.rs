@@ -152,6 +152,20 @@ impl Test {
         test
     }
 
+    /// Puts the package `flow_stage` there, as it is copied beside a plugin in Python.
+    pub fn python_sdk(mut self) -> Test {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../stages/python/flow_stage");
+        for entry in fs::read_dir(package).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "py") {
+                let name = path.file_name().unwrap().to_string_lossy();
+                let text = fs::read_to_string(&path).unwrap();
+                self = self.file(&format!("flow_stage/{name}"), &text);
+            }
+        }
+        self
+    }
+
     /// Writes the workflow file.
     pub fn workflow(self, text: &str) -> Test {
         self.file(WORKFLOW, text)

@@ -14,8 +14,8 @@ pub struct Sources {
     texts: Vec<(String, String)>,
     /// Those that are files: their paths and numbers, and the digests of the bytes of those that are no texts.
     files: Vec<(PathBuf, usize, Option<blake3::Hash>)>,
-    /// What patterns matched.
-    listings: Vec<Mark>,
+    /// What patterns matched: where they point, the number of the text, and what tells whether it is as it was.
+    listings: Vec<(PathBuf, usize, Mark)>,
     /// Texts that count in the place of files.
     kept: BTreeMap<PathBuf, String>,
 }
@@ -84,12 +84,15 @@ impl Sources {
         pattern: &str,
         text: String,
     ) -> usize {
-        self.listings.push(Mark::Listing {
+        let mark = Mark::Listing {
             root: root.to_path_buf(),
             pattern: pattern.into(),
             digest: *blake3::hash(text.as_bytes()).as_bytes(),
-        });
-        self.add(path.display().to_string(), text)
+        };
+        let source = self.add(path.display().to_string(), text);
+        let path = std::path::absolute(root.join(pattern)).unwrap_or_else(|_| path.to_path_buf());
+        self.listings.push((path, source, mark));
+        source
     }
 
     /// What tells later whether all that was read is as it was: of files, and of what patterns match.
@@ -99,13 +102,37 @@ impl Sources {
             let digest = of_bytes.unwrap_or_else(|| blake3::hash(text));
             Mark::File(path.clone(), *digest.as_bytes())
         });
-        files.chain(self.listings.iter().cloned()).collect()
+        let listings = self.listings.iter().map(|(_, _, mark)| mark.clone());
+        files.chain(listings).collect()
     }
 
-    /// The files, by absolute path, with their texts.
+    /// The paths of all files, absolute, that of the workflow first.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(path, ..)| path.as_path())
+    }
+
+    /// The files that are texts, by absolute path, with these.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
-        let files = self.files.iter();
-        files.map(|(path, source, _)| (path.as_path(), self.texts[*source].1.as_str()))
+        let files = self
+            .files
+            .iter()
+            .filter(|(_, _, of_bytes)| of_bytes.is_none());
+        files.map(|(path, source, _)| (path.as_path(), self.text_of(*source)))
+    }
+
+    /// What files that are no texts came to, by absolute path; and what patterns matched, by the pattern.
+    pub fn others(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let files = self
+            .files
+            .iter()
+            .filter(|(_, _, of_bytes)| of_bytes.is_some());
+        let files = files.map(|(path, source, _)| (path.as_path(), self.text_of(*source)));
+        let listings = self.listings.iter();
+        files.chain(listings.map(|(path, source, _)| (path.as_path(), self.text_of(*source))))
+    }
+
+    fn text_of(&self, source: usize) -> &str {
+        &self.texts[source].1
     }
 
     /// The beginning of the text that will be taken in next.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use flow_cache::{Output, Store};
 use flow_plan::plan::{Environment, Files, Origin, Plan, Task, is_glob};
-use flow_plan::workflow::Workflow;
 use flow_plan::workflow::problem::Problems;
 use flow_plan::workflow::source::plain;
+use flow_plan::workflow::{Workflow, axes};
 use petgraph::graph::NodeIndex;
 
 use super::external::{self, External, Externals, Reader};
@@ -227,6 +227,16 @@ pub fn lay_out(
         out.copied += 1;
     }
     let mut lost = Vec::new();
+    // What a glob matched lies there as an input, where a stage reads it.
+    for (path, text) in run.others() {
+        let Some(to) = to(&path).filter(|_| path.is_file()) else {
+            continue;
+        };
+        match axes::as_kept(&path) {
+            Ok(now) if now == text => out.linked += link(&path, &to)?,
+            _ => lost.push(format!("`{}` is not what it was", path.display())),
+        }
+    }
     let mut places: Vec<(&Given, &Place)> = noted
         .iter()
         .flat_map(|given| given.found.iter().map(move |place| (given, place)))

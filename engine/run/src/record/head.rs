@@ -55,8 +55,11 @@ pub struct Head {
     pub params_file: Option<PathBuf>,
     /// The instances that were to be up to date in the end, in the plan's order; none where all of the plan was wanted.
     pub wanted: Option<Vec<String>>,
-    /// Texts of included files, and of the file of params.
+    /// Texts of included files, of files of params, and of tables that axes are taken from, by path.
     pub files: BTreeMap<String, String>,
+    /// What else axes are taken from: Parquet as JSON, by path; what globs matched, by the glob.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, String>,
     /// The kinds that the workflow uses.
     pub kinds: BTreeMap<String, UsedKind>,
     /// flow's version.

@@ -117,9 +117,18 @@ pub fn texts<'s>(
     files.map(|(path, text)| (place(path, workflow, sources), text))
 }
 
+/// What was read beside texts, as [`texts`]: files that are none, and what patterns matched, by the pattern.
+pub fn others<'s>(
+    workflow: &Workflow,
+    sources: &'s Sources,
+) -> impl Iterator<Item = (PathBuf, &'s str)> {
+    let others = sources.others();
+    others.map(|(path, text)| (place(path, workflow, sources), text))
+}
+
 /// Where a file is from the workflow file itself.
 pub fn place(path: &Path, workflow: &Workflow, sources: &Sources) -> PathBuf {
-    let called = sources.files().next().map(|(called, _)| called);
+    let called = sources.paths().next();
     if called == Some(path) {
         return workflow.path.clone();
     }

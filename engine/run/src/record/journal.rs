@@ -249,8 +249,10 @@ impl Subject<'_> {
         } = *self;
         let params = overrides.params.as_ref();
         // Includes and the file of params: without them the workflow file is not whole.
-        let files = inputs::texts(workflow, sources).skip(1);
-        let files = files.map(|(path, text)| (path.display().to_string(), text.to_string()));
+        let by_path =
+            |(path, text): (PathBuf, &str)| (path.display().to_string(), text.to_string());
+        let files = inputs::texts(workflow, sources).skip(1).map(by_path);
+        let others = inputs::others(workflow, sources).map(by_path);
         let wanted = plan.order.iter().filter(|node| self.wanted.contains(node));
         let wanted: Vec<String> = wanted.map(|&node| plan.graph[node].label.clone()).collect();
         Head {
@@ -274,6 +276,7 @@ impl Subject<'_> {
             }),
             wanted: (wanted.len() < plan.order.len()).then_some(wanted),
             files: files.collect(),
+            others: others.collect(),
             kinds: self.kinds().collect(),
             ..Head::default()
         }

@@ -150,8 +150,8 @@ impl PastRun {
         Ok(stages)
     }
 
-    /// The texts that its workflow was read from, by where they were, absolute and without `..`: its file, what that includes, the
-    /// file of params.
+    /// The texts that its workflow was read from, by where they were, absolute and without `..`: its file, what that includes,
+    /// files of params, tables of axes.
     ///
     /// # Errors
     /// Where its folder has no copy of the file.
@@ -159,10 +159,22 @@ impl PastRun {
         let copy = self.folder.join("workflow.toml");
         let text = fs::read_to_string(&copy)
             .with_context(|| format!("{} can't be read", copy.display()))?;
-        let folder = self.head.folder.clone().unwrap_or_default();
-        let files = self.head.files.iter();
-        let files = files.map(|(path, text)| (plain(&folder.join(path)), text.clone()));
+        let files = self.placed(&self.head.files);
         Ok(files.chain([(plain(&self.head.path), text)]).collect())
+    }
+
+    /// What else its axes were taken from: files that are no texts, and what globs matched, by the glob.
+    pub fn others(&self) -> BTreeMap<PathBuf, String> {
+        self.placed(&self.head.others).collect()
+    }
+
+    fn placed<'r>(
+        &'r self,
+        files: &'r BTreeMap<String, String>,
+    ) -> impl Iterator<Item = (PathBuf, String)> + use<'r> {
+        let folder = self.head.folder.clone().unwrap_or_default();
+        let files = files.iter();
+        files.map(move |(path, text)| (plain(&folder.join(path)), text.clone()))
     }
 
     /// What was laid over the workflow, as options of `flow run`.

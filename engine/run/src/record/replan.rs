@@ -27,7 +27,7 @@ pub struct Replanned {
 /// What is wrong where its texts, or kinds that it used, are gone.
 pub fn replan(run: &PastRun) -> Result<Replanned, Report> {
     let head = &run.head;
-    let kept = run.texts().map_err(|cause| {
+    let mut kept = run.texts().map_err(|cause| {
         let mut problems = Problems::default();
         problems.add_without_place(Problem::Unreadable {
             path: run.folder.join("workflow.toml").display().to_string(),
@@ -35,6 +35,7 @@ pub fn replan(run: &PastRun) -> Result<Replanned, Report> {
         });
         Report::new(Sources::default(), problems)
     })?;
+    kept.extend(run.others());
     let loaded = workflow::load_kept(&head.path, &head.overrides(), kept)?;
     let mut problems: Problems = loaded.problems;
     let catalogue = plugin::find(Some(&loaded.workflow), &mut problems);

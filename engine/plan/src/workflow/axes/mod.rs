@@ -13,7 +13,7 @@ mod pattern;
 mod table;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Workflow;
@@ -165,6 +165,14 @@ impl Axis {
             Source::Column { axis, .. } => format!("the axis `{axis}` has none"),
         }
     }
+}
+
+/// What a table that is no text is kept as: JSON.
+///
+/// # Errors
+/// Why it can't be read, in words.
+pub fn as_kept(path: &Path) -> Result<String, String> {
+    parquet::as_json(path)
 }
 
 /// Looks at the files that axes name. An axis that something is wrong with is taken out, and its stage is incomplete.

@@ -49,7 +49,12 @@ impl Files<'_> {
         };
         if let Some(kept) = self.sources.kept(&whole) {
             let text = kept.to_string();
-            let source = self.sources.add_file(&near(&whole), text.clone());
+            let shown = near(&whole);
+            let digest = blake3::hash(text.as_bytes());
+            let source = match is_parquet {
+                true => self.sources.add_binary(&shown, text.clone(), digest),
+                false => self.sources.add_file(&shown, text.clone()),
+            };
             let place = Span::new(source, 0..text.len());
             return Some((text, place));
         }
