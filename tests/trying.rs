@@ -1,6 +1,11 @@
-//! `flow plugin test`: a good plugin keeps every rule of the protocol, and each sort of bad one breaks the one that is its own.
+//! `flow plugin new` and `flow plugin test`: what is begun works; a good plugin keeps every rule of the protocol, and each sort of bad one breaks the one that is its own.
 
-use flow_tests::Test;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use flow_tests::{Test, store};
 
 /// A plugin in shell that keeps all rules but the one that `how` names. Its kind copies an array.
 const PLUGIN: &str = r#"#!/bin/sh
@@ -263,5 +268,55 @@ fn what_can_not_be_made_up_is_given() {
         .flow("plugin test nowhere")
         .status(2)
         .stderr("error: nowhere can't be used: No such file or directory (os error 2)\n")
+        .check();
+}
+
+#[test]
+fn a_new_plugin_runs_passes_its_test_and_keeps_every_rule() {
+    let test = Test::new()
+        .flow("plugin new my-mean")
+        .stdout_has("wrote my-mean: the plugin flow-stages-my-mean, its test,")
+        .check();
+    // The package that it imports is this one.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../stages/python/flow_stage");
+    let names = |folder: &Path| {
+        let found = store::files(folder).into_iter();
+        let names = found.map(|path| path.file_name().unwrap().to_owned());
+        names
+            .filter(|name| !name.to_string_lossy().ends_with(".pyc"))
+            .collect::<BTreeSet<_>>()
+    };
+    let copied = test.path("my-mean/flow_stage");
+    assert_eq!(names(&copied), names(&package));
+    for name in names(&package) {
+        let both = [copied.join(&name), package.join(&name)].map(|path| fs::read(path).unwrap());
+        assert_eq!(both[0], both[1], "{name:?}");
+    }
+    let tested = Command::new("python3")
+        .args(["-m", "unittest"])
+        .current_dir(test.path("my-mean"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&tested.stderr);
+    assert!(
+        tested.status.success() && said.contains("Ran 1 test"),
+        "{said}"
+    );
+    test.flow("run my-mean/workflow.toml")
+        .anyhow()
+        .check()
+        .flow("get my-mean/workflow.toml mean -o -")
+        .stdout("{\n  \"mean\": 2.5,\n  \"rows\": 3\n}\n")
+        .check()
+        .flow("plugin test my-mean/flow-stages-my-mean column-mean --input table=my-mean/example.csv")
+        .stdout_has("rules: none broken\n")
+        .check()
+        .flow("plugin new my-mean")
+        .status(2)
+        .stderr("error: the folder my-mean can't be made: File exists (os error 17)\n")
+        .check()
+        .flow("plugin new ../mine")
+        .status(2)
+        .stderr("error: `../mine` can't name a plugin: write small letters, digits and `-`, a letter first\n")
         .check();
 }

@@ -209,7 +209,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         workflow: Option<PathBuf>,
     },
-    /// Tries plugins out.
+    /// Begins plugins, and tries them out.
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,

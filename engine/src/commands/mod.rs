@@ -13,6 +13,7 @@ pub mod graph;
 pub mod man;
 pub mod new;
 pub mod plugin;
+pub mod plugin_new;
 pub mod report;
 pub mod report_cache;
 pub mod revision;

@@ -1,4 +1,4 @@
-//! `flow plugin`: plugins tried out.
+//! `flow plugin`: plugins begun, and tried out.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,11 +7,18 @@ use clap::{Args, Subcommand};
 use flow_run::trial::{self, Given, Rule, Verdict};
 use serde_json::Value;
 
+use crate::commands::plugin_new;
 use crate::failure::{FAILED, Failure, wrong};
 use crate::view;
 
 #[derive(Subcommand)]
 pub enum PluginCommand {
+    /// Writes a plugin in Python to begin with: a stage kind, its test, a workflow that uses it, in a new folder.
+    #[command(after_help = "Example:\n  flow plugin new mine")]
+    New {
+        /// What the folder is called; the plugin is flow-stages-NAME in it.
+        name: String,
+    },
     /// Tries a plugin: each rule of the protocol, on small inputs that are made for it.
     #[command(
         after_help = "Exit status 1 where a rule is broken. docs/protocol.md of flow says what the rules are for.\n\nExamples:\n  \
@@ -38,6 +45,7 @@ pub struct TestArguments {
 /// `flow plugin`.
 pub fn plugin(command: &PluginCommand) -> Result<ExitCode, Failure> {
     match command {
+        PluginCommand::New { name } => plugin_new::new(name),
         PluginCommand::Test(arguments) => test(arguments),
     }
 }
