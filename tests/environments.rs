@@ -1,7 +1,7 @@
 //! What a program runs in beside its inputs: virtual environments, containers, tools of the machine.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -421,6 +421,46 @@ fn a_container_sees_the_stage_s_folder_and_nothing_else() {
         shown.contains(&format!("runs in     {image} by podman")),
         "{shown}"
     );
+}
+
+#[test]
+fn what_a_container_leaves_behind_is_the_user_s_and_gc_deletes_it() {
+    let Some(podman) = Podman::new() else {
+        return;
+    };
+    let command = "busybox mkdir -p out/deep && echo x > out/deep/file && busybox chmod 500 out/deep && cat own.txt";
+    let stage = "inputs = { own = { path = 'own.txt' } }\noutputs = { out = 'out/' }\nenvironment = 'box'\n";
+    let text =
+        format!("[stages.s]\nrun = ['sh', '-c', '{command} && exit $(cat own.txt)']\n{stage}");
+    let test = Test::new()
+        .workflow(&podman.workflow(&text))
+        .file("own.txt", "3\n");
+    let test = podman.run(test).status(1).stages("failed", "s").check();
+    let user = rustix::process::getuid().as_raw();
+    let left = || flow_tests::store::files(&test.path(".flow/work"));
+    let found: Vec<_> = left()
+        .into_iter()
+        .filter(|path| path.ends_with("out/deep/file"))
+        .collect();
+    assert_eq!(found.len(), 1, "{:?}", left());
+    for path in found[0].ancestors().take(3) {
+        assert_eq!(
+            fs::metadata(path).unwrap().uid(),
+            user,
+            "{}",
+            path.display()
+        );
+    }
+    // A folder that nobody may write to is removed all the same.
+    let age = "cache gc flow.toml --max-age 0s";
+    let test = test.flow(age).anyhow().check();
+    let left = flow_tests::store::files(&test.path(".flow/work"));
+    assert!(
+        !left.iter().any(|path| path.ends_with("out/deep/file")),
+        "{left:?}"
+    );
+    let test = test.file("own.txt", "0\n");
+    podman.run(test).ran("s").check();
 }
 
 /// How many processes of the machine have this in their command line.

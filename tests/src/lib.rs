@@ -19,6 +19,7 @@
 //! - [`binaries`]: where the binaries under test are.
 //! - [`browser`]: a page in headless Chromium.
 //! - [`shown`]: a workflow whose stages publish views.
+//! - [`page`]: a page of the documents whose example is followed.
 //! - `outcome`: what a call printed, and what of it is compared.
 //! - [`store`]: a store read by its public format alone.
 //! - [`inject`]: system calls that fail.
@@ -31,6 +32,7 @@ pub mod browser;
 pub mod inject;
 mod outcome;
 pub mod packages;
+pub mod page;
 pub mod shown;
 pub mod skip;
 pub mod store;

@@ -13,6 +13,8 @@ use crate::failure::Failure;
 #[derive(Clone)]
 pub(super) struct Axis {
     pub name: String,
+    /// What it would be called if no other axis were.
+    wanted: String,
     /// `item`, or `item.NAME`.
     item: String,
     /// What its values are called.
@@ -20,6 +22,10 @@ pub(super) struct Axis {
     values: Vec<Value>,
     /// Whether the values are rows: then these are what lies in the row.
     rows: bool,
+    /// Whether they come from a table, so that `key` is one of its keys.
+    keyed: bool,
+    /// Whether the value lies in the column `value` of its row: it is no table itself.
+    wrapped: bool,
     /// What a workflow writes for it.
     pub toml: String,
 }
@@ -43,22 +49,27 @@ pub(super) fn read(
     known: &mut Vec<Axis>,
 ) -> Result<(Vec<Axis>, Vec<Instance>), Failure> {
     let mut axes: Vec<Axis> = Vec::new();
-    let mut take = |name: &str, item: &str, data: Vec<(String, Value)>, toml: Option<String>| {
+    let mut take = |wanted: &str, item: &str, data: Vec<(String, Value)>, toml: Option<String>| {
         let axis = axis(item, data, toml);
         let same = known.iter().find(|other| {
             let alike =
                 other.keys == axis.keys && other.values == axis.values && other.rows == axis.rows;
-            alike && other.item == axis.item && axes.iter().all(|own| own.name != other.name)
+            alike && other.wanted == wanted && axes.iter().all(|own| own.name != other.name)
         });
         let same = same.map(|other| (other.name.clone(), other.toml.clone()));
         let (name, toml) = same.unwrap_or_else(|| {
             let taken = |name: &str| known.iter().any(|other| other.name == name);
             let mut names =
-                std::iter::once(name.to_string()).chain((2..).map(|n| format!("{name}-{n}")));
+                std::iter::once(wanted.to_string()).chain((2..).map(|n| format!("{wanted}-{n}")));
             let name = names.find(|name| !taken(name)).unwrap_or_default();
             (name, axis.toml.clone())
         });
-        let axis = Axis { name, toml, ..axis };
+        let axis = Axis {
+            wanted: wanted.into(),
+            name,
+            toml,
+            ..axis
+        };
         known.push(axis.clone());
         axes.push(axis);
     };
@@ -88,14 +99,19 @@ pub(super) fn read(
                     });
                     let toml = from.as_deref().and_then(|name| values.reference(name));
                     let toml = toml.filter(|_| !composite).map(|text| string(&text));
-                    take(named.unwrap_or("item"), "item", keyed.collect(), toml);
+                    take(named.map_or("item", one_of), "item", keyed.collect(), toml);
                 }
                 Value::Object(table) => {
-                    let keyed = table.into_iter().map(|(key, value)| {
-                        let row = json!({"item": value});
-                        (key, row)
+                    let wrapped = !table.values().all(Value::is_object);
+                    let keyed = table.into_iter().map(|(key, value)| match wrapped {
+                        true => (key, json!({ "value": value })),
+                        false => (key, value),
                     });
-                    take(named.unwrap_or("item"), "item", keyed.collect(), None);
+                    let name = named.map_or("item", one_of);
+                    take(name, "item", keyed.collect(), None);
+                    if let Some(axis) = axes.last_mut() {
+                        (axis.keyed, axis.wrapped) = (true, wrapped);
+                    }
                 }
                 _ => return Err(file.wrong(node.span, "`foreach` has to be a list or a table")),
             }
@@ -130,6 +146,14 @@ pub(super) fn read(
         return Err(file.wrong(stage.name.span, message));
     }
     Ok((axes, instances))
+}
+
+/// What one of many is called: `model` of `models`.
+fn one_of(many: &str) -> &str {
+    match many.strip_suffix('s') {
+        Some(one) if one.len() > 2 && !one.ends_with(['s', 'e']) => one,
+        _ => many,
+    }
 }
 
 /// The values of `foreach` or of one axis, and the name that they have, if they are nothing but that.
@@ -211,6 +235,9 @@ fn axis(item: &str, data: Vec<(String, Value)>, toml: Option<String>) -> Axis {
     };
     Axis {
         name: String::new(),
+        wanted: String::new(),
+        keyed: false,
+        wrapped: false,
         item: item.into(),
         keys,
         values,
@@ -251,9 +278,9 @@ fn instances(stage: &Stage, axes: &[Axis]) -> Vec<Instance> {
                 Some(name) => drop(item.insert(name.into(), axis.values[i].clone())),
                 None => {
                     let value = &axis.values[i];
-                    let keyed = of_table(stage, value);
-                    locals.insert("item".into(), keyed.unwrap_or(value).clone());
-                    if keyed.is_some() {
+                    let value = if axis.wrapped { &value["value"] } else { value };
+                    locals.insert("item".into(), value.clone());
+                    if axis.keyed {
                         locals.insert("key".into(), Value::String(key.clone()));
                     }
                 }
@@ -269,15 +296,6 @@ fn instances(stage: &Stage, axes: &[Axis]) -> Vec<Instance> {
     all.into_iter().map(instance).collect()
 }
 
-/// What `foreach` over a table gives as `item`: it lies in a row of its own, beside the key.
-fn of_table<'v>(stage: &Stage, row: &'v Value) -> Option<&'v Value> {
-    let Each::Foreach(_) = stage.each else {
-        return None;
-    };
-    let table = row.as_object()?;
-    (table.len() == 1).then(|| table.get("item")).flatten()
-}
-
 impl Axis {
     /// What a workflow writes for `item…`, where this axis has it.
     fn reference(&self, name: &str) -> Option<String> {
@@ -288,10 +306,9 @@ impl Axis {
             None if rest.is_empty() => "",
             None => return None,
         };
-        let of_table = self.rows && self.values.iter().all(|row| row.get("item").is_some());
-        let column = match (of_table, column) {
-            (true, "") => "item".to_string(),
-            (true, column) => format!("item.{column}"),
+        let column = match (self.wrapped, column) {
+            (true, "") => "value".to_string(),
+            (true, column) => format!("value.{column}"),
             (false, column) => column.to_string(),
         };
         let plain = |part: &str| {

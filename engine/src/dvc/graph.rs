@@ -1,13 +1,14 @@
 //! The stages of a dvc.yaml as those of a workflow: which of them stay one stage with axes, and where each path comes from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use flow_plan::workflow::Located;
 use serde_json::{Map, Value};
 
 use super::axes::{self, Axis, Instance};
-use super::project::{Out, Project, Stage};
+use super::outputs::{self, Output};
+use super::project::{Project, Stage};
 use super::values::{self, Piece, Values, is_plain, leaves, of_vars, pieces};
 use crate::failure::Failure;
 
@@ -43,16 +44,6 @@ pub(super) enum Place {
     Inside(String),
     /// A URL, or a path elsewhere.
     Outside(String),
-}
-
-/// An output of all instances of a stage.
-pub(super) struct Output {
-    pub role: String,
-    /// Of each instance.
-    pub paths: Vec<Place>,
-    pub is_folder: bool,
-    /// Whether nothing says that it is a folder, or a file.
-    pub is_guess: bool,
 }
 
 /// An output of one instance: the stage, the output and the instance by their numbers.
@@ -122,7 +113,7 @@ impl<'a> Graph<'a> {
                 axes: std::mem::take(&mut axes[number]),
             });
         }
-        graph.read_outputs(folder)?;
+        graph.outputs = outputs::read(&graph, folder)?;
         Ok(graph)
     }
 
@@ -252,7 +243,8 @@ impl<'a> Graph<'a> {
         Ok(whole)
     }
 
-    /// A text as a workflow has it, for all instances of a group; `lost` takes what a command has as it is now.
+    /// A text as a workflow has it, for all instances of a group; `command` takes the names of what a command has
+    /// as it is now.
     pub fn template(
         &self,
         group: &Group,
@@ -479,58 +471,6 @@ impl<'a> Graph<'a> {
             }
         }
     }
-
-    fn read_outputs(&mut self, folder: &Path) -> Result<(), Failure> {
-        let lock = lock(folder);
-        let mut known = Vec::new();
-        for plot in &self.project.plots {
-            let files = plot.files.iter().map(|(file, _)| file);
-            for file in files.chain([&plot.name]) {
-                known.extend(self.top_place(file).ok());
-            }
-        }
-        for metrics in &self.project.metrics {
-            known.push(self.top_place(metrics)?);
-        }
-        for (number, stage) in self.project.stages.iter().enumerate() {
-            for instance in 0..self.instances[number].len() {
-                for dep in &stage.deps {
-                    known.push(self.place_of(number, instance, dep)?);
-                }
-            }
-        }
-        for (number, stage) in self.project.stages.iter().enumerate() {
-            let mut roles = BTreeSet::new();
-            let mut outputs = Vec::new();
-            for out in &stage.outs {
-                let mut paths = Vec::new();
-                let mut is_folder = out.path.value.ends_with('/').then_some(true);
-                for instance in 0..self.instances[number].len() {
-                    let place = self.place_of(number, instance, &out.path)?;
-                    if let Place::Inside(path) = &place {
-                        let written = self.resolved(number, instance, &out.path)?;
-                        let locked =
-                            lock.get(&(self.instances[number][instance].name.clone(), written));
-                        is_folder = is_folder.or(locked.copied());
-                        let there = self.root.join(path);
-                        is_folder = is_folder.or_else(|| there.exists().then(|| there.is_dir()));
-                        let inner = |other: &Place| matches!(other, Place::Inside(other) if other != path && is_in(other, path));
-                        is_folder = is_folder.or_else(|| known.iter().any(inner).then_some(true));
-                    }
-                    paths.push(place);
-                }
-                let last = out.path.value.rsplit('/').next().unwrap_or_default();
-                outputs.push(Output {
-                    role: role(out, &mut roles),
-                    paths,
-                    is_folder: is_folder.unwrap_or(!last.contains('.')),
-                    is_guess: is_folder.is_none(),
-                });
-            }
-            self.outputs.push(outputs);
-        }
-        Ok(())
-    }
 }
 
 fn unknown(name: &str) -> String {
@@ -560,79 +500,4 @@ fn climb(wdir: &str, path: &str) -> usize {
         }
     }
     up
-}
-
-/// A role of its own, after the last part of the path.
-fn role(out: &Out, taken: &mut BTreeSet<String>) -> String {
-    role_of(&out.path.value, taken)
-}
-
-pub(super) fn role_of(path: &str, taken: &mut BTreeSet<String>) -> String {
-    let last = path
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    let plain: String = match pieces(last) {
-        Ok(pieces) => pieces
-            .into_iter()
-            .filter_map(|piece| match piece {
-                Piece::Text(text) => Some(text),
-                Piece::Name(_) => None,
-            })
-            .collect(),
-        Err(_) => last.into(),
-    };
-    let (stem, ending) = plain.split_once('.').unwrap_or((&plain, ""));
-    let clean = |text: &str| {
-        let kept: String = text
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '_' {
-                    c
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        kept.trim_matches(['-', '_']).to_string()
-    };
-    let mut name = clean(stem);
-    if name.is_empty() {
-        name = clean(ending);
-    }
-    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        name = format!("file-{name}").trim_end_matches('-').into();
-    }
-    // These mean something to flow.
-    if matches!(&name[..], "view" | "metrics" | "dvclive") {
-        name += "-file";
-    }
-    let more = [format!("{name}-{}", clean(ending))]
-        .into_iter()
-        .filter(|_| !ending.is_empty());
-    let more = more.chain((2..).map(|n| format!("{name}-{n}")));
-    let mut names = std::iter::once(name.clone()).chain(more);
-    let name = names.find(|name| !taken.contains(name)).unwrap_or_default();
-    taken.insert(name.clone());
-    name
-}
-
-/// What dvc.lock knows of outputs: by stage and path, whether each is a folder.
-fn lock(folder: &Path) -> BTreeMap<(String, String), bool> {
-    let mut known = BTreeMap::new();
-    let text = std::fs::read_to_string(folder.join("dvc.lock")).unwrap_or_default();
-    let lock = flow_plan::workflow::yaml_data(&text).unwrap_or_default();
-    for (name, stage) in lock["stages"].as_object().into_iter().flatten() {
-        for out in stage["outs"].as_array().into_iter().flatten() {
-            if let Some(path) = out["path"].as_str() {
-                let is_folder = out["md5"].as_str().is_some_and(|md5| md5.ends_with(".dir"));
-                known.insert(
-                    (name.clone(), path.to_string()),
-                    is_folder || out.get("nfiles").is_some(),
-                );
-            }
-        }
-    }
-    known
 }

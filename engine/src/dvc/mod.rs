@@ -4,13 +4,14 @@
 //! - `project`: a dvc.yaml as it is written.
 //! - `values`: what `${…}` stands for there; `axes`: `foreach` and `matrix`.
 //! - `graph`: which stages keep their instances together, and where each path comes from.
-//! - `stages`, `plots`: the workflow's text; `write`: values and comments in it.
+//! - `outputs`, `stages`, `plots`: the workflow's text; `write`: values and comments in it.
 //!
 //! DVC's own words for all of it: <https://dvc.org/doc/user-guide/project-structure/dvcyaml-files>.
 
 mod axes;
 mod file;
 mod graph;
+mod outputs;
 mod plots;
 mod project;
 mod stages;
@@ -24,6 +25,7 @@ use walkdir::WalkDir;
 use crate::failure::{Failure, wrong};
 use file::File;
 use graph::{Graph, Place, Stop};
+use outputs::Outputs;
 use project::Project;
 use stages::Tracked;
 use values::Values;
@@ -136,7 +138,7 @@ pub fn workflow(from: &Path, output: &Path) -> Result<Made, Failure> {
 }
 
 /// The stages, their outputs, their plots; or the groups that have to be taken apart.
-type Whole = (Vec<String>, Vec<stages::Outputs>, (Vec<String>, String));
+type Whole = (Vec<String>, Vec<Outputs>, (Vec<String>, String));
 
 fn once(graph: &mut Graph<'_>, tracked: &Tracked) -> Result<Result<Whole, Vec<usize>>, Failure> {
     let mut apart = Vec::new();
@@ -151,13 +153,13 @@ fn once(graph: &mut Graph<'_>, tracked: &Tracked) -> Result<Result<Whole, Vec<us
     if !apart.is_empty() {
         return Ok(Err(apart));
     }
-    let mut outputs = Vec::new();
+    let mut made = Vec::new();
     for (at, (_, paths)) in graph.written.iter().enumerate() {
-        outputs.push(stages::outputs(graph, at, paths)?);
+        made.push(outputs::written(graph, at, paths)?);
     }
     let mut texts = Vec::new();
     for at in 0..graph.groups.len() {
-        match stages::written(graph, &outputs, tracked, at) {
+        match stages::written(graph, &made, tracked, at) {
             Ok(text) => texts.push(text),
             Err(Stop::Apart) => apart.push(at),
             Err(Stop::Wrong(failure)) => return Err(failure),
@@ -166,8 +168,8 @@ fn once(graph: &mut Graph<'_>, tracked: &Tracked) -> Result<Result<Whole, Vec<us
     if !apart.is_empty() {
         return Ok(Err(apart));
     }
-    let plots = plots::written(graph, &outputs)?;
-    Ok(Ok((texts, outputs, plots)))
+    let plots = plots::written(graph, &made)?;
+    Ok(Ok((texts, made, plots)))
 }
 
 /// `[params]`: what `vars` says and some template uses.

@@ -3,8 +3,8 @@
 use flow_plan::workflow::Located;
 
 use super::graph::{Graph, Origin, Place};
+use super::outputs::Outputs;
 use super::project::Drawing;
-use super::stages::Outputs;
 use super::write::{comment, inline, inline_value, key, string};
 use crate::failure::Failure;
 

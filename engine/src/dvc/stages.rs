@@ -3,22 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use flow_plan::workflow::{Located, is_glob};
+use flow_plan::workflow::Located;
 use serde_json::{Map, Value};
 
-use super::graph::{Graph, Group, Made, Origin, Place, Stop, is_in, role_of};
+use super::graph::{Graph, Group, Made, Origin, Place, Stop, is_in};
+use super::outputs::{Outputs, role_of};
 use super::project::Params;
 use super::values::{has_null, is_plain_file};
 use super::write::{comment, inline, key, string, table};
 use crate::failure::Failure;
-
-/// How the outputs of a group stand in the workflow.
-#[derive(Clone, Default)]
-pub(super) struct Outputs {
-    /// Role and path, by the number of the output; none where it lies elsewhere.
-    pub named: Vec<Option<(String, String)>>,
-    pub notes: Vec<String>,
-}
 
 /// Data that `.dvc` files track: path and file, below the root.
 pub(super) type Tracked = BTreeMap<String, String>;
@@ -107,118 +100,6 @@ pub(super) fn written(
         .collect();
     text += &table("outputs", &outs);
     Ok(text)
-}
-
-/// How the outputs of a group are written.
-pub(super) fn outputs(graph: &Graph<'_>, at: usize, paths: &[Place]) -> Result<Outputs, Failure> {
-    let group = &graph.groups[at];
-    let mut all = Outputs::default();
-    let (mut figures, mut more) = (None, Vec::new());
-    for (number, out) in graph.stage(group).outs.iter().enumerate() {
-        let output = &graph.outputs[group.stage][number];
-        let Place::Inside(path) = &paths[number] else {
-            let path = &out.path.value;
-            all.notes.push(format!(
-                "{path} lies elsewhere: flow keeps what lies in the stage's folder. Let the program write there."
-            ));
-            all.named.push(None);
-            continue;
-        };
-        if out.persist {
-            all.notes.push(format!(
-                "{path} stays in DVC from one run to the next (persist). Here it is not there when the stage starts: \
-                 `checkpoints` is a folder that stays, of the attempts at one result."
-            ));
-        }
-        if out.checkpoint {
-            all.notes.push(format!(
-                "{path} is a checkpoint in DVC: see `checkpoints` in docs/programs.md."
-            ));
-        }
-        if let Some(desc) = &out.desc {
-            all.notes.push(format!("{path}: {desc}"));
-        }
-        if output.is_guess {
-            let (what, end) = if output.is_folder {
-                ("a folder", "/")
-            } else {
-                ("a file", "")
-            };
-            all.notes.push(format!(
-                "Whether {path} is a file or a folder, neither dvc.lock nor the project says: \"{path}{end}\" is {what}."
-            ));
-        }
-        let mut role = output.role.clone();
-        let is_figures = |path: &str| {
-            [".json", ".yaml", ".yml", ".toml"]
-                .iter()
-                .any(|end| path.ends_with(end))
-        };
-        let first = &output.paths[group.of[0]];
-        let named = |inner: bool| -> Result<Option<String>, Failure> {
-            for metrics in &graph.project.metrics {
-                if let (Place::Inside(file), Place::Inside(out)) =
-                    (graph.top_place(metrics)?, first)
-                    && is_in(&file, out)
-                    && (file != *out) == inner
-                {
-                    return Ok(Some(file));
-                }
-            }
-            Ok(None)
-        };
-        if (out.is_metrics || named(false)?.is_some()) && !output.is_folder && is_figures(path) {
-            match &figures {
-                None => role = "metrics".into(),
-                Some(_) => more.push(path.clone()),
-            }
-            figures = Some(role.clone());
-        } else if let (Some(file), true, None) = (named(true)?, output.is_folder, &figures) {
-            let inner = first_part(&file, first);
-            let drawn = graph.project.plots.iter().any(|plot| {
-                let files = plot.files.iter().map(|(file, _)| file).chain([&plot.name]);
-                files.into_iter().any(|file| {
-                    matches!((graph.top_place(file), first), (Ok(Place::Inside(file)), Place::Inside(out)) if is_in(&file, out))
-                })
-            });
-            match (inner.as_str(), drawn) {
-                // Its figures are those of `metrics.json`, whatever else lies there.
-                ("metrics.json", _) => role = "dvclive".into(),
-                (_, false) => role = "metrics".into(),
-                _ => all.notes.push(format!(
-                    "The figures of {file} are in no table here: let the program write them beside {path}, as an output \
-                     `metrics`."
-                )),
-            }
-            if role != output.role {
-                figures = Some(role.clone());
-            }
-        }
-        let end = if output.is_folder { "/" } else { "" };
-        if is_glob(path) {
-            all.notes
-                .push(format!("In {path}, `*`, `?` and `[` make a glob here."));
-        }
-        all.named.push(Some((role, format!("{path}{end}"))));
-    }
-    if !more.is_empty() {
-        all.notes.push(format!(
-            "One output has a stage's figures here. Those of {} too: a glob, as in metrics = \"eval/*.json\".",
-            more.join(", ")
-        ));
-    }
-    Ok(all)
-}
-
-fn first_part(file: &str, out: &Place) -> String {
-    match out {
-        Place::Inside(out) => file
-            .strip_prefix(out.as_str())
-            .unwrap_or(file)
-            .trim_start_matches('/')
-            .into(),
-        Place::Outside(_) => file.into(),
-    }
 }
 
 impl Writing<'_, '_> {
