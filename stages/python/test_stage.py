@@ -3,11 +3,15 @@
 import importlib.machinery
 import json
 import os
+import pty
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import types
 import unittest
 from pathlib import Path
@@ -755,6 +759,44 @@ main()
                               env={**os.environ, "FLOW_PLUGIN_PATH": str(self.folder)})
         self.assertIn("2.0 MiB of memory", page.stdout)
 
+
+    def test_a_breakpoint_stops_at_the_terminal(self):
+        self.write('''
+from flow_stage import Metrics, main, stage
+
+
+@stage
+def asks() -> Metrics:
+    """Asks.
+
+    returns: What.
+    """
+    hidden = 41
+    breakpoint()
+    return {"hidden": hidden}
+
+
+main()
+''')
+        self.workflow('[plugins]\nmine = "flow-stages-mine"\n[stages.a]\nuses = "asks"\n')
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(PROGRAM, [str(PROGRAM), "debug", str(self.folder / "flow.toml"), "a"])
+        said, answers, deadline = b"", [(b"return {", b"p hidden + 1\n"), (b"42", b"c\n")], time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if not select.select([terminal], [], [], 1)[0]:
+                continue
+            try:
+                said += os.read(terminal, 4096)
+            except OSError:
+                break
+            if answers and answers[0][0] in said:
+                os.write(terminal, answers.pop(0)[1])
+        else:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+        self.assertEqual((os.waitstatus_to_exitcode(status), answers), (0, []), said.decode())
 
     #: In the place of Lightning and PyTorch, where they are not installed: enough to declare the kind.
     STANDS_IN = {"lightning.py": "class LightningModule: pass\n", "torch/__init__.py": "from . import nn\n", "torch/nn.py": "",

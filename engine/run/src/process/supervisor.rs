@@ -70,8 +70,13 @@ fn carry_out(
         .map_err(Failure::at("hearing of children"))?;
     let mut command = launch.command();
     let [stdin, stdout, stderr] = ends;
-    let terminal = launch.at_terminal.then(|| stdin.try_clone()).transpose();
-    let terminal = terminal.map_err(Failure::at("keeping the terminal"))?;
+    // A plugin's stdin is its request.
+    let terminal = [&stdin, &stdout, &stderr]
+        .into_iter()
+        .find(|end| launch.at_terminal && rustix::termios::isatty(end))
+        .map(OwnedFd::try_clone)
+        .transpose()
+        .map_err(Failure::at("keeping the terminal"))?;
     command.stdin(stdin).stdout(stdout).stderr(stderr);
     let group = match command.spawn() {
         Ok(child) => Pid::from_child(&child),
