@@ -126,6 +126,10 @@ stages:
         text.matches("matrix = { model = \"${models}\" }").count(),
         2
     );
+    let test = test.flow("run workflow.toml").anyhow().check();
+    assert_eq!(test.last().status, Some(0), "{}", test.last().stderr);
+    assert_eq!(test.read("one.txt"), "a\nus 10\n");
+    assert_eq!(test.read("row-uk.txt"), "uk 3\n");
 }
 
 #[test]

@@ -216,6 +216,9 @@ const NAMED: &[(&str, &str)] = &[
     ("src/commands/cache.rs", "flow cache"),
     ("src/commands/compare.rs", "flow compare"),
     ("src/commands/stages.rs", "flow stages"),
+    ("src/dvc/mod.rs", "flow get"),
+    ("src/dvc/mod.rs", "flow new"),
+    ("src/dvc/stages.rs", "flow run"),
     ("src/main.rs", "flow"),
     ("src/view/schema.rs", "flow stages"),
 ];
