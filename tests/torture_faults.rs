@@ -63,6 +63,10 @@ fn pinned() -> Test {
     test.stdout_has("pinned").check()
 }
 
+fn named() -> Test {
+    empty().run("--name best").ran("text folder join").check()
+}
+
 /// A store of which one blob is damaged.
 fn damaged() -> Test {
     let test = filled();
@@ -155,13 +159,14 @@ fn digests(test: &Test) -> Digests {
 /// Makes what a command begins with.
 type Begin = fn() -> Test;
 
-const COMMANDS: [(Begin, &str); 6] = [
+const COMMANDS: [(Begin, &str); 7] = [
     (empty, "run flow.toml --json"),
     (filled, "run flow.toml --force join"),
     (filled, "cache gc flow.toml --max-size 0B"),
     (filled, "cache pin flow.toml name"),
     (damaged, "cache verify flow.toml --fix"),
     (pinned, "cache unpin flow.toml best"),
+    (named, "runs flow.toml --unname best"),
 ];
 
 #[test]
@@ -211,7 +216,7 @@ fn a_read_only_store() {
         let test = test.flow(command).fault(Fault::ReadOnly).status(status);
         test.stdout_has(stdout).stderr_has(stderr).check()
     };
-    let test = filled();
+    let test = named();
     for (command, says) in [
         ("status flow.toml", "3 up to date"),
         ("why flow.toml join", "join"),
@@ -229,6 +234,7 @@ fn a_read_only_store() {
         "cache gc flow.toml --max-size 0B",
         "cache verify flow.toml --fix",
         "cache pin flow.toml name",
+        "runs flow.toml --unname best",
     ] {
         let test = call(test.beside(), command, 1, "", "error: ");
         let said = &test.last().stderr;

@@ -65,15 +65,22 @@ impl Store {
     /// Where the folder can't be written.
     pub fn replace_in_run(&self, id: &str, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let folder = self.run_folder(id);
-        self.write_atomically(&folder.join(name), bytes)?;
-        let sealed = folder.join(DIGESTS);
-        if let Ok(found) = fs::read(&sealed)
-            && let Ok(mut digests) = unwrap_json::<Digests>(&found)
-        {
+        let path = folder.join(DIGESTS);
+        let sealed = fs::read(&path).ok();
+        let sealed = sealed.and_then(|found| unwrap_json::<Digests>(&found).ok());
+        let Some(mut digests) = sealed else {
+            return self.write_atomically(&folder.join(name), bytes);
+        };
+        // Who is killed in between leaves a run without digests, and none with wrong ones.
+        fs::remove_file(&path).at("removing", &path)?;
+        let file = folder.join(name);
+        let written = self.write_atomically(&file, bytes);
+        // It may be there although its folder could not be synced.
+        if fs::read(&file).is_ok_and(|now| now == bytes) {
             digests.insert(name.to_owned(), Digest::of_bytes(bytes));
-            write(&sealed, &digests)?;
         }
-        Ok(())
+        write(&path, &digests)?;
+        written
     }
 
     /// What changed in the folders of runs since those were sealed. With `fix` it is removed; digests that are damaged are taken again.
