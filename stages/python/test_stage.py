@@ -1,18 +1,12 @@
-"""Tests of `@stage`: kinds from hints and docstrings, as flow starts them, and with flow itself."""
+"""Tests of `@stage`: kinds from hints and docstrings, started as flow does."""
 
 import importlib.machinery
 import json
 import os
-import pty
-import re
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-import types
 import unittest
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -22,9 +16,8 @@ sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 import flow  # noqa: E402
 import flow_stage  # noqa: E402
-from flow_stage import Array, Context, File, Output, Range, callbacks  # noqa: E402
+from flow_stage import Array, File, Output, Range  # noqa: E402
 
-PROGRAM = Path(os.environ.get("FLOW") or HERE.parents[1] / "target" / "debug" / "flow").resolve()
 DOCS = HERE.parents[1] / "docs"
 
 
@@ -489,151 +482,6 @@ class Models(Base):
             flow_stage.hints.schema_of("parameter `tree`", Tree)
 
 
-def context(work, said, checkpoints=True):
-    request = {"stage": "s", "inputs": {}, "outputs": {}, "work": work, "seed": 1, "threads": 1, "device": "cpu"}
-    events = types.SimpleNamespace(write=lambda line: said.append(json.loads(line)), flush=lambda: None)
-    return Context(request, events, checkpoints)
-
-
-class Checkpoints(Base):
-    def test_a_stage_goes_on_from_its_last_checkpoint(self):
-        said = []
-        self.assertIsNone(context(self.folder, said).resume())
-        context(self.folder, said).checkpoint({"epoch": 1, "weights": [0.5]})
-        context(self.folder, said).checkpoint({"epoch": 2, "weights": [0.25]})
-        self.assertEqual(context(self.folder, said).resume(), {"epoch": 2, "weights": [0.25]})
-        with self.assertRaises(Exception):
-            context(self.folder, said).checkpoint({"epoch": 3, "no": lambda: 0})
-        self.assertEqual(context(self.folder, said).resume()["epoch"], 2)
-        self.assertEqual(said, [])
-        (self.folder / "checkpoint.pickle").write_bytes(b"\x80")
-        self.assertIsNone(context(self.folder, said).resume())
-        self.assertIn("the checkpoint can't be read, so the stage begins anew", said[0]["message"])
-
-    def test_a_kind_that_keeps_none_says_so(self):
-        with self.assertRaisesRegex(TypeError, "declare it with `checkpoints=True`"):
-            context(self.folder, [], checkpoints=False).checkpoint(1)
-
-
-class Network:
-    """In the place of a model of Keras: what the callback asks of one, and what `fit` tells it."""
-
-    def __init__(self):
-        self.weights = 0.0
-
-    def save_weights(self, path):
-        Path(path).write_text(str(self.weights))
-
-    def load_weights(self, path):
-        self.weights = float(Path(path).read_text())
-
-    def fit(self, callback, epochs, initial_epoch, fails_at=None):
-        callback.set_params({"epochs": epochs, "steps": 2, "verbose": 0})
-        callback.set_model(self)
-        callback.on_train_begin()
-        for epoch in range(initial_epoch, epochs):
-            callback.on_epoch_begin(epoch)
-            for batch in range(2):
-                callback.on_train_batch_begin(batch)
-                if (epoch, batch) == fails_at:
-                    raise KeyboardInterrupt
-                self.weights += 1
-                callback.on_train_batch_end(batch, {"loss": 1.0})
-            callback.on_epoch_end(epoch, {"loss": 1 / self.weights, "val_loss": 0.5})
-        callback.on_train_end()
-
-
-class Callbacks(Base):
-    def test_a_training_of_keras_goes_on_and_tells_its_curves(self):
-        said = []
-        with self.assertRaises(KeyboardInterrupt):
-            Network().fit(callbacks.KerasCallback(context(self.folder, said)), 4, 0, fails_at=(2, 1))
-        report = callbacks.KerasCallback(context(self.folder, said))
-        self.assertEqual(report.initial_epoch, 2)
-        network = Network()
-        network.fit(report, 4, report.initial_epoch)
-        self.assertEqual(network.weights, 8)
-        curve = [(event["step"], event["value"]) for event in said if event.get("name") == "loss" and "step" in event]
-        self.assertEqual(curve, [(1, 1 / 2), (2, 1 / 4), (3, 1 / 6), (4, 1 / 8)])
-        self.assertIn({"event": "metric", "name": "val_loss", "value": 0.5}, said)
-        self.assertIn({"event": "progress", "done": 4, "total": 4, "unit": "epoch", "message": ""}, said)
-        self.assertIn({"event": "progress", "done": 0, "total": 4, "unit": "epoch", "message": "batch 1/2"}, said)
-        self.assertEqual([path.name for path in self.folder.glob("*.h5")], ["epoch-4.weights.h5"])
-
-    def test_without_checkpoints_nothing_is_kept(self):
-        report = callbacks.KerasCallback(context(self.folder, [], checkpoints=False))
-        Network().fit(report, 2, report.initial_epoch)
-        self.assertEqual(list(self.folder.iterdir()), [])
-
-    def test_neither_library_is_imported_before_it_is_used(self):
-        script = "import sys, flow_stage.callbacks; print({'lightning', 'keras', 'torch', 'numpy'} & sys.modules.keys())"
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=HERE)
-        self.assertEqual(done.stdout, "set()\n")
-
-    def test_a_training_of_lightning_goes_on_and_tells_its_curves(self):
-        said = []
-        train = train_with_lightning if is_installed("lightning") else train_without_lightning
-        with self.assertRaises(ZeroDivisionError):
-            train(callbacks.lightning_callback, context(self.folder, said), fails_at=2)
-        self.assertEqual([path.name for path in self.folder.iterdir()], ["lightning.ckpt"])
-        train(callbacks.lightning_callback, context(self.folder, said))
-        curve = [event["step"] for event in said if event.get("name") == "train_loss" and "step" in event]
-        self.assertEqual(curve, [1, 2, 3, 4])
-        self.assertTrue(any(event.get("name") == "train_loss" and "step" not in event for event in said))
-        self.assertFalse(any(event.get("name") == "train_loss_step" for event in said))
-        self.assertIn({"event": "progress", "done": 4, "total": 4, "unit": "epoch", "message": ""}, said)
-        self.assertIn({"event": "progress", "done": 0, "total": 4, "unit": "epoch", "message": "batch 1/2"}, said)
-
-
-def train_with_lightning(make, context, fails_at=None):
-    import lightning
-    import torch
-
-    class Module(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(2, 1)
-
-        def training_step(self, batch, index):
-            if self.current_epoch == fails_at:
-                raise ZeroDivisionError
-            loss = self.layer(batch[0]).square().mean()
-            self.log("train_loss", loss, on_step=True, on_epoch=True)
-            return {"loss": loss}
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.1)
-    report = make(context)
-    trainer = lightning.Trainer(max_epochs=4, callbacks=[report], logger=False, enable_progress_bar=False, accelerator="cpu",
-                                enable_model_summary=False, default_root_dir=context.work)
-    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(4, 2)), 2)
-    trainer.fit(Module(), data, ckpt_path=report.checkpoint)
-
-
-def train_without_lightning(make, context, fails_at=None):
-    """In the place of Lightning, where that is not installed: the moments that its `Trainer` tells, in its order."""
-    from unittest import mock
-
-    class Checkpoint:
-        pass
-    modules = {"lightning": types.ModuleType("lightning"), "lightning.pytorch": types.ModuleType("lightning.pytorch"),
-               "lightning.pytorch.callbacks": types.SimpleNamespace(Checkpoint=Checkpoint)}
-    with mock.patch.dict(sys.modules, modules):
-        report = make(context)
-    first = int(Path(report.checkpoint).read_text()) if report.checkpoint else 0
-    trainer = types.SimpleNamespace(is_global_zero=True, max_epochs=4, num_training_batches=2)
-    for epoch in range(first, 4):
-        trainer.current_epoch = epoch
-        for batch in range(2):
-            if epoch == fails_at:
-                raise ZeroDivisionError
-            report.on_train_batch_end(trainer, None, None, None, batch)
-        trainer.callback_metrics = {"train_loss": 0.5, "train_loss_step": 0.25, "train_loss_epoch": 0.5}
-        trainer.save_checkpoint = lambda path: Path(path).write_text(str(epoch + 1))
-        report.on_train_epoch_end(trainer, None)
-    report.on_train_end(trainer, None)
-
-
 class Networks(Base):
     @needs("numpy", "safetensors")
     def test_a_state_dict_becomes_a_file_of_safetensors(self):
@@ -663,172 +511,6 @@ class Tables(Base):
         for value in [[], [1], None]:
             with self.assertRaisesRegex(TypeError, "a table is a DataFrame of pandas, or a list of dicts"):
                 flow_stage.artifacts.save("it", "table", value, path)
-
-
-class WithFlow(Base):
-    def setUp(self):
-        super().setUp()
-        self.assertTrue(PROGRAM.is_file(), f"there is no {PROGRAM}: build flow first (`cargo xtask build`), or set FLOW")
-
-    def workflow(self, text, **options):
-        (self.folder / "flow.toml").write_text(text, encoding="utf-8")
-        return flow.Workflow(self.folder / "flow.toml", flow=PROGRAM, **options)
-
-    @needs("numpy")
-    def test_the_example_of_the_page_runs(self):
-        import numpy
-        page = (DOCS / "python.md").read_text(encoding="utf-8")
-        plugin = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if block.startswith("#!"))
-        text = next(block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[plugins]" in block)
-        self.write(plugin.partition("\n")[2])
-        numpy.save(self.folder / "features.npy", numpy.arange(6, dtype="f4").reshape(3, 2))
-        w = self.workflow(text)
-        run = w.run()
-        self.assertEqual((run.counts["ran"], run.warnings), (1, []))
-        self.assertEqual(w["scaled"].load().tolist(), [[0, 3], [6, 9], [12, 15]])
-        self.assertEqual(w.run().counts["cached"], 1)
-        # The package is part of what the plugin is.
-        with open(self.folder / "flow_stage" / "artifacts.py", "a", encoding="utf-8") as file:
-            file.write("# another\n")
-        self.assertEqual(w.run().counts["ran"], 1)
-        with self.assertRaisesRegex(flow.Error, "parameter `factor` of `scale`: it takes number ≥ 0, not -1"):
-            self.workflow(text, set={"stages.scaled.with.factor": -1}).run()
-        # A mistake of the author is said in flow's words, with the place.
-        self.write(plugin.partition("\n")[2].replace("= 2.0", "= -2.0"))
-        with self.assertRaisesRegex(flow.Error, r"flow-stages-mine:\d+: scale, parameter `factor`: its default -2.0 is below 0"):
-            w.run()
-
-    def test_a_stage_that_is_killed_goes_on_from_its_checkpoint(self):
-        self.write('''
-import os
-from pathlib import Path
-from typing import Annotated
-from flow_stage import Context, Metrics, Range, main, stage
-
-
-@stage(checkpoints=True)
-def count(context: Context, steps: Annotated[int, Range(1)] = 5) -> Metrics:
-    """Counts.
-
-    steps: How far.
-    returns: How far it came in this attempt.
-    """
-    first = context.resume() or 0
-    for step in range(first, steps):
-        context.progress(step, steps, "step")
-        context.metric("height", step, step=step)
-        context.checkpoint(step + 1)
-        if step == 2 and not (context.work / "again").exists():
-            (context.work / "again").touch()
-            os.kill(os.getpid(), 9)
-    return {"first": first, "last": steps}
-
-
-main()
-''')
-        w = self.workflow('[plugins]\nmine = "flow-stages-mine"\n[stages.c]\nuses = "count"\n')
-        with self.assertRaisesRegex(flow.RunFailed, "stage `c` failed"):
-            w.run()
-        heights = []
-        w.run(progress=lambda event: heights.append(event["step"]) if event["event"] == "metric" else None)
-        self.assertEqual((heights, w["c"].load()), ([3, 4], {"first": 3, "last": 5}))
-
-
-    def test_memory_that_a_kind_asks_for_is_what_the_workflow_does_not_say(self):
-        self.write('''
-from flow_stage import Metrics, main, stage
-
-
-@stage(memory="2MiB")
-def hungry() -> Metrics:
-    """Takes memory.
-
-    returns: How much.
-    """
-    return {"bytes": len(bytes(30_000_000))}
-
-
-main()
-''')
-        text = '[plugins]\nmine = "flow-stages-mine"\n[stages.h]\nuses = "hungry"\n'
-        run = self.workflow(text).run()
-        self.assertRegex(" ".join(run.warnings), "h: .*memory")
-        run = self.workflow(text + 'resources = { memory = "4GB" }\n').run(force="h")
-        self.assertEqual(run.warnings, [])
-        page = subprocess.run([PROGRAM, "stages", "hungry"], capture_output=True, text=True, check=True,
-                              env={**os.environ, "FLOW_PLUGIN_PATH": str(self.folder)})
-        self.assertIn("2.0 MiB of memory", page.stdout)
-
-
-    def test_a_breakpoint_stops_at_the_terminal(self):
-        self.write('''
-from flow_stage import Metrics, main, stage
-
-
-@stage
-def asks() -> Metrics:
-    """Asks.
-
-    returns: What.
-    """
-    hidden = 41
-    breakpoint()
-    return {"hidden": hidden}
-
-
-main()
-''')
-        self.workflow('[plugins]\nmine = "flow-stages-mine"\n[stages.a]\nuses = "asks"\n')
-        pid, terminal = pty.fork()
-        if pid == 0:
-            os.execv(PROGRAM, [str(PROGRAM), "debug", str(self.folder / "flow.toml"), "a"])
-        said, answers, deadline = b"", [(b"return {", b"p hidden + 1\n"), (b"42", b"c\n")], time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if not select.select([terminal], [], [], 1)[0]:
-                continue
-            try:
-                said += os.read(terminal, 4096)
-            except OSError:
-                break
-            if answers and answers[0][0] in said:
-                os.write(terminal, answers.pop(0)[1])
-        else:
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        os.close(terminal)
-        self.assertEqual((os.waitstatus_to_exitcode(status), answers), (0, []), said.decode())
-
-    #: In the place of Lightning and PyTorch, where they are not installed: enough to declare the kind.
-    STANDS_IN = {"lightning.py": "class LightningModule: pass\n", "torch/__init__.py": "from . import nn\n", "torch/nn.py": "",
-                 "torch/utils/__init__.py": "", "torch/utils/data.py": "DataLoader = TensorDataset = None\n"}
-
-    @needs("numpy")
-    def test_the_network_of_a_lightning_project_is_a_kind_in_sixty_lines(self):
-        text = (HERE / "examples" / "flow-stages-dense").read_text(encoding="utf-8")
-        self.assertLessEqual(sum(1 for line in text.splitlines() if line.strip()), 60)
-        self.write(text.partition("\n")[2])
-        self.plugin = self.plugin.rename(self.folder / "flow-stages-dense")
-        is_there = all(is_installed(name) for name in ("lightning", "torch", "safetensors"))
-        for name, stub in {} if is_there else self.STANDS_IN.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(stub, encoding="utf-8")
-        (kind,) = self.describe()["kinds"]
-        config = kind["parameters"]["properties"]["config"]
-        self.assertEqual(config["default"], {"hidden": [64, 128, 64], "batch_size": 128, "optimizer": {
-            "lr": 0.001, "weight_decay": 0.0, "patience": 10}})
-        self.assertEqual(config["properties"]["optimizer"]["properties"]["lr"],
-                         {"type": "number", "minimum": 0, "maximum": 1, "default": 0.001})
-        workflow = (HERE / "examples" / "dense.toml").read_text(encoding="utf-8")
-        with self.assertRaisesRegex(flow.Error, r"parameter `config.optimizer.lr` of `dense`: it takes number 0 … 1, not 2.0"):
-            self.workflow(workflow, set={"stages.dense.with.config.optimizer.lr": 2}).run()
-        if is_there:
-            w = self.workflow(workflow, set={"epochs": 3})
-            curve = []
-            w.run(progress=lambda event: curve.append(event.get("step")) if event.get("name") == "val_accuracy" else None)
-            self.assertEqual(curve, [1, 2, 3, None])
-            self.assertGreater(w["dense.metrics"].load()["test_accuracy"], 0.8)
-            self.assertEqual(w["dense"].model()["1.weight"].shape, (64, 64))
 
 
 class Typed(unittest.TestCase):
