@@ -215,6 +215,7 @@ const NAMED: &[(&str, &str)] = &[
     ("report/src/server.rs", "flow ui"),
     ("src/commands/cache.rs", "flow cache"),
     ("src/commands/compare.rs", "flow compare"),
+    ("src/commands/plugin_new.rs", "flow run"),
     ("src/commands/stages.rs", "flow stages"),
     ("src/dvc/mod.rs", "flow get"),
     ("src/dvc/mod.rs", "flow new"),
