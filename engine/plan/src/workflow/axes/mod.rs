@@ -4,7 +4,7 @@
 //! - `table`: rows of a file: CSV, TSV, JSON; `parquet` makes the last of Parquet.
 //! - `pattern`: rows of the files that a glob with names in braces matches.
 //!
-//! Declarations are read with the tree, files afterwards: [`read`] looks at each once, however many stages, and points of a
+//! Declarations are read with the tree, files afterwards: `read` looks at each once, however many stages, and points of a
 //! sweep, name it.
 
 mod declare;
