@@ -297,3 +297,40 @@ outputs = { o = 'o' }
     assert_eq!(test.output("train", "o"), b"1\n");
     assert_eq!(store::runs(&test.path(".flow")).len(), 4);
 }
+
+/// What a glob matched is no file to write back, and a table is.
+#[test]
+fn axes_have_the_values_of_then() {
+    let test = Test::new()
+        .file("raw/A.txt", "a\n")
+        .file("raw/B.txt", "b\n")
+        .file("groups.csv", "id,word\nx,one\n")
+        .workflow(
+            "[workflow]\nlanguage = 2\n[stages.read]\nmatrix = { sample = { glob = 'raw/{sample}.txt' } }\n\
+             run = 'cat ${inputs.raw} > ${outputs.o}'\ninputs = { raw = { path = '${matrix.sample.path}' } }\noutputs = { o = 'o' }\n\
+             [stages.say]\nmatrix = { group = { table = 'groups.csv', key = 'id' } }\n\
+             run = 'echo ${matrix.group.word} > ${outputs.o}'\noutputs = { o = 'o' }\n",
+        )
+        .run("--name first")
+        .ran("read[sample=A] read[sample=B] say[group=x]")
+        .check()
+        .file("raw/C.txt", "c\n")
+        .file("groups.csv", "id,word\nx,another\ny,two\n");
+    fs::remove_file(test.path("raw/A.txt")).unwrap();
+    let all = "read[sample=A] read[sample=B] say[group=x]";
+    let test = test
+        .flow("run --again first --json")
+        .cached(all)
+        .check()
+        .flow("run --again first --in old --json")
+        .cached(all)
+        .check();
+    assert_eq!(test.read("old/groups.csv"), "id,word\nx,one\n");
+    let found = store::files(&test.path("old/raw"));
+    let names = found.iter().map(|path| path.file_name().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["A.txt", "B.txt"]);
+    // It is a project from then on.
+    test.flow("run old/flow.toml --store .flow --json")
+        .cached(all)
+        .check();
+}
