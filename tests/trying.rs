@@ -217,6 +217,16 @@ fn each_bad_plugin_breaks_a_rule_of_its_own() {
 }
 
 #[test]
+fn an_input_that_was_given_is_watched_too() {
+    let test = plugin("reads");
+    fs::write(test.path("rows.npy"), b"\x93NUMPY rows").unwrap();
+    test.flow("plugin test plugin copy --input from=rows.npy")
+        .status(1)
+        .stdout_has("  BROKEN   leaves its inputs as they are\n")
+        .check();
+}
+
+#[test]
 fn who_refuses_what_was_made_up_is_not_tried() {
     plugin("picky")
         .file("rows", "no array\n")

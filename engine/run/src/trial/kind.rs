@@ -62,7 +62,7 @@ pub(super) fn try_out(
             return Ok(());
         }
     };
-    let before = trial.contents(&["inputs"])?;
+    let before = digests(&inputs)?;
     let first = trial.attempt("first", &inputs, 1, |_| {})?;
     let mut ran = trial.ran("first", &first)?;
     let is_made = inputs.keys().any(|role| !given.inputs.contains_key(role));
@@ -76,7 +76,7 @@ pub(super) fn try_out(
     if ran != Verdict::Holds {
         return Ok(());
     }
-    let is_same = trial.contents(&["inputs"])? == before;
+    let is_same = digests(&inputs)? == before;
     tell(
         READS,
         verdict(is_same, || "an input has other bytes than before".into()),
@@ -299,13 +299,11 @@ impl Trial<'_> {
         }
         Ok(Verdict::Holds)
     }
+}
 
-    fn contents(&self, names: &[&str]) -> Result<Vec<BTreeMap<PathBuf, blake3::Hash>>> {
-        names
-            .iter()
-            .map(|name| contents(&self.folder.join(name)))
-            .collect()
-    }
+/// The digests of all files of the inputs, those that were given among them.
+fn digests(inputs: &BTreeMap<String, PathBuf>) -> Result<Vec<BTreeMap<PathBuf, blake3::Hash>>> {
+    inputs.values().map(|path| contents(path)).collect()
 }
 
 /// The digests of all files at or below a path.

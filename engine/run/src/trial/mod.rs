@@ -9,7 +9,6 @@ mod inputs;
 mod kind;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -260,7 +259,6 @@ impl Answer {
                 ControlFlow::Continue(())
             },
         );
-        let end: io::Result<_> = end;
         let ending = end?.why;
         stdout.end(|line| lines.push(line.to_string()));
         let ended_after = stop.and_then(|stop| began.elapsed().checked_sub(stop));
