@@ -1,5 +1,6 @@
 //! `run_check` is `flow run --check`, `run_again` is `flow run --again`; `deliver` is what a run does about `[deliver]`;
-//! `report_cache` keeps the pages of `flow report` in the store, `revision` is a workflow of a git revision.
+//! `report_cache` keeps the pages of `flow report` in the store, `revision` is a workflow of a git revision, `plugin_new` is `flow plugin
+//! new`.
 
 pub mod cache;
 pub mod check;
